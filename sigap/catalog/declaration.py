@@ -1,0 +1,181 @@
+"""The words of a model's declaration: what stands once and is read by everything else."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Word(BaseModel):
+    """Base of the words: immutable, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Text(Word):
+    """A text for people, in Indonesian and in English."""
+
+    id: str
+    en: str
+
+    def in_language(self, language: str) -> str:
+        """The text in `id` or `en`."""
+        return self.id if language == "id" else self.en
+
+
+class Kind(StrEnum):
+    """Type of a column, in the table, in a request and in a form."""
+
+    INTEGER = "integer"
+    NUMBER = "number"
+    TEXT = "text"
+    CATEGORY = "category"
+    TIMESTAMP = "timestamp"
+
+
+class Column(Word):
+    """A column of the snapshot that identifies or describes a row and is not trained on."""
+
+    name: str
+    kind: Kind
+    meaning: Text
+    sql: str = Field("", description="Expression that selects it; empty for the column of that name in the table.")
+    required: bool = Field(False, description="Whether a row without it breaks the contract.")
+    pattern: str = Field("", description="Regular expression a text has to match as a whole.")
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class Feature(Word):
+    """A column that the model may be trained on, and a field of its request."""
+
+    name: str
+    kind: Kind
+    title: Text
+    meaning: Text
+    unit: Text
+    minimum: float | None = Field(None, description="Smallest value that can be true, inclusive.")
+    maximum: float | None = Field(None, description="Largest value that can be true, inclusive.")
+    categories: tuple[str, ...] = ()
+    higher_is_better: bool | None = Field(None, description="Direction, where the feature has one.")
+    personal: bool = Field(False, description="Whether it says something about a person.")
+    source: str = Field("", description="Who publishes it.")
+
+    @model_validator(mode="after")
+    def _range_is_ordered(self) -> Feature:
+        if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
+            raise ValueError(f"{self.name}: minimum {self.minimum} is not below maximum {self.maximum}")
+        return self
+
+
+class Source(Word):
+    """Where the rows come from."""
+
+    table: str
+    relation: str = Field(description="What stands behind FROM; the table itself is called `t` in it.")
+    key: tuple[str, ...] = Field(description="Columns that identify a row; the snapshot is written in their order.")
+    entity: str = Field(description="Column that names whom or what a row is about.")
+    entity_name: str = Field(description="Column with the entity's name for people.")
+    time: str = Field(description="Column with the period that a row is about.")
+
+
+class Clustering(Word):
+    """K-Means over entities, and what makes a clustering admissible."""
+
+    kind: Literal["clustering"] = "clustering"
+    published_share: float = Field(
+        gt=0, le=1, description="A feature known for a smaller share of the entities is left out."
+    )
+    carry_forward: int = Field(ge=0, description="Periods for which a last published figure stands for later ones.")
+    winsorize: float = Field(
+        ge=0, lt=0.5, description="Values beyond this quantile and its mirror are pulled in to it before scaling."
+    )
+    minimum_entities: int = Field(ge=4, description="With fewer entities nothing is trained.")
+    smallest_cluster: int = Field(ge=1, description="No cluster may have fewer entities.")
+    smallest_share: float = Field(ge=0, lt=1, description="No cluster may have a smaller share of the entities.")
+    stability_floor: float = Field(
+        ge=0, le=1, description="Least mean adjusted Rand index between the clustering and those of its bootstraps."
+    )
+    selection: Literal["silhouette"] = "silhouette"
+    best: Text = Field(description="Label of the best cluster.")
+    middle: Text = Field(description="Label of those between; numbered from the better end when there are several.")
+    worst: Text = Field(description="Label of the worst cluster.")
+
+    def labels(self, k: int) -> tuple[Text, ...]:
+        """Labels of `k` clusters from the best (rank 0) to the worst.
+
+        Raises:
+            ValueError: `k` is below 2.
+        """
+        if k < 2:
+            raise ValueError(f"k is {k}; labels need at least two clusters")
+        count = k - 2
+        if count == 1:
+            between = [self.middle]
+        else:
+            stem = self.middle.en.split(" ", 1)
+            between = [
+                Text(id=f"{self.middle.id} {i}", en=" ".join([f"{stem[0]} {i}", *stem[1:]])) for i in range(1, count + 1)
+            ]
+        return (self.best, *between, self.worst)
+
+
+
+
+class Declaration(Word):
+    """One model: from here follow SQL, contract, training, API, form, drift report and model card."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: Text
+    question: Text = Field(description="What it answers, in one sentence.")
+    source: Source
+    columns: tuple[Column, ...]
+    features: tuple[Feature, ...]
+    task: Clustering
+    example: dict[str, Any] = Field(description="A request as a client would send it.")
+    request_columns: tuple[str, ...] = Field(
+        (), description="Columns that a request carries beside the features, to say whom it is about."
+    )
+    data_source: Text
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features, in the declaration's order."""
+        return tuple(feature.name for feature in self.features)
+
+    def feature(self, name: str) -> Feature:
+        """The feature `name`.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise KeyError(name)
+
+    def column(self, name: str) -> Column:
+        """The column `name`.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Declaration:
+        names = [column.name for column in self.columns] + list(self.feature_names)
+        if len(set(names)) != len(names):
+            raise ValueError(f"{self.name}: a column stands twice")
+        source = self.source
+        wanted = {*source.key, source.entity, source.entity_name, source.time, *self.request_columns}
+        if unknown := wanted - set(names):
+            raise ValueError(f"{self.name}: {sorted(unknown)} are not declared as columns")
+        if unknown := set(self.example) - set(names):
+            raise ValueError(f"{self.name}: the example has undeclared fields {sorted(unknown)}")
+        return self

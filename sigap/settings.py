@@ -1,0 +1,160 @@
+"""Every setting of Sigap, from the environment and `.env`, each with a sentence.
+
+Variables carry the prefix `SIGAP_` (`SIGAP_API_PORT=8080`), but for the names that other tools share:
+`DATABASE_URL` and `MLFLOW_TRACKING_URI`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets as token
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sigap.errors import ConfigurationError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Where things are and how they behave. Read it with `get_settings()`."""
+
+    model_config = SettingsConfigDict(env_prefix="SIGAP_", env_file=ROOT / ".env", extra="ignore", frozen=True)
+
+    root: Path = Field(ROOT, description="The Git checkout that holds code, data pointers and DVC's configuration.")
+    state_dir: Path = Field(
+        Path(".sigap"), description="Folder of all generated state; a relative path is taken from the checkout."
+    )
+    environment: Literal["development", "production"] = Field(
+        "development", description="`production` refuses to start with generated or missing secrets."
+    )
+
+    host: str = Field("127.0.0.1", description="Address that every server binds to.")
+    api_port: int = Field(8000, ge=1, le=65535, description="Port of the prediction API.")
+    dashboard_port: int = Field(8501, ge=1, le=65535, description="Port of the Streamlit dashboard.")
+    mlflow_port: int = Field(5000, ge=1, le=65535, description="Port of the MLflow server that Sigap starts.")
+    mage_port: int = Field(6789, ge=1, le=65535, description="Port of Mage's page and API.")
+    postgres_port: int = Field(54329, ge=1, le=65535, description="Port of the embedded PostgreSQL.")
+
+    database_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("DATABASE_URL", "SIGAP_DATABASE_URL"),
+        description="A PostgreSQL server of your own (`postgresql://user:password@host:port/name`); "
+        "without it an embedded one is started.",
+    )
+    mlflow_tracking_uri: str | None = Field(
+        None,
+        validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "SIGAP_MLFLOW_TRACKING_URI"),
+        description="An MLflow server of your own; without it one is started.",
+    )
+    api_url: str | None = Field(None, description="Where the dashboard finds the API; by default the API started here.")
+
+    default_model: str = Field("education", description="The model that `POST /predict` without a name asks.")
+    served_alias: str = Field("champion", description="Registry alias that the API follows.")
+    follow_seconds: float = Field(1.0, gt=0, le=60, description="How often the API asks the registry for the alias.")
+    language: Literal["id", "en"] = Field("id", description="Language in which the dashboard opens.")
+
+    git_commit: bool = Field(True, description="Whether a new snapshot's pointer is committed and tagged in Git.")
+    dvc_remote_url: str | None = Field(
+        None, description="DVC remote for snapshots (folder, s3://…); by default a folder inside the state folder."
+    )
+    step_timeout_seconds: int = Field(600, ge=1, description="Longest time one pipeline step may take.")
+    stuck_seconds: int = Field(120, ge=1, description="A pipeline run in which no step moves for this long is ended.")
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("expected a URL such as postgresql://user:password@host:5432/name")
+        return value
+
+    @property
+    def state(self) -> Path:
+        """Absolute path of the state folder."""
+        return self.state_dir if self.state_dir.is_absolute() else self.root / self.state_dir
+
+    @property
+    def embedded_postgres(self) -> bool:
+        """Whether Sigap starts PostgreSQL itself."""
+        return self.database_url is None
+
+    @property
+    def dsn(self) -> str:
+        """URL of the PostgreSQL database, with its password: never log it."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        password = quote(self.secret("postgres_password"), safe="")
+        return f"postgresql://sigap:{password}@{self.host}:{self.postgres_port}/sigap"
+
+    @property
+    def tracking_uri(self) -> str:
+        """URL of the MLflow server."""
+        return self.mlflow_tracking_uri or f"http://{self.host}:{self.mlflow_port}"
+
+    @property
+    def api_address(self) -> str:
+        """URL of the API as its clients on this machine reach it."""
+        return self.api_url or f"http://{self.host}:{self.api_port}"
+
+    @property
+    def mage_address(self) -> str:
+        """URL of Mage's page."""
+        return f"http://{self.host}:{self.mage_port}"
+
+    @property
+    def dvc_remote(self) -> str:
+        """URL or absolute folder of the DVC remote."""
+        return self.dvc_remote_url or str(self.state / "dvc-remote")
+
+    def secret(self, name: str) -> str:
+        """The generated secret `name`, made on first use and kept in the state folder for its owner alone.
+
+        Raises:
+            ConfigurationError: In production, where secrets are given and never made up.
+        """
+        path = self.state / "secrets" / name
+        if path.exists():
+            return path.read_text().strip()
+        if self.environment == "production":
+            raise ConfigurationError(
+                f"The secret {name!r} is not set and {path} does not exist.",
+                remedy="In production, set it yourself: put the value into that file, readable by its owner only.",
+            )
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Written aside and linked into place, so that of two processes at once both read the same whole value.
+        draft = path.with_name(f".{name}.{os.getpid()}")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(token.token_urlsafe(24))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        return path.read_text().strip()
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        ConfigurationError: A variable has a value that can't be used; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        name = name if name.startswith(("SIGAP_", "DATABASE_URL", "MLFLOW_")) else f"SIGAP_{name}"
+        raise ConfigurationError(
+            f"The setting {name} can't be used: {first['msg']}.",
+            remedy="Correct it in the environment or in .env; `./run settings` lists every setting.",
+        ) from None
