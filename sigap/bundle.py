@@ -20,6 +20,14 @@ MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 MEMBERS = "members.json"
 
+# Tags on a registered model version: the registry writes them, the API follows them to the bundle.
+TAG_BUNDLE_RUN = "bundle_run_id"
+TAG_BUNDLE_PATH = "bundle_path"
+TAG_MANIFEST_SHA256 = "manifest_sha256"
+TAG_FINGERPRINT = "fingerprint"
+TAG_DATA_VERSION = "data_version"
+TAG_DATA_MD5 = "data_md5"
+
 
 class VersionTag:
     """Tags of a model version in MLflow's registry: how a reader gets from an alias to a bundle and checks it.
