@@ -27,22 +27,7 @@ TAG_MANIFEST_SHA256 = "manifest_sha256"
 TAG_FINGERPRINT = "fingerprint"
 TAG_DATA_VERSION = "data_version"
 TAG_DATA_MD5 = "data_md5"
-
-
-class VersionTag:
-    """Tags of a model version in MLflow's registry: how a reader gets from an alias to a bundle and checks it.
-
-    The bundle lies in the artefacts of the run `BUNDLE_RUN`, in the folder `BUNDLE_PATH`.
-    """
-
-    FINGERPRINT = "fingerprint"
-    BUNDLE_RUN = "bundle_run"
-    BUNDLE_PATH = "bundle_path"
-    MANIFEST_SHA256 = "manifest_sha256"
-    DATA_VERSION = "data_version"
-    DATA_MD5 = "data_md5"
-    DECISION = "decision"
-    """JSON: the gate's verdict with its numbers."""
+TAG_DECISION = "decision"  # JSON: the gate's verdict with its numbers
 
 
 class Part(BaseModel):
