@@ -52,5 +52,9 @@ class RegistryError(SigapError):
     """The model registry refuses, can't be reached, or was changed by somebody else meanwhile."""
 
 
+class AliasMovedError(RegistryError):
+    """An alias stands on another version than the one that the decision to move it was taken against."""
+
+
 class PipelineError(SigapError):
     """A pipeline run failed, stuck, or can't be started."""
