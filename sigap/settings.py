@@ -113,6 +113,17 @@ class Settings(BaseSettings):
         """URL or absolute folder of the DVC remote."""
         return self.dvc_remote_url or str(self.state / "dvc-remote")
 
+    def as_environment(self) -> dict[str, str]:
+        """These settings as variables, for a process that shall see the same ones; holds secrets, never log it."""
+        shared = {"database_url": "DATABASE_URL", "mlflow_tracking_uri": "MLFLOW_TRACKING_URI"}
+        values = self.model_dump(exclude_none=True) | {"state_dir": self.state}
+        return {
+            shared.get(name, f"SIGAP_{name.upper()}"): str(
+                value.get_secret_value() if isinstance(value, SecretStr) else value
+            )
+            for name, value in values.items()
+        }
+
     def secret(self, name: str) -> str:
         """The generated secret `name`, made on first use and kept in the state folder for its owner alone.
 

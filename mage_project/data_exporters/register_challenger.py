@@ -1,0 +1,20 @@
+"""The best admissible candidate goes into the registry."""
+
+from typing import Any
+
+from sigap import workflow
+
+if "data_exporter" not in globals():
+    from mage_ai.data_preparation.decorators import data_exporter, test
+
+
+@data_exporter
+def register_challenger(fits: list[dict[str, Any]], *_: Any, **__: Any) -> dict[str, Any]:
+    """Select among the fits, write the serving bundle and register the model."""
+    return workflow.register(fits)
+
+
+@test
+def has_version(registered: dict[str, Any], *_: Any) -> None:
+    """The gate needs a registered version to decide on."""
+    assert registered["model_version"], "The challenger has no version in the registry."

@@ -1,0 +1,59 @@
+"""Mage: its page and its scheduler, as a service that Sigap starts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from sigap.services.service import Service
+from sigap.settings import Settings
+
+OWNER = "admin@sigap.local"
+"""Who signs in to Mage's page; the password is the generated secret `mage_password`."""
+
+_CODE = Path(__file__).resolve().parents[2]
+
+
+def mage_service(settings: Settings) -> Service:
+    """Mage with the project `mage_project/` of the checkout, its state in the state folder."""
+    return Service(
+        name="mage",
+        command=[
+            *(sys.executable, "-m", "sigap.services.mage_launch"),
+            *(str(settings.root / "mage_project"), settings.host, str(settings.mage_port)),
+        ],
+        log=settings.state / "logs" / "mage.log",
+        port=settings.mage_port,
+        address=settings.mage_address,
+        env=_environment(settings),
+        ready_url=f"{settings.mage_address}/api/status",
+        host=settings.host,
+        port_setting="SIGAP_MAGE_PORT",
+        cwd=settings.root,
+        prepare=lambda: (settings.state / "mage").mkdir(parents=True, exist_ok=True),
+    )
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return settings.as_environment() | {
+        # The project is found by its path, so the code of Sigap has to be found by the environment.
+        "PYTHONPATH": str(_CODE),
+        "MAGE_DATA_DIR": str(settings.state / "mage"),
+        "REQUIRE_USER_AUTHENTICATION": "1",
+        "DEFAULT_OWNER_EMAIL": OWNER,
+        "DEFAULT_OWNER_USERNAME": OWNER.partition("@")[0],
+        "DEFAULT_OWNER_PASSWORD": settings.secret("mage_password"),
+        # Mage's own default is a public constant, with which anybody could sign a session.
+        "JWT_SECRET": settings.secret("mage_jwt"),
+        "DISABLE_TERMINAL": "1",
+        # Blocks are edited in Git, not in the page, which would rewrite the project's files.
+        "DISABLE_NOTEBOOK_EDIT_ACCESS": "1",
+        "DISABLE_AUTO_BROWSER_OPEN": "1",
+        "ENABLE_OPEN_AI": "0",
+        "ENABLE_HUGGING_FACE": "0",
+        # One layer of blocks a tick: at the default of 10 s a run would mostly wait.
+        "SCHEDULER_TRIGGER_INTERVAL": "1",
+        # At `info` the scheduler writes a line every tick for ever.
+        "SERVER_VERBOSITY": "warning",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,119 @@
+"""Mage's REST API, as far as running a pipeline needs it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+
+from sigap.errors import PipelineError
+from sigap.services.mage import OWNER
+from sigap.settings import Settings
+
+Json = dict[str, Any]
+
+# NOTE: the client id of Mage's own page, the same in every installation; not a secret.
+_CLIENT_ID = "zkWlN0PkIKSN0C11CfUHUj84OT5XOJ6tDZ6bDRO2"
+_ERROR_LEVELS = frozenset({"ERROR", "EXCEPTION", "CRITICAL"})
+
+
+class RefusedError(PipelineError):
+    """Mage answered, but with an error."""
+
+
+class MageApi:
+    """Mage's API, signed in as the owner; a context manager.
+
+    Every call raises `RefusedError` for an error that Mage answers, and `httpx.TransportError` when it doesn't answer.
+
+    Args:
+        settings: Where Mage is and where its owner's password lies.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.address = settings.mage_address
+        # No proxy, whatever the environment says: Mage is on this machine.
+        self._http = httpx.Client(
+            base_url=f"{self.address}/api/", headers={"X-API-KEY": _CLIENT_ID}, timeout=30, trust_env=False
+        )
+
+    def __enter__(self) -> MageApi:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def sign_in(self) -> None:
+        """Open a session.
+
+        Raises:
+            PipelineError: Mage doesn't know the password.
+        """
+        session = {"email": OWNER, "password": self._settings.secret("mage_password")}
+        try:
+            answer = self._call("POST", "sessions", {"session": session})
+        except RefusedError as error:
+            raise PipelineError(
+                f"Mage at {self.address} refused the sign-in of {OWNER}: {error.message}",
+                remedy=f"If its data is older than the password that was generated, delete {self._settings.state}/mage "
+                "and start Sigap again; past runs are lost, nothing else.",
+            ) from error
+        self._http.cookies.set("oauth_token", answer["session"]["token"])
+
+    def trigger(self, pipeline: str) -> Json | None:
+        """The pipeline's API trigger (`id`, `token`), or None while Mage hasn't read its files yet."""
+        schedules = self._call("GET", f"pipelines/{pipeline}/pipeline_schedules")["pipeline_schedules"]
+        return next((schedule for schedule in schedules if schedule["schedule_type"] == "api"), None)
+
+    def start(self, trigger: Json, variables: Json) -> int:
+        """Start a run; its id."""
+        path = f"pipeline_schedules/{trigger['id']}/pipeline_runs/{trigger['token']}"
+        try:
+            return int(self._call("POST", path, {"pipeline_run": {"variables": variables}})["pipeline_run"]["id"])
+        except RefusedError as error:
+            raise RefusedError(f"Mage at {self.address} refused to start a run: {error.message}") from error
+
+    def run(self, run: int) -> Json:
+        """A run: `status` and `block_runs`, each with `id`, `block_uuid`, `status` and `metrics`."""
+        return dict(self._call("GET", f"pipeline_runs/{run}")["pipeline_run"])
+
+    def cancel(self, run: int) -> None:
+        """End a run and the processes of its blocks."""
+        self._call("PUT", f"pipeline_runs/{run}", {"pipeline_run": {"status": "cancelled"}})
+
+    def last_block(self, pipeline: str) -> str:
+        """The block that stands last in the pipeline's file."""
+        return str(self._call("GET", f"pipelines/{pipeline}")["pipeline"]["blocks"][-1]["uuid"])
+
+    def output(self, block_run: int) -> Json:
+        """The dictionary that a block returned, which Mage hands over as a table of one row."""
+        outputs = self._call("GET", f"block_runs/{block_run}/outputs")["outputs"]
+        table = outputs[0]["sample_data"]
+        return dict(zip(table["columns"], table["rows"][0], strict=True))
+
+    def last_logged_error(self, block_run: int) -> str:
+        """The last error in a block's log; empty when there is none."""
+        messages = [""]
+        for log in self._call("GET", f"block_runs/{block_run}/logs")["logs"]:
+            for line in (log.get("content") or "").splitlines():
+                try:
+                    entry = json.loads(line[line.index("{") :])
+                except ValueError:
+                    continue
+                if entry.get("level") in _ERROR_LEVELS:
+                    messages.append(str(entry.get("message", "")))
+        return messages[-1]
+
+    def _call(self, method: str, path: str, body: Json | None = None) -> Json:
+        response = self._http.request(method, path, json=body)
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = {}
+        # NOTE: an error comes with status 200 too, and a wrong trigger token with an empty body.
+        if response.is_success and answer and "error" not in answer:
+            return dict(answer)
+        error = answer.get("error") or {}
+        raise RefusedError(str(error.get("exception") or error.get("message") or f"status {response.status_code}"))
