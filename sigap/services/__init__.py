@@ -1,0 +1,1 @@
+"""The servers behind `./run`: how each is started, watched, restarted and ended."""

@@ -17,6 +17,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -159,11 +160,13 @@ class EmbeddedPostgres:
             home.mkdir(mode=0o755)
             _give(home, account)
             return home.resolve()
+        _forget_vanished()
         # A random name: a checkout that is moved keeps its data by the link, and a new one in its place gets its own.
         place = OUTSIDE / f"{self.settings.root.name}-{secrets.token_hex(6)}"
         place.mkdir(parents=True, mode=0o755)
         place.chmod(0o755)
         _give(place, account)
+        (place / "checkout").write_text(str(home))
         home.symlink_to(place)
         return place
 
@@ -199,13 +202,16 @@ class EmbeddedPostgres:
         _give(draft, account)
         password = self.home.resolve() / ".password"
         descriptor = os.open(password, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w") as file:
             file.write(self.settings.secret("postgres_password"))
         _give(password, account)
         try:
             _tool(
-                [str(binaries / "initdb"), "--username=sigap", f"--pwfile={password}", "--auth=scram-sha-256"]
-                + ["--encoding=UTF8", "--no-locale", "--data-checksums", "--pgdata", str(draft)],
+                [
+                    str(binaries / "initdb"),
+                    *("--username=sigap", f"--pwfile={password}", "--auth=scram-sha-256"),
+                    *("--encoding=UTF8", "--no-locale", "--data-checksums", "--pgdata", str(draft)),
+                ],
                 account,
             )
             _tool(
@@ -217,6 +223,16 @@ class EmbeddedPostgres:
             password.unlink(missing_ok=True)
         shutil.rmtree(self.data, ignore_errors=True)
         draft.rename(self.data.resolve())
+
+
+def _forget_vanished() -> None:
+    """Delete data of temporary checkouts that no longer exist; nothing else would ever delete it."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    for note in OUTSIDE.glob("*/checkout"):
+        with contextlib.suppress(OSError):
+            link = Path(note.read_text())
+            if link.is_relative_to(temporary) and not link.is_symlink():
+                shutil.rmtree(note.parent, ignore_errors=True)
 
 
 def _binary_folders() -> list[Path]:

@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from pydantic import SecretStr
 
 from sigap.errors import ServiceError
+from sigap.settings import Settings
 
 MARK = "SIGAP_PROCESS_OF"
 """Environment variable that every process of ours carries; its value is `<state folder>:<service>`."""
@@ -101,6 +103,22 @@ def _answers(url: str, timeout: float) -> bool:
             return int(answer.status) < 400
     except urllib.error.HTTPError as error:
         return error.code < 500
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings that were given, as variables, so that a service's process reads the same ones.
+
+    Addresses that decide what a service talks to are always among them.
+    """
+    variables = {"SIGAP_ROOT": str(settings.root), "SIGAP_STATE_DIR": str(settings.state)}
+    for name in settings.model_fields_set - {"root", "state_dir"}:
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        shared = {"database_url": "DATABASE_URL", "mlflow_tracking_uri": "MLFLOW_TRACKING_URI"}
+        variables[shared.get(name, f"SIGAP_{name.upper()}")] = text
+    return variables
 
 
 class Running:

@@ -1,0 +1,248 @@
+"""Starts services side by side, restarts one that dies, and ends all of them and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+from filelock import FileLock, Timeout
+
+from sigap.errors import ServiceError
+from sigap.services.service import Running, Service, alive, check_ports, describe_exit, end_leftovers
+
+_TICK = 0.1
+_STABLE_SECONDS = 60
+_LONGEST_PAUSE = 30.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a service.
+
+    Attributes:
+        service: Its name.
+        kind: `starting`, `ready`, `died`, `failed` (a start that didn't come to be ready), or `stopped`.
+        text: In words, for `died` and `failed`.
+        seconds: How long getting ready took; otherwise 0.
+        again: Whether this is a restart.
+    """
+
+    service: str
+    kind: Literal["starting", "ready", "died", "failed", "stopped"]
+    text: str = ""
+    seconds: float = 0
+    again: bool = False
+
+
+class AlreadyRunningError(ServiceError):
+    """Another supervisor has this state folder."""
+
+
+class Supervisor:
+    """Keeper of the services of one state folder; only one exists at a time.
+
+    Args:
+        state: State folder: records go to `run/`.
+        notify: Called with every event, from a service's own thread.
+    """
+
+    def __init__(self, state: Path, notify: Callable[[Event], None] = lambda _: None) -> None:
+        self.state = state
+        self.notify = notify
+        self.leftovers: list[str] = []
+        self._keepers: list[_Keeper] = []
+        self._lock = FileLock(state / "run" / "supervisor.lock")
+
+    def __enter__(self) -> Supervisor:
+        """Take the state folder, and end what a killed supervisor left in it.
+
+        Raises:
+            AlreadyRunningError: Another supervisor runs.
+            ServiceError: The state folder can't be written.
+        """
+        try:
+            (self.state / "run").mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            found = supervisor_record(self.state)
+            pid = f" (pid {found['pid']})" if found else ""
+            raise AlreadyRunningError(
+                f"Sigap already runs from this folder{pid}.", remedy="`./run status` shows it, `./run stop` ends it."
+            ) from None
+        except OSError as error:
+            raise ServiceError(
+                f"The state folder {self.state} can't be written: {error.strerror}.",
+                remedy="Give your account the right to, or set SIGAP_STATE_DIR to a folder of yours.",
+            ) from error
+        self.leftovers = end_leftovers(self.state)
+        record = {"pid": os.getpid(), "create_time": psutil.Process().create_time()}
+        _record_path(self.state).write_text(json.dumps(record))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        _record_path(self.state).unlink(missing_ok=True)
+        self._lock.release()
+
+    def start(self, services: Iterable[Service]) -> None:
+        """Start services side by side; returns at once.
+
+        Raises:
+            ServiceError: A port is taken; none was started then.
+        """
+        services = list(services)
+        check_ports(services)
+        for service in services:
+            keeper = _Keeper(service, self.state, self.notify)
+            self._keepers.append(keeper)
+            keeper.start()
+
+    def wait_ready(self, *names: str) -> None:
+        """Wait until services are ready.
+
+        Args:
+            names: Which; all for none.
+
+        Raises:
+            ServiceError: One of them did not get ready.
+        """
+        for keeper in self._keepers:
+            if not names or keeper.service.name in names:
+                keeper.settled.wait()
+        for keeper in self._keepers:
+            if keeper.fault is not None and (not names or keeper.service.name in names):
+                raise keeper.fault
+
+    def stop(self) -> None:
+        """End every service: first those that use others, side by side, then the stores."""
+        for store in (False, True):
+            wave = [keeper for keeper in self._keepers if keeper.service.store is store]
+            for keeper in wave:
+                keeper.stopping.set()
+            for keeper in wave:
+                keeper.join()
+        self._keepers.clear()
+
+
+class _Keeper(threading.Thread):
+    """Starts one service and keeps it running."""
+
+    def __init__(self, service: Service, state: Path, notify: Callable[[Event], None]) -> None:
+        super().__init__(name=f"keeper of {service.name}", daemon=True)
+        self.service = service
+        self.stopping = threading.Event()
+        self.settled = threading.Event()
+        self.fault: ServiceError | None = None
+        self._state = state
+        self._notify = notify
+        self._running: Running | None = None
+
+    def run(self) -> None:
+        try:
+            if self._bring_up(again=False):
+                self._keep()
+        finally:
+            if self._running is not None:
+                self._running.stop()
+                self._notify(Event(self.service.name, "stopped"))
+            self.settled.set()
+
+    def _bring_up(self, *, again: bool) -> bool:
+        name = self.service.name
+        self._notify(Event(name, "starting", again=again))
+        begin = time.monotonic()
+        try:
+            self._running = Running(self.service, self._state)
+            ready = self._running.wait_ready(self.stopping.is_set)
+        except ServiceError as error:
+            if self._running is not None:
+                self._running.stop()
+                self._running = None
+            if not self.stopping.is_set():
+                self._notify(Event(name, "failed", str(error), again=again))
+            if not again:
+                self.fault = error
+                self.settled.set()
+            return False
+        if ready:
+            self._notify(Event(name, "ready", seconds=time.monotonic() - begin, again=again))
+            self.settled.set()
+        return ready
+
+    def _keep(self) -> None:
+        pause = 0.5
+        while not self.stopping.is_set():
+            since = time.monotonic()
+            code = self._watch()
+            if code is None:
+                return
+            if time.monotonic() - since > _STABLE_SECONDS:
+                pause = 0.5
+            self._notify(Event(self.service.name, "died", describe_exit(code)))
+            while not self.stopping.wait(pause):
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                if self._bring_up(again=True):
+                    break
+
+    def _watch(self) -> int | None:
+        """Wait for the service's end; None when asked to stop before it."""
+        running = self._running
+        if running is None:
+            return None
+        while not self.stopping.wait(_TICK):
+            if (code := running.exit_code) is not None:
+                running.stop()  # children it left behind
+                self._running = None
+                return code
+        return None
+
+
+def _record_path(state: Path) -> Path:
+    return state / "run" / "supervisor.json"
+
+
+def supervisor_record(state: Path) -> dict[str, object] | None:
+    """Pid and time of creation of the supervisor that has the state folder; None when none runs."""
+    try:
+        record: dict[str, object] = json.loads(_record_path(state).read_text())
+    except (OSError, ValueError):
+        return None
+    return record if alive(record) else None
+
+
+def stop_supervisor(state: Path, seconds: float = 40) -> tuple[int | None, list[str]]:
+    """End the running supervisor from another process, and what a killed one left.
+
+    Returns:
+        The pid of the supervisor that was ended (None when none ran), and the names of ended leftovers.
+
+    Raises:
+        ServiceError: It belongs to another account, or does not end.
+    """
+    record = supervisor_record(state)
+    if record is None:
+        return None, end_leftovers(state)
+    pid = int(str(record["pid"]))
+    try:
+        process = psutil.Process(pid)
+        process.terminate()
+        process.wait(seconds)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.AccessDenied as error:
+        raise ServiceError(
+            f"Sigap runs as pid {pid} of another account.", remedy="Stop it from that account, or as root."
+        ) from error
+    except psutil.TimeoutExpired as error:
+        raise ServiceError(
+            f"Sigap (pid {pid}) did not end within {seconds:.0f} s.",
+            remedy=f"End it by `kill -9 {pid}`; then ./run stop.",
+        ) from error
+    return pid, end_leftovers(state)
