@@ -97,6 +97,13 @@ class CandidateEntry(Part):
     reason: Bilingual | None = Field(None, description="Why it is not admissible.")
 
 
+class Range(Part):
+    """Smallest and largest value of a used feature that the model was trained on, in the feature's unit."""
+
+    minimum: float
+    maximum: float
+
+
 class Example(Part):
     """A request and what has to come out of it; the self-test of every load."""
 
@@ -117,6 +124,7 @@ class Manifest(Part):
     code: CodeEntry
     features_used: tuple[str, ...] = Field(description="The ONNX input's columns, in order.")
     features_left_out: tuple[LeftOut, ...]
+    training_range: dict[str, Range] = Field(description="Per used feature; outside it, an answer extrapolates.")
     levels: tuple[Level, ...]
     metrics: dict[str, float]
     sweep: tuple[CandidateEntry, ...]

@@ -1,0 +1,266 @@
+"""Writing the serving bundle: the chosen model as ONNX, its manifest, and its members."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.pipeline import Pipeline
+
+from sigap import bundle
+from sigap.bundle import CandidateEntry, CodeEntry, DataEntry, Example, Manifest
+from sigap.errors import BundleError
+from sigap.training.clusters import distances
+from sigap.training.movement import Previous, history, movement
+from sigap.training.sweep import Trained
+
+__all__ = ["Previous", "fingerprint", "members", "to_onnx", "write_bundle"]
+
+# ReduceSum and Unsqueeze take their axes as inputs since 13; Max and Min take doubles since 12.
+OPSET = 13
+IR_VERSION = 8
+# Both sides compute in doubles; what differs is the order in which a handful of squares is added.
+TOLERANCE = 1e-5
+
+
+def write_bundle(
+    folder: Path,
+    trained: Trained,
+    *,
+    data: DataEntry,
+    code: CodeEntry,
+    run_id: str = "",
+    candidate_runs: Mapping[int, str] | None = None,
+    previous: Previous | None = None,
+    trained_at: datetime | None = None,
+) -> Manifest:
+    """Writes manifest.json, model.onnx and members.json into `folder`, made if need be.
+
+    The manifest is written last and names the others by hash, so that a bundle cut short is refused by whoever
+    reads it.
+
+    Args:
+        folder: Where to; earlier files of these names are replaced.
+        trained: The finished sweep.
+        data: Which data the model saw.
+        code: Which code trained it.
+        run_id: The MLflow run that registers it.
+        candidate_runs: MLflow run by k.
+        previous: The champion to show movement against.
+        trained_at: Time of training, by default now. It stands in the manifest, not in the fingerprint.
+
+    Raises:
+        BundleError: The ONNX model answers otherwise than scikit-learn on a row of the snapshot.
+    """
+    model = to_onnx(trained.model)
+    session = _session(model)
+    _check_parity(session, trained)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / bundle.MANIFEST).unlink(missing_ok=True)
+    (folder / bundle.MODEL).write_bytes(model)
+    (folder / bundle.MEMBERS).write_text(_json(members(trained, previous)), encoding="utf-8")
+    manifest = Manifest(
+        model=trained.declaration.name,
+        task=trained.declaration.task.kind,
+        trained_at=(trained_at or datetime.now(UTC)).isoformat(timespec="seconds"),
+        run_id=run_id,
+        data=data,
+        code=code,
+        features_used=trained.prepared.used,
+        features_left_out=trained.prepared.left_out,
+        training_range=_training_range(trained),
+        levels=trained.levels,
+        metrics=trained.winner.metrics,
+        sweep=_sweep(trained, candidate_runs or {}),
+        fingerprint=fingerprint(trained),
+        example=_example(session, trained),
+        files={name: bundle.digest(folder / name) for name in (bundle.MODEL, bundle.MEMBERS)},
+    )
+    (folder / bundle.MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def to_onnx(model: Pipeline) -> bytes:
+    """The pipeline as ONNX: input `X` double [n, d], outputs `label` int64 [n] and `distances` double [n, k].
+
+    Written out rather than converted: six operators say it all, in doubles, and give every distance at once.
+    """
+    winsorize, scale, kmeans = (model[step] for step in ("winsorize", "scale", "kmeans"))
+    k, width = kmeans.cluster_centers_.shape
+    constants = {
+        "lower": winsorize.lower_,
+        "upper": winsorize.upper_,
+        "mean": scale.mean_,
+        "deviation": scale.scale_,
+        "centers": kmeans.cluster_centers_[None],
+        "middle_axis": np.array([1], dtype=np.int64),
+        "last_axis": np.array([2], dtype=np.int64),
+    }
+    nodes = [
+        helper.make_node("Max", ["X", "lower"], ["floored"]),
+        helper.make_node("Min", ["floored", "upper"], ["winsorized"]),
+        helper.make_node("Sub", ["winsorized", "mean"], ["centered"]),
+        helper.make_node("Div", ["centered", "deviation"], ["scaled"]),
+        helper.make_node("Unsqueeze", ["scaled", "middle_axis"], ["rows"]),
+        helper.make_node("Sub", ["rows", "centers"], ["apart"]),
+        helper.make_node("Mul", ["apart", "apart"], ["squares"]),
+        helper.make_node("ReduceSum", ["squares", "last_axis"], ["squared"], keepdims=0),
+        helper.make_node("Sqrt", ["squared"], ["distances"]),
+        helper.make_node("ArgMin", ["distances"], ["label"], axis=1, keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "sigap",
+        [helper.make_tensor_value_info("X", TensorProto.DOUBLE, ["n", width])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, ["n"]),
+            helper.make_tensor_value_info("distances", TensorProto.DOUBLE, ["n", k]),
+        ],
+        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
+    )
+    written = helper.make_model(
+        graph, producer_name="sigap", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
+    )
+    onnx.checker.check_model(written, full_check=True)
+    serialized: bytes = written.SerializeToString(deterministic=True)
+    return serialized
+
+
+def fingerprint(trained: Trained) -> str:
+    """sha256 (hex) over what decides an answer: features, labels, and every learnt number, digit for digit."""
+    model, prepared = trained.model, trained.prepared
+    numbers = [
+        model["winsorize"].lower_,
+        model["winsorize"].upper_,
+        model["scale"].mean_,
+        model["scale"].scale_,
+        model["kmeans"].cluster_centers_,
+    ]
+    decides = {
+        "model": trained.declaration.name,
+        "used": prepared.used,
+        "left_out": [entry.name for entry in prepared.left_out],
+        "labels": [level.text for level in trained.levels],
+        "range": {name: each.model_dump() for name, each in _training_range(trained).items()},
+        "numbers": [[float(value).hex() for value in np.ravel(each)] for each in numbers],
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def members(trained: Trained, previous: Previous | None = None) -> dict[str, Any]:
+    """What members.json holds: members, those not assessed, history, breaks and movement."""
+    prepared = trained.prepared
+    return {
+        "period": prepared.period,
+        "members": [_member(trained, row, str(entity)) for row, entity in enumerate(trained.ranks.index)],
+        "not_assessed": [
+            {
+                "entity": each.entity,
+                "name": prepared.names[each.entity],
+                "place": prepared.places[each.entity],
+                "features": _features(prepared.now.values, each.entity),
+                "missing": list(each.missing),
+                "reason": each.reason.model_dump(),
+            }
+            for each in prepared.not_assessed
+        ],
+        "history": history(trained),
+        "breaks": [
+            {"entity": each.entity, "period": each.period, "note": each.note.model_dump()} for each in prepared.breaks
+        ],
+        "movement": movement(trained, previous) if previous else None,
+    }
+
+
+def _member(trained: Trained, row: int, entity: str) -> dict[str, Any]:
+    prepared = trained.prepared
+    cluster = int(trained.ranks.iloc[row])
+    features = _features(prepared.now.values, entity)
+    years = _features(prepared.now.figure_period, entity)
+    better = trained.levels[cluster - 1].center if cluster else {}
+    return {
+        "entity": entity,
+        "name": prepared.names[entity],
+        "period": prepared.period,
+        "place": prepared.places[entity],
+        "features": features,
+        "figure_period": {name: None if year is None else int(year) for name, year in years.items()},
+        "cluster": cluster,
+        "distance": float(trained.distances[row, cluster]),
+        "gap": {name: center - float(prepared.matrix.loc[entity, name]) for name, center in better.items()} or None,
+    }
+
+
+def _features(values: pd.DataFrame, entity: str) -> dict[str, float | None]:
+    return {str(name): None if pd.isna(value) else float(value) for name, value in values.loc[entity].items()}
+
+
+def _training_range(trained: Trained) -> dict[str, bundle.Range]:
+    matrix = trained.prepared.matrix
+    return {
+        name: bundle.Range(minimum=float(matrix[name].min()), maximum=float(matrix[name].max()))
+        for name in trained.prepared.used
+    }
+
+
+def _sweep(trained: Trained, runs: Mapping[int, str]) -> tuple[CandidateEntry, ...]:
+    return tuple(
+        CandidateEntry(
+            k=each.k,
+            run_id=runs.get(each.k, ""),
+            metrics=each.metrics,
+            admissible=each.admissible,
+            reason=each.reason,
+        )
+        for each in trained.candidates
+    )
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _answers(
+    session: onnxruntime.InferenceSession, rows: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    label, far = session.run(["label", "distances"], {"X": rows})
+    return label, far
+
+
+def _check_parity(session: onnxruntime.InferenceSession, trained: Trained) -> None:
+    """Every row that the model can judge, of every period, has to get scikit-learn's answer."""
+    known = pd.concat([each.values[list(trained.prepared.used)] for each in trained.prepared.history]).dropna()
+    label, far = _answers(session, known.to_numpy())
+    expected = distances(trained.model, known)
+    wrong = (label != trained.model.predict(known)) | ~np.isclose(far, expected, rtol=TOLERANCE, atol=1e-9).all(axis=1)
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise BundleError(
+            f"{trained.declaration.name}: the ONNX model answers {int(wrong.sum())} of {len(known)} rows otherwise "
+            f"than scikit-learn, first {known.index[first]} (cluster {label[first]}).",
+            remedy="Nothing was promoted. Check the versions of onnx, onnxruntime and scikit-learn against the lock.",
+        )
+
+
+def _example(session: onnxruntime.InferenceSession, trained: Trained) -> Example:
+    request = trained.declaration.example
+    row = np.array([[float(request[name]) for name in trained.prepared.used]])
+    label, far = _answers(session, row)
+    cluster = int(label[0])
+    return Example(request=request, cluster=cluster, distance_to_center=float(far[0, cluster]))
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"

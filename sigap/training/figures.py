@@ -1,0 +1,287 @@
+"""The sweep and its winner, drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from sklearn.metrics import silhouette_samples
+from threadpoolctl import threadpool_limits
+
+from sigap.catalog import Feature
+from sigap.training.sweep import Trained
+
+Language = Literal["id", "en"]
+
+# Okabe and Ito's colours, told apart with every kind of colour vision; from the readiest level to the least ready.
+_PALETTE = ("#0072B2", "#56B4E9", "#009E73", "#F0E442", "#E69F00", "#D55E00", "#CC79A7", "#000000")
+_THREE = ("#0072B2", "#E69F00", "#D55E00")
+_INK, _FAINT = "#333333", "#9a9a9a"
+
+_WORDS = {
+    "k": {"id": "Jumlah kelompok (k)", "en": "Number of clusters (k)"},
+    "inertia": {"id": "Inersia (jumlah kuadrat jarak baku)", "en": "Inertia (sum of squared standardised distances)"},
+    "silhouette": {"id": "Rata-rata silhouette", "en": "Mean silhouette"},
+    "silhouette_one": {"id": "Silhouette tiap wilayah", "en": "Silhouette of each region"},
+    "chosen": {"id": "terpilih", "en": "chosen"},
+    "admissible": {"id": "layak", "en": "admissible"},
+    "inadmissible": {"id": "tidak layak", "en": "not admissible"},
+    "elbow": {"id": "Inersia menurut jumlah kelompok", "en": "Inertia by number of clusters"},
+    "profile": {"id": "Profil silhouette", "en": "Silhouette profile"},
+    "parallel": {"id": "Setiap wilayah, fitur demi fitur", "en": "Every region, feature by feature"},
+    "matrix": {"id": "Fitur berpasangan", "en": "Features in pairs"},
+    "centers": {"id": "Profil kelompok", "en": "Cluster profile"},
+    "better": {"id": "← kurang siap        lebih siap →", "en": "← less ready        readier →"},
+    "deviations": {"id": "simpangan baku dari rata-rata", "en": "standard deviations from the mean"},
+    "flipped": {"id": "dibalik: rendah lebih baik", "en": "flipped: lower is better"},
+}
+
+
+def draw(folder: Path, trained: Trained, language: Language = "en") -> list[Path]:
+    """Writes each figure as a PNG into `folder`, made if need be, and gives their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, drawn in FIGURES.items():
+        figure = drawn(trained, language)
+        path = folder / f"{name}.png"
+        # No software version or time in the file: the same training draws the same bytes.
+        figure.savefig(path, dpi=150, metadata={"Software": None})
+        written.append(path)
+    return written
+
+
+def elbow(trained: Trained, language: Language = "en") -> Figure:
+    """Inertia by number of clusters, with the chosen one marked."""
+    figure = _figure(7, 4.2)
+    axes = figure.subplots()
+    _by_k(axes, trained, "inertia", language)
+    axes.set_ylim(bottom=0)
+    _title(axes, trained, "elbow", language)
+    return figure
+
+
+def silhouette_profile(trained: Trained, language: Language = "en") -> Figure:
+    """Mean silhouette by number of clusters, and the winner's region by region."""
+    figure = _figure(11, 5)
+    left, right = figure.subplots(1, 2)
+    _by_k(left, trained, "silhouette", language)
+    _title(left, trained, "silhouette", language)
+    _silhouette_bars(right, trained, language)
+    return figure
+
+
+def parallel_coordinates(trained: Trained, language: Language = "en") -> Figure:
+    """One line a region over the used features, each axis in the feature's own unit and with its better end up."""
+    matrix, ranks = trained.prepared.matrix, trained.ranks.to_numpy()
+    low, high = matrix.min(), matrix.max()
+    features = _features(trained)
+    down = np.array([feature.higher_is_better is False for feature in features])
+    position = ((matrix - low) / (high - low)).to_numpy()
+    position = np.where(down, 1 - position, position)
+    figure = _figure(10, 5.6)
+    axes = figure.subplots()
+    colours = _colours(trained)
+    places = np.arange(len(features))
+    for row, rank in zip(position, ranks, strict=True):
+        axes.plot(places, row, color=colours[rank], alpha=0.55, linewidth=1.2)
+    for at, feature in enumerate(features):
+        ends = (high[feature.name], low[feature.name]) if down[at] else (low[feature.name], high[feature.name])
+        axes.axvline(at, color=_FAINT, linewidth=0.8, zorder=0)
+        for y, end, align in ((-0.03, ends[0], "top"), (1.03, ends[1], "bottom")):
+            axes.text(at, y, f"{end:g}", ha="center", va=align, color=_INK, fontsize=9)
+    axes.set_xticks(places, [_name(feature, language, flipped=True) for feature in features])
+    axes.set_yticks([])
+    axes.set_ylim(-0.1, 1.1)
+    _bare(axes, "bottom")
+    axes.tick_params(axis="x", length=0, pad=8)
+    _title(axes, trained, "parallel", language)
+    _legend(figure, trained, language)
+    return figure
+
+
+def scatter_matrix(trained: Trained, language: Language = "en") -> Figure:
+    """Every two used features against each other, with the clusters' centres; each one's spread on the diagonal."""
+    features, matrix = _features(trained), trained.prepared.matrix
+    ranks, colours = trained.ranks.to_numpy(), _colours(trained)
+    size = len(features)
+    figure = _figure(2.9 * size + 0.6, 2.7 * size + 1)
+    grid = figure.subplots(size, size, squeeze=False, sharex="col")
+    for i, vertical in enumerate(features):
+        for j, across in enumerate(features):
+            axes = grid[i, j]
+            for rank, level in enumerate(trained.levels):
+                rows = matrix[ranks == rank]
+                if i == j:
+                    axes.scatter(rows[across.name], np.full(len(rows), -rank), color=colours[rank], s=22, alpha=0.7)
+                    continue
+                axes.scatter(rows[across.name], rows[vertical.name], color=colours[rank], s=22, alpha=0.75, linewidth=0)
+                center = level.center
+                axes.plot(
+                    center[across.name], center[vertical.name], "X", color=colours[rank], markeredgecolor="white", ms=10
+                )
+            _scatter_axes(axes, j == 0 and i != j, _name(vertical, language), diagonal=i == j)
+            if i == size - 1:
+                axes.set_xlabel(_name(across, language), fontsize=9)
+            if i == j == 0:
+                axes.set_ylabel(_name(vertical, language), fontsize=9)
+    figure.suptitle(_heading(trained, "matrix", language), x=0.01, ha="left", fontsize=12, color=_INK)
+    _legend(figure, trained, language)
+    return figure
+
+
+def cluster_profile(trained: Trained, language: Language = "en") -> Figure:
+    """Each cluster's centre, in standard deviations from the mean, with its value in the feature's unit."""
+    features, levels = _features(trained), trained.levels
+    scaled = trained.model[-1].cluster_centers_
+    direction = np.array([-1.0 if feature.higher_is_better is False else 1.0 for feature in features])
+    figure = _figure(10, 1.2 + 0.42 * len(features) * (len(levels) + 1))
+    axes = figure.subplots()
+    height = 0.8 / len(levels)
+    colours = _colours(trained)
+    for rank, level in enumerate(levels):
+        y = np.arange(len(features)) + (rank - (len(levels) - 1) / 2) * height
+        widths = scaled[rank] * direction
+        axes.barh(y, widths, height * 0.9, color=colours[rank])
+        for at, width, feature in zip(y, widths, features, strict=True):
+            text = f"{level.center[feature.name]:.1f} {feature.unit.in_language(language)}"
+            right = width >= 0
+            axes.annotate(
+                text, (width, at), (4 if right else -4, 0), textcoords="offset points", va="center",
+                ha="left" if right else "right", fontsize=8.5, color=_INK,
+            )  # fmt: skip
+    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.set_yticks(np.arange(len(features)), [_name(feature, language, flipped=True) for feature in features])
+    axes.invert_yaxis()
+    axes.margins(x=0.22)
+    axes.set_xlabel(f"{_word('better', language)}\n{_word('deviations', language)}", fontsize=9)
+    _bare(axes, "bottom")
+    axes.tick_params(axis="y", length=0)
+    _title(axes, trained, "centers", language)
+    _legend(figure, trained, language)
+    return figure
+
+
+FIGURES: dict[str, Callable[[Trained, Language], Figure]] = {
+    "elbow": elbow,
+    "silhouette_profile": silhouette_profile,
+    "parallel_coordinates": parallel_coordinates,
+    "scatter_matrix": scatter_matrix,
+    "cluster_profile": cluster_profile,
+}
+
+
+def _figure(width: float, height: float) -> Figure:
+    # Not pyplot: it keeps every figure alive in the process and looks for a display.
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _word(name: str, language: Language) -> str:
+    return _WORDS[name][language]
+
+
+def _features(trained: Trained) -> list[Feature]:
+    return [trained.declaration.feature(name) for name in trained.prepared.used]
+
+
+def _name(feature: Feature, language: Language, *, flipped: bool = False) -> str:
+    text = f"{feature.title.in_language(language)}\n({feature.unit.in_language(language)})"
+    if flipped and feature.higher_is_better is False:
+        text += f"\n{_word('flipped', language)}"
+    return text
+
+
+def _colours(trained: Trained) -> tuple[str, ...]:
+    k = trained.winner.k
+    if k == 2:
+        return (_THREE[0], _THREE[2])
+    if k == 3:
+        return _THREE
+    return tuple(_PALETTE[i % len(_PALETTE)] for i in range(k))
+
+
+def _heading(trained: Trained, word: str, language: Language) -> str:
+    title = trained.declaration.title.in_language(language)
+    return f"{_word(word, language)} · {title}, {trained.prepared.period}"
+
+
+def _title(axes: Axes, trained: Trained, word: str, language: Language) -> None:
+    axes.set_title(_heading(trained, word, language), loc="left", fontsize=12, color=_INK, pad=12)
+
+
+def _bare(axes: Axes, *hidden: str) -> None:
+    for side in {"top", "right", "left", *hidden}:
+        axes.spines[side].set_visible(False)
+
+
+def _legend(figure: Figure, trained: Trained, language: Language) -> None:
+    handles = [
+        Line2D(
+            [], [], marker="o", linestyle="", color=colour, label=f"{level.label.model_dump()[language]} ({level.size})"
+        )
+        for colour, level in zip(_colours(trained), trained.levels, strict=True)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False, fontsize=10)
+
+
+def _by_k(axes: Axes, trained: Trained, metric: str, language: Language) -> None:
+    scored = [each for each in trained.candidates if metric in each.metrics]
+    axes.plot([each.k for each in scored], [each.metrics[metric] for each in scored], color=_FAINT, zorder=1)
+    styles = {"chosen": ("*", _THREE[0], 240), "admissible": ("o", _THREE[0], 60), "inadmissible": ("X", _THREE[2], 60)}
+    for word, (marker, colour, size) in styles.items():
+        group = [each for each in scored if _state(trained, each.k) == word]
+        if group:
+            axes.scatter(
+                [each.k for each in group], [each.metrics[metric] for each in group], marker=marker, color=colour,
+                s=size, zorder=2, label=_word(word, language),
+            )  # fmt: skip
+    axes.set_xticks([each.k for each in trained.candidates])
+    axes.set_xlabel(_word("k", language))
+    axes.set_ylabel(_word(metric, language))
+    axes.legend(frameon=False)
+    axes.grid(axis="y", color="#e6e6e6")
+    axes.set_axisbelow(True)
+    _bare(axes)
+
+
+def _state(trained: Trained, k: int) -> str:
+    if k == trained.winner.k:
+        return "chosen"
+    return "admissible" if next(each for each in trained.candidates if each.k == k).admissible else "inadmissible"
+
+
+def _silhouette_bars(axes: Axes, trained: Trained, language: Language) -> None:
+    with threadpool_limits(limits=1):
+        values = silhouette_samples(trained.model[:-1].transform(trained.prepared.matrix), trained.ranks.to_numpy())
+    colours, start = _colours(trained), 0
+    for level in trained.levels:
+        group = np.sort(values[trained.ranks.to_numpy() == level.cluster])[::-1]
+        rows = np.arange(start, start + len(group))
+        axes.barh(rows, group, height=0.9, color=colours[level.cluster])
+        label = f"{level.label.model_dump()[language]} ({level.size})"
+        axes.text(-0.02, rows.mean(), label, ha="right", va="center", fontsize=9, color=_INK)
+        start += len(group) + 2
+    axes.axvline(trained.winner.metrics["silhouette"], color=_INK, linestyle="--", linewidth=1)
+    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.invert_yaxis()
+    axes.set_yticks([])
+    axes.set_xlabel(_word("silhouette_one", language))
+    _bare(axes)
+    _title(axes, trained, "profile", language)
+
+
+def _scatter_axes(axes: Axes, labelled: bool, label: str, *, diagonal: bool) -> None:
+    axes.tick_params(labelsize=8)
+    if diagonal:
+        axes.set_yticks([])
+        axes.margins(y=0.5)
+        _bare(axes)
+        return
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    if labelled:
+        axes.set_ylabel(label, fontsize=9)

@@ -1,0 +1,135 @@
+"""The sweep: every candidate on the same rows and seeds, then the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from sigap.bundle import Bilingual, Level
+from sigap.catalog import Declaration
+from sigap.errors import TrainingError
+from sigap.training.clusters import Candidate, centers, distances, fit, select, with_model
+from sigap.training.features import Prepared, prepare
+from sigap.training.params import Params, read_params
+
+__all__ = ["Params", "Progress", "Trained", "candidates", "choose", "read_params", "read_snapshot", "train"]
+
+# Called with the steps done, the steps in all, and what was done.
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished sweep and the model it chose.
+
+    Attributes:
+        declaration: The model's declaration.
+        params: What the sweep tried.
+        prepared: The rows it was tried on.
+        candidates: All candidates, by k.
+        winner: The one chosen, with its model.
+    """
+
+    declaration: Declaration
+    params: Params
+    prepared: Prepared
+    candidates: tuple[Candidate, ...]
+    winner: Candidate
+
+    @property
+    def model(self) -> Pipeline:
+        """The chosen pipeline; `predict` gives ranks."""
+        return self.winner.model
+
+    @cached_property
+    def distances(self) -> NDArray[np.float64]:
+        """Distance of each assessed entity to each centre, shape (n_entities, k), in standard deviations."""
+        return distances(self.model, self.prepared.matrix)
+
+    @cached_property
+    def ranks(self) -> pd.Series[int]:
+        """Rank of each assessed entity, index entity; 0 is the readiest."""
+        matrix = self.prepared.matrix
+        return pd.Series(self.model[-1].labels_.astype(int), index=matrix.index, name="cluster")
+
+    @cached_property
+    def levels(self) -> tuple[Level, ...]:
+        """The clusters, by rank, with label, size and centre in the features' units."""
+        labels = self.declaration.task.labels(self.winner.k)
+        in_units = centers(self.model)
+        return tuple(
+            Level(
+                cluster=rank,
+                label=Bilingual(id=label.id, en=label.en),
+                text=f"{label.id} ({label.en})",
+                size=self.winner.sizes[rank],
+                center={name: float(value) for name, value in zip(self.prepared.used, in_units[rank], strict=True)},
+            )
+            for rank, label in enumerate(labels)
+        )
+
+    def predict(self, known: pd.DataFrame) -> dict[str, int]:
+        """Rank by entity of those rows (index entity, columns at least the used features) that lack no used feature."""
+        rows = known[list(self.prepared.used)].dropna()
+        if rows.empty:
+            return {}
+        nearest = distances(self.model, rows).argmin(axis=1)
+        return {str(entity): int(rank) for entity, rank in zip(rows.index, nearest, strict=True)}
+
+
+def candidates(params: Params) -> tuple[int, ...]:
+    """The numbers of clusters to try."""
+    return tuple(range(params.k_min, params.k_max + 1))
+
+
+def read_snapshot(path: Path) -> pd.DataFrame:
+    """The snapshot's rows.
+
+    Raises:
+        TrainingError: There is no snapshot, or it can't be read.
+    """
+    if not path.is_file():
+        raise TrainingError(
+            f"There is no snapshot {path}.",
+            remedy="Fetch it with `dvc checkout` (or `dvc pull`), or take one by running the pipeline.",
+        )
+    try:
+        return pd.read_parquet(path, engine="pyarrow")
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"The snapshot {path} can't be read: {error}.", remedy="Fetch it again with `dvc checkout --force`."
+        ) from error
+
+
+def choose(declaration: Declaration, prepared: Prepared, params: Params, tried: Sequence[Candidate]) -> Trained:
+    """Chooses among scored candidates, whether or not they still have their models.
+
+    Raises:
+        TrainingError: None is admissible.
+    """
+    ordered = tuple(sorted(tried, key=lambda each: each.k))
+    winner = with_model(select(ordered), prepared, declaration, params)
+    return Trained(declaration, params, prepared, ordered, winner)
+
+
+def train(declaration: Declaration, snapshot_path: Path, params: Params, progress: Progress | None = None) -> Trained:
+    """The whole training on a snapshot, in this process and without MLflow.
+
+    Raises:
+        TrainingError: The snapshot can't be read or trained on, or no candidate is admissible.
+    """
+    prepared = prepare(declaration, read_snapshot(snapshot_path))
+    numbers = candidates(params)
+    tried = []
+    for done, k in enumerate(numbers, 1):
+        tried.append(fit(prepared, declaration, params, k))
+        if progress:
+            progress(done, len(numbers), f"k = {k}")
+    return choose(declaration, prepared, params, tried)
