@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     default_model: str = Field("education", description="The model that `POST /predict` without a name asks.")
     served_alias: str = Field("champion", description="Registry alias that the API follows.")
     follow_seconds: float = Field(1.0, gt=0, le=60, description="How often the API asks the registry for the alias.")
+    max_body_bytes: int = Field(65536, ge=1024, description="Longest body of a prediction request.")
     language: Literal["id", "en"] = Field("id", description="Language in which the dashboard opens.")
 
     git_commit: bool = Field(True, description="Whether a new snapshot's pointer is committed and tagged in Git.")
