@@ -1,0 +1,1 @@
+"""MLflow: runs, versions, aliases and promotion."""

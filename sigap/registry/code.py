@@ -1,0 +1,47 @@
+"""Which code is running: its commit and the hash of its locked environment."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+
+from sigap.bundle import CodeEntry
+
+LOCK = Path("requirements") / "all.lock"
+CODE = ("sigap", "params.yaml", "requirements")
+
+
+def code(root: Path) -> CodeEntry:
+    """The checkout's commit (with `-dirty` if the code differs from it) and the sha256 of its lock.
+
+    Each is empty where there is none: outside Git, before the first commit, or without a lock.
+    """
+    lock = root / LOCK
+    return CodeEntry(git_commit=commit(root), lock_sha256=_sha256(lock) if lock.is_file() else "")
+
+
+def commit(root: Path) -> str:
+    """The checkout's commit; with `-dirty` if the files that training depends on differ from it."""
+    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    if not head:
+        return ""
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *CODE)
+    return f"{head}-dirty" if changed else head
+
+
+def _git(root: Path, *words: str) -> str:
+    # `--no-optional-locks`: status may not write the index, which somebody may be staging into.
+    try:
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(root), *words], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+@lru_cache(maxsize=4)
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,191 @@
+"""Runs in MLflow: one parent a pipeline run, one child a candidate of the sweep.
+
+Runs are written with `create_run`, `log_batch` and `set_terminated`, three requests a run; one request a value takes
+five times as long.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
+
+from sigap.registry.code import code
+from sigap.registry.connection import client, registry_errors
+from sigap.registry.locks import writer
+from sigap.settings import Settings
+
+PARENT = "mlflow.parentRunId"
+PIPELINE_RUN = "pipeline_run"
+CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The snapshot that a run was trained on.
+
+    Attributes:
+        version: Name of the data version.
+        md5: DVC's hash.
+        path: Where the snapshot lies, relative to the checkout.
+        rows: Its number of rows.
+    """
+
+    version: str
+    md5: str
+    path: str
+    rows: int
+
+
+class Runs:
+    """The runs of one model's experiment, which carries the model's name."""
+
+    def __init__(self, settings: Settings, model: str) -> None:
+        self.settings = settings
+        self.model = model
+        self.client = client(settings)
+
+    def parent(self, pipeline_run: str, data: Data, params: Mapping[str, Any]) -> str:
+        """The parent run of a pipeline run: started, or found when it already was.
+
+        Args:
+            pipeline_run: Key of the pipeline run.
+            data: The snapshot.
+            params: What the sweep tries, logged as parameters.
+
+        Returns:
+            The run's id.
+
+        Raises:
+            RegistryError: MLflow can't be reached or refuses.
+        """
+        with writer(self.settings, self.model), self._errors(f"starting the run of {self.model}"):
+            experiment = self._experiment()
+            if found := self._find(experiment, {PIPELINE_RUN: pipeline_run}):
+                return str(found.info.run_id)
+            self._end_abandoned(experiment)
+            tags = {PIPELINE_RUN: pipeline_run, **self._tags(data)}
+            run_id = self._start(experiment, f"{self.model} {data.version}", tags)
+            self._log(run_id, data, params, {})
+            return run_id
+
+    def candidate(
+        self, parent: str, k: int, data: Data, params: Mapping[str, Any], metrics: Mapping[str, float], seconds: float
+    ) -> str:
+        """Logs one fitted candidate under its parent, once; the run's id.
+
+        Args:
+            parent: The parent's id.
+            k: Number of clusters.
+            data: The snapshot.
+            params: `n_clusters`, `init`, `n_init`, `random_state`.
+            metrics: Finite values by name.
+            seconds: How long fitting and scoring took.
+
+        Raises:
+            RegistryError: MLflow can't be reached or refuses.
+        """
+        with writer(self.settings, self.model), self._errors(f"logging {self.model} with k = {k}"):
+            experiment = self._experiment()
+            found = self._find(experiment, {PARENT: parent, CANDIDATE: str(k)})
+            if found and found.info.status == "FINISHED":
+                return str(found.info.run_id)
+            # A run that a killed process left behind is filled in again: the values are the same to the last digit.
+            tags = {PARENT: parent, CANDIDATE: str(k), "duration_seconds": f"{seconds:.3f}", **self._tags(data)}
+            run_id = str(found.info.run_id) if found else self._start(experiment, f"k = {k}", tags)
+            self._log(run_id, data, params, metrics)
+            self.client.set_terminated(run_id)
+            return run_id
+
+    def started_at(self, run_id: str) -> int:
+        """When the run was started, in milliseconds since 1970."""
+        with self._errors(f"reading run {run_id}"):
+            return int(self.client.get_run(run_id).info.start_time)
+
+    def log_files(self, run_id: str, folder: Path, artifact_path: str) -> None:
+        """Copies a folder's files into the run's artefacts."""
+        with self._errors(f"storing {artifact_path} of {self.model}"):
+            self.client.log_artifacts(run_id, str(folder), artifact_path)
+
+    def log_json(self, run_id: str, name: str, content: Mapping[str, Any]) -> None:
+        """Writes `content` as JSON into the run's artefacts."""
+        with tempfile.TemporaryDirectory() as folder, self._errors(f"storing {name} of {self.model}"):
+            path = Path(folder) / name
+            path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+            self.client.log_artifact(run_id, str(path))
+
+    def end(self, run_id: str, *, metrics: Mapping[str, float], tags: Mapping[str, str], failed: bool = False) -> None:
+        """Ends the run with its last metrics and tags, and writes down how long it took."""
+        with self._errors(f"ending run {run_id}"):
+            run = self.client.get_run(run_id)
+            seconds = time.time() - run.info.start_time / 1000
+            everything = {**tags, "duration_seconds": f"{seconds:.3f}"}
+            self.client.log_batch(
+                run_id, metrics=_metrics(metrics), tags=[RunTag(name, value) for name, value in everything.items()]
+            )
+            self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+
+    def _experiment(self) -> str:
+        experiment = self.client.get_experiment_by_name(self.model)
+        if experiment is None:
+            return str(self.client.create_experiment(self.model))
+        if experiment.lifecycle_stage != "active":
+            # Somebody deleted it in MLflow's page; its name stays taken until it is restored.
+            self.client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _find(self, experiment: str, tags: Mapping[str, str]) -> Run | None:
+        conditions = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        runs = self.client.search_runs([experiment], conditions, ViewType.ACTIVE_ONLY, max_results=1)
+        return runs[0] if runs else None
+
+    def _end_abandoned(self, experiment: str) -> None:
+        """Marks runs as killed whose process can't be working on them any more."""
+        oldest = int((time.time() - 10 * self.settings.step_timeout_seconds) * 1000)
+        condition = f"attributes.status = 'RUNNING' and attributes.start_time < {oldest}"
+        for run in self.client.search_runs([experiment], condition):
+            self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def _tags(self, data: Data) -> dict[str, str]:
+        source = code(self.settings.root)
+        return {
+            "data_version": data.version,
+            "data_md5": data.md5,
+            "lock_sha256": source.lock_sha256,
+            "mlflow.source.git.commit": source.git_commit,
+            "mlflow.source.name": "sigap",
+        }
+
+    def _start(self, experiment: str, name: str, tags: Mapping[str, str]) -> str:
+        return str(self.client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id)
+
+    def _log(self, run_id: str, data: Data, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        self.client.log_inputs(run_id, [_dataset(self.model, data)])
+        self.client.log_batch(
+            run_id, metrics=_metrics(metrics), params=[Param(name, str(value)) for name, value in params.items()]
+        )
+
+    def _errors(self, doing: str) -> Any:
+        return registry_errors(self.settings, doing)
+
+
+def _metrics(metrics: Mapping[str, float]) -> list[Metric]:
+    now = int(time.time() * 1000)
+    return [Metric(name, value, now, 0) for name, value in metrics.items()]
+
+
+def _dataset(model: str, data: Data) -> DatasetInput:
+    dataset = Dataset(
+        name=f"{model} {data.version}",
+        digest=data.md5,
+        source_type="dvc",
+        source=json.dumps({"path": data.path, "tag": f"{model}/{data.version}", "md5": data.md5}),
+        profile=json.dumps({"rows": data.rows}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])

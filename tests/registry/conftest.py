@@ -1,0 +1,164 @@
+"""A real MLflow server for the session, and models small enough to register by the dozen."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from sklearn.cluster import KMeans
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sigap.bundle import MANIFEST, MEMBERS, MODEL, digest
+from sigap.registry.models import ModelVersion, Registry
+from sigap.registry.tracking import Data, Runs
+from sigap.settings import Settings
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real MLflow server, as `./run` starts it."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts", "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | quiet, cwd=folder, start_new_session=True
+        )
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_up(uri, server, folder / "log")
+        yield uri
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def wait_until_up(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        if server.poll() is not None:
+            break
+        try:
+            if httpx.get(f"{uri}/health", timeout=2).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    pytest.fail(f"MLflow did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture
+def settings(mlflow_uri: str, tmp_path: Path) -> Settings:
+    """Settings of a checkout in a temporary folder, with the real MLflow server and without PostgreSQL."""
+    return make_settings(tmp_path, mlflow_uri)
+
+
+def make_settings(root: Path, uri: str, **others: str) -> Settings:
+    nowhere = f"postgresql://nobody:nothing@127.0.0.1:{free_port()}/none"
+    return Settings(root=root, state_dir=root / "state", MLFLOW_TRACKING_URI=uri, DATABASE_URL=nowhere, **others)
+
+
+@dataclass
+class Workshop:
+    """Registers small models under a name of the test's own."""
+
+    settings: Settings
+    folder: Path
+    model: str = field(default_factory=lambda: f"m{uuid.uuid4().hex[:12]}")
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.settings)
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.settings.tracking_uri, self.settings.tracking_uri)
+
+    def run(self, md5: str) -> str:
+        return Runs(self.settings, self.model).parent(uuid.uuid4().hex, Data("v1", md5, "data/raw/x.parquet", 30), {})
+
+    def bundle(self, fingerprint: str, md5: str) -> Path:
+        folder = self.folder / f"bundle-{uuid.uuid4().hex}"
+        folder.mkdir()
+        (folder / MODEL).write_bytes(fingerprint.encode())
+        (folder / MEMBERS).write_text("{}")
+        files = {name: digest(folder / name).model_dump() for name in (MODEL, MEMBERS)}
+        manifest = {
+            "model": self.model,
+            "task": "clustering",
+            "trained_at": "2024-01-01T00:00:00Z",
+            "data": {
+                "version": "v1", "md5": md5, "rows": 30, "rows_rejected": 0, "period": 2024, "git_commit": "",
+                "query": "SELECT 1",
+            },
+            "code": {"git_commit": "", "lock_sha256": ""},
+            "features_used": ["a", "b"],
+            "features_left_out": [],
+            "training_range": {},
+            "levels": [],
+            "metrics": {},
+            "sweep": [],
+            "fingerprint": fingerprint,
+            "example": {"request": {}, "cluster": 0, "distance_to_center": 0.5},
+            "files": files,
+        }  # fmt: skip
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+        return folder
+
+    def register(self, fingerprint: str, md5: str = "0" * 32) -> ModelVersion:
+        estimator, rows = tiny_model()
+        bundle = self.bundle(fingerprint, md5)
+        return self.registry.register(bundle, estimator, rows, self.run(md5))[0]
+
+
+def tiny_model() -> tuple[Pipeline, pd.DataFrame]:
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["a", "b"])
+    return make_pipeline(StandardScaler(), KMeans(3, n_init=1, random_state=0)).fit(rows), rows
+
+
+@pytest.fixture
+def workshop(settings: Settings, tmp_path: Path) -> Workshop:
+    return Workshop(settings, tmp_path)
+
+
+@pytest.fixture
+def python(settings: Settings) -> Callable[[str], subprocess.Popen[str]]:
+    """Starts Python code in a process of its own, in which `settings` are this test's."""
+
+    def start(code: str) -> subprocess.Popen[str]:
+        preamble = (
+            "import os, signal\nfrom pathlib import Path\nfrom tests.registry.conftest import make_settings\n"
+            f"settings = make_settings(Path({str(settings.root)!r}), {settings.tracking_uri!r})\n"
+        )
+        return subprocess.Popen(
+            [sys.executable, "-c", preamble + code],
+            cwd=Path(__file__).parents[2],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    return start
