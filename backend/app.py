@@ -1,0 +1,281 @@
+"""The application: `uvicorn backend.app:app`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from backend.describe import detail, summary
+from backend.documentation import add_documentation, problems
+from backend.edge import Edge
+from backend.follower import Follower
+from backend.health import Health, Live, Ready, health, ready
+from backend.metrics import CONTENT_TYPE, Metrics
+from backend.page import POLICY, page
+from backend.predict import direct, handler, request_id, serving
+from backend.problems import RequestError, problem_response
+from backend.registry_client import RegistryClient
+from backend.schemas import Answer, Clusters, ModelDetail, Models, request_model
+from backend.store import BundleStore
+from sigap import __version__
+from sigap.catalog import Declaration, declaration, declarations
+from sigap.settings import Settings, get_settings
+
+DESCRIPTION = """Answers where a row of figures belongs, with the champion that the model registry names.
+
+Every fault is answered as `application/problem+json` (RFC 9457): what was found, what was expected, what to do.
+Every answer carries `x-request-id`."""
+
+
+class Service:
+    """What the routes share: a follower for each model, the registry and the metrics.
+
+    Args:
+        settings: Where the registry is, which alias is followed and where bundles are kept.
+        models: The models to serve.
+    """
+
+    def __init__(self, settings: Settings, models: tuple[Declaration, ...]) -> None:
+        self.settings = settings
+        self.default = declaration(settings.default_model).name
+        self.metrics = Metrics()
+        self.registry = RegistryClient(settings.tracking_uri)
+        self.started = time.monotonic()
+        self.followers = {model.name: self._follower(model) for model in models}
+
+    def _follower(self, model: Declaration) -> Follower:
+        return Follower(
+            model,
+            self.settings.served_alias,
+            self.settings.follow_seconds,
+            self.registry,
+            BundleStore(self.settings.state / "api" / model.name),
+            self.metrics,
+        )
+
+    def follower(self, model: str) -> Follower:
+        """The follower of `model`.
+
+        Raises:
+            RequestError: 404, there is no such model.
+        """
+        if model not in self.followers:
+            raise RequestError(
+                404,
+                "unknown-model",
+                "There is no such model",
+                f"There is no model {model[:80]!r}.",
+                remedy=f"Choose one of: {', '.join(self.followers)}.",
+            )
+        return self.followers[model]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        """Follows the registry as long as the application runs."""
+        _log_to_stderr()
+        self.started = time.monotonic()
+        await asyncio.gather(*(follower.step() for follower in self.followers.values()))
+        tasks = [asyncio.create_task(follower.run()) for follower in self.followers.values()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.registry.close()
+
+
+def create_app(settings: Settings | None = None, models: tuple[Declaration, ...] | None = None) -> FastAPI:
+    """The application.
+
+    Args:
+        settings: Those of this process if not given.
+        models: The models to serve; by default the whole catalogue.
+
+    Raises:
+        ConfigurationError: A setting can't be used.
+        UnknownModelError: The default model is not in the catalogue.
+    """
+    service = Service(settings or get_settings(), models or declarations())
+    app = FastAPI(
+        title="Sigap API",
+        version=__version__,
+        summary="Predictions by the registry's champions",
+        description=DESCRIPTION,
+        lifespan=service.lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_tags=[
+            {"name": "predict", "description": "Where a row of figures belongs."},
+            {"name": "models", "description": "What is served, how it was made, and every entity's place."},
+            {"name": "operation", "description": "Health and metrics."},
+        ],
+    )
+    app.state.service = service
+    app.include_router(_predict_routes(service))
+    app.include_router(_model_routes(service))
+    app.include_router(_operation_routes(service))
+    add_documentation(app)
+    app.add_exception_handler(RequestError, _refuse)
+    app.add_exception_handler(HTTPException, _refuse)
+    app.add_middleware(Edge, metrics=service.metrics)
+    return app
+
+
+def _predict_routes(service: Service) -> APIRouter:
+    router = APIRouter()
+    for name, follower in service.followers.items():
+        paths = (["/predict"] if name == service.default else []) + [f"/models/{name}/predict"]
+        for path in paths:
+            _add_predict_route(router, path, service, follower)
+    router.route_class = APIRoute
+
+    @router.post("/models/{model}/predict", include_in_schema=False)
+    async def unknown(model: str) -> None:
+        service.follower(model)
+
+    return router
+
+
+def _add_predict_route(router: APIRouter, path: str, service: Service, follower: Follower) -> None:
+    model = follower.declaration
+    request = request_model(model)
+
+    async def documented(body: Any) -> None:
+        """Stands for the handler in the documentation; its route class answers instead."""
+
+    documented.__annotations__["body"] = request
+    router.route_class = direct(handler(follower, service.metrics, service.settings.max_body_bytes))
+    router.add_api_route(
+        path,
+        documented,
+        methods=["POST"],
+        response_model=Answer,
+        responses=problems(400, 408, 413, 422, 503),
+        tags=["predict"],
+        summary=model.title.en if path != "/predict" else f"{model.title.en} (the default model)",
+        description=f"{model.question.en}\n\n{model.question.id}\n\nSources: {model.data_source.en}.",
+        operation_id=f"predict_{model.name}" if path != "/predict" else "predict",
+        openapi_extra={"requestBody": {"content": {"application/json": {"example": model.example}}}},
+    )
+
+
+def _model_routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["models"])
+
+    @router.get("/models", summary="All models")
+    async def models() -> Models:
+        return Models(models=[summary(follower, service.default) for follower in service.followers.values()])
+
+    @router.get("/models/{model}", summary="One model: its declaration and what is served", responses=problems(404))
+    async def model_detail(model: str) -> ModelDetail:
+        return detail(service.follower(model))
+
+    @router.get(
+        "/models/{model}/clusters",
+        summary="Levels, every entity's place, history and movement",
+        response_model=Clusters,
+        responses=problems(404, 503),
+    )
+    async def clusters(model: str, request: Request) -> Response:
+        served = serving(service.follower(model))
+        headers = {"etag": f'"{served.model_version}-{served.manifest_sha256[:16]}"', "cache-control": "no-cache"}
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(served.clusters, media_type="application/json", headers=headers)
+
+    return router
+
+
+def _operation_routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/", include_in_schema=False)
+    async def root(request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(page(service.followers), headers={"content-security-policy": POLICY})
+        served = service.followers[service.default].served
+        return JSONResponse(
+            {
+                "status": "online",
+                "model_loaded": served is not None,
+                "model_name": service.default,
+                "model_alias": service.settings.served_alias,
+                "model_version": served.model_version if served else None,
+                "documentation": "/docs",
+            }
+        )
+
+    @router.get("/health", summary="The API and what it depends on, in detail")
+    async def api_health() -> Health:
+        return health(service.followers, service.registry, service.settings.follow_seconds, service.started)
+
+    @router.get("/health/live", summary="Whether the process answers")
+    async def live() -> Live:
+        return Live()
+
+    @router.get(
+        "/health/ready",
+        summary="Whether predictions can be answered",
+        response_model=Ready,
+        responses={503: {"model": Ready, "description": "They can't; each model's reason says why."}},
+    )
+    async def api_ready() -> Response:
+        state = ready(service.followers, service.default)
+        status = 200 if state.status == "ready" else 503
+        return JSONResponse(state.model_dump(), status)
+
+    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    return router
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        error = _http_error(request, error)
+    if not isinstance(error, RequestError):
+        raise error
+    return problem_response(error, request_id(request))
+
+
+def _http_error(request: Request, error: HTTPException) -> RequestError:
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("allow", (error.headers or {}).get("Allow", ""))
+        return RequestError(
+            405,
+            "wrong-method",
+            "The method is not allowed",
+            f"{request.method} is not allowed here.",
+            remedy=f"Use {allowed}." if allowed else "",
+            headers=dict(error.headers or {}),
+        )
+    if error.status_code == 404:
+        return RequestError(404, "not-found", "There is nothing here", "No such path.", remedy="/docs lists all paths.")
+    return RequestError(
+        error.status_code, "http", "The request can't be answered", str(error.detail), headers=dict(error.headers or {})
+    )
+
+
+def _log_to_stderr() -> None:
+    log = logging.getLogger("sigap")
+    if log.hasHandlers():
+        return
+    stream = logging.StreamHandler()
+    stream.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    log.addHandler(stream)
+    log.setLevel(logging.INFO)
+
+
+app = create_app()

@@ -1,0 +1,106 @@
+"""Swagger UI and ReDoc without the internet, and without leave to reach for it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from starlette.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from backend.problems import MEDIA_TYPE, Problem
+
+ASSETS = "/docs-assets"
+ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
+    "%3Crect width='16' height='16' rx='3' fill='%230072B2'/%3E"
+    "%3Cpath d='M3 11l3-4 3 2 4-5' fill='none' stroke='white' stroke-width='2'/%3E%3C/svg%3E"
+)
+_PROBLEMS = {
+    400: "The body is empty or not JSON.",
+    404: "No such model.",
+    408: "The body did not come in time.",
+    413: "The body is too large.",
+    422: "The request is not valid; `errors` says what is expected of each field.",
+    503: "No model is served; `detail` says how to train one.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may answer with these problems."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {status: {"description": _PROBLEMS[status], "content": {MEDIA_TYPE: schema}} for status in statuses}
+
+
+def add_documentation(app: FastAPI) -> None:
+    """Adds `/docs` and `/redoc` and the assets they need to `app`, and the problem's schema to its OpenAPI document."""
+    folder = Path(str(files("fastapi_offline") / "static"))
+    app.mount(ASSETS, StaticFiles(directory=folder), name="docs-assets")
+    swagger = get_swagger_ui_html(
+        openapi_url=str(app.openapi_url),
+        title=f"{app.title} – Swagger UI",
+        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=ICON,
+        # The validator badge would send the document's address to a server of Swagger's.
+        swagger_ui_parameters={"validatorUrl": None, "defaultModelsExpandDepth": 0, "tryItOutEnabled": True},
+    )
+    redoc = get_redoc_html(
+        openapi_url=str(app.openapi_url),
+        title=f"{app.title} – ReDoc",
+        redoc_js_url=f"{ASSETS}/redoc.standalone.js",
+        redoc_favicon_url=ICON,
+        with_google_fonts=False,
+    )
+    _page(app, "/docs", bytes(swagger.body).decode())
+    _page(app, "/redoc", bytes(redoc.body).decode())
+    _openapi(app)
+
+
+def _page(app: FastAPI, path: str, html: str) -> None:
+    # Only this page's own inline scripts may run, and nothing is fetched from elsewhere: not even ReDoc's logo.
+    scripts = [digest for script in re.findall(r"<script>(.*?)</script>", html, re.S) if (digest := _hash(script))]
+    policy = (
+        f"default-src 'none'; script-src 'self' {' '.join(scripts)}; style-src 'self' 'unsafe-inline';"
+        " img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:;"
+        " frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+    async def page() -> HTMLResponse:
+        return HTMLResponse(html, headers={"content-security-policy": policy})
+
+    app.add_api_route(path, page, include_in_schema=False, response_class=HTMLResponse)
+
+
+def _hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _openapi(app: FastAPI) -> None:
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title,
+                version=app.version,
+                summary=app.summary,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            components = schema.setdefault("components", {}).setdefault("schemas", {})
+            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            components |= problem.pop("$defs")
+            components["Problem"] = problem
+            for unused in ("HTTPValidationError", "ValidationError"):
+                components.pop(unused, None)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend it

@@ -1,0 +1,98 @@
+"""What every request passes: its identity, its time, its security headers, and the net under unforeseen errors.
+
+Plain ASGI, because Starlette's BaseHTTPMiddleware costs more than a prediction.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.metrics import Metrics
+from backend.problems import RequestError, problem_response
+
+log = logging.getLogger("sigap.api")
+
+REQUEST_ID = "sigap.request_id"
+_GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+}
+
+
+class Edge:
+    """Wraps the application.
+
+    Args:
+        app: The application.
+        metrics: Where answers are counted.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(scope)
+        scope[REQUEST_ID] = request_id
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        self._metrics.in_progress.inc()
+        try:
+            await self._app(scope, receive, send_marked)
+        except Exception:
+            log.exception("Request %s to %s failed in a way that nobody foresaw.", request_id, scope["path"])
+            if status:
+                raise  # half an answer is out: the server has to cut the connection
+            await problem_response(_UNFORESEEN, request_id)(scope, receive, send_marked)
+        finally:
+            self._metrics.in_progress.dec()
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.answered(method, _route(scope), status or 500, started)
+
+
+_UNFORESEEN = RequestError(
+    500,
+    "unforeseen",
+    "Something failed that should not",
+    "The API could not answer.",
+    remedy="Its log has the cause under this request_id.",
+)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _GIVEN_ID.fullmatch(value):
+            return str(value.decode())
+    return os.urandom(12).hex()
+
+
+def _route(scope: Scope) -> str:
+    # The route's pattern, never the path: a scanner's made-up paths must not become metrics.
+    return str(getattr(scope.get("route"), "path", "unmatched"))

@@ -1,0 +1,174 @@
+"""Follows a registry alias: a new champion is loaded and tested beside the old one, then takes its place at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.metrics import Metrics
+from backend.registry_client import NoChampionError, RegistryClient, Target
+from backend.schemas import Validator
+from backend.served import Origin, Served, load
+from backend.store import BundleStore
+from sigap.catalog import Declaration
+from sigap.errors import BundleError, RegistryError, SigapError
+
+log = logging.getLogger("sigap.api")
+
+STEP_SECONDS = 30.0
+REFUSED_RETRY_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A version that could not be loaded, and when to try it again."""
+
+    key: tuple[str, str]
+    fault: str
+    until: float
+
+
+class Follower:
+    """Keeps one model served.
+
+    Args:
+        declaration: The model.
+        alias: The alias it follows.
+        seconds: Pause between two looks at the registry.
+        registry: Where the alias is looked up.
+        store: Where bundles are kept.
+        metrics: Where loads and faults are counted.
+    """
+
+    def __init__(
+        self,
+        declaration: Declaration,
+        alias: str,
+        seconds: float,
+        registry: RegistryClient,
+        store: BundleStore,
+        metrics: Metrics,
+    ) -> None:
+        self.declaration = declaration
+        self.alias = alias
+        self.served: Served | None = None
+        self.fault: str | None = None
+        self.steps = 0
+        self._seconds = seconds
+        self._registry = registry
+        self._store = store
+        self._metrics = metrics
+        self._validator = Validator(declaration)
+        self._refused: Refused | None = None
+
+    async def run(self) -> None:
+        """Looks at the registry until cancelled. No fault ends it."""
+        while True:
+            await asyncio.sleep(self._seconds)
+            await self.step()
+
+    async def step(self) -> None:
+        """Looks at the registry once and follows it. Whatever goes wrong, what is served stays served."""
+        try:
+            async with asyncio.timeout(STEP_SECONDS):
+                await self._follow()
+            self._noted(None, "")
+        except NoChampionError as error:
+            self._noted(error.message, "no_champion")
+        except RegistryError as error:
+            self._noted(str(error), "registry")
+        except BundleError as error:
+            self._noted(str(error), "bundle")
+        except TimeoutError:
+            self._noted(f"The registry took longer than {STEP_SECONDS:g} s.", "registry")
+        except Exception:
+            log.exception("Following %s failed in a way that nobody foresaw.", self.declaration.name)
+            self._noted("An unforeseen fault; the API's log has it.", "unforeseen")
+        if self.served is None:
+            await self._serve_last_good()
+        self.steps += 1
+
+    async def _follow(self) -> None:
+        target = await self._registry.target(self.declaration.name, self.alias)
+        if self.served is not None and self.served_key == target.key:
+            self._refused = None
+            return
+        if self._refused and self._refused.key == target.key and time.monotonic() < self._refused.until:
+            raise BundleError(self._refused.fault)
+        try:
+            served = await self._fetch(target)
+        except BundleError as error:
+            self._refused = Refused(target.key, str(error), time.monotonic() + REFUSED_RETRY_SECONDS)
+            raise
+        self._swap(served)
+        self._keep(target)
+
+    @property
+    def served_key(self) -> tuple[str, str] | None:
+        """Version and manifest hash of what is served."""
+        return (self.served.version, self.served.manifest_sha256) if self.served else None
+
+    async def _fetch(self, target: Target) -> Served:
+        if kept := self._store.find(*target.key):
+            try:
+                return await self._load(kept, *target.key, "registry")
+            except BundleError as error:
+                log.warning("The kept bundle of %s is fetched anew: %s", self.declaration.name, error)
+                self._store.drop(*target.key)
+        files = await self._registry.bundle(target)
+        folder = await asyncio.to_thread(self._store.save, *target.key, files)
+        return await self._load(folder, *target.key, "registry")
+
+    async def _load(self, folder: Path, version: str, manifest_sha256: str, origin: Origin) -> Served:
+        # In a thread: requests are answered by the old bundle while the new one is read and tested.
+        return await asyncio.to_thread(
+            load,
+            folder,
+            self.declaration,
+            self._validator,
+            version=version,
+            manifest_sha256=manifest_sha256,
+            origin=origin,
+        )
+
+    def _swap(self, served: Served) -> None:
+        before = self.served.model_version if self.served else "nothing"
+        self.served = served
+        self._refused = None
+        self._metrics.loaded(self.declaration.name, served)
+        log.info(
+            "%s: now serving %s (data %s, from %s) instead of %s.",
+            self.declaration.name,
+            served.model_version,
+            served.manifest.data.version,
+            served.origin,
+            before,
+        )
+
+    def _keep(self, target: Target) -> None:
+        try:
+            self._store.mark_good(*target.key)
+        except SigapError as error:
+            log.warning("%s is served, but could not be remembered as the last good one: %s", target.version, error)
+
+    async def _serve_last_good(self) -> None:
+        try:
+            if last := self._store.last_good():
+                version, manifest_sha256, folder = last
+                self._swap(await self._load(folder, version, manifest_sha256, "disk"))
+        except BundleError as error:
+            log.warning("The last good bundle of %s can't be served: %s", self.declaration.name, error)
+
+    def _noted(self, fault: str | None, kind: str) -> None:
+        if fault is not None:
+            self._metrics.fault(self.declaration.name, kind)
+        if fault != self.fault:
+            # Only changes are logged: the registry may be down for hours.
+            if fault is None:
+                log.info("%s: the registry is followed again.", self.declaration.name)
+            else:
+                log.warning("%s: %s What is served stays.", self.declaration.name, fault)
+        self.fault = fault

@@ -1,0 +1,88 @@
+"""Prometheus metrics of the API; every label comes from a bounded set."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from backend.served import Served
+
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The metrics of one application."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self._requests = Counter(
+            "sigap_api_requests", "Answered requests.", ["method", "route", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "sigap_api_request_seconds",
+            "Time from a request's head to its answer's end.",
+            ["route"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.in_progress = Gauge("sigap_api_requests_in_progress", "Requests being answered.", registry=self.registry)
+        self._predictions = Counter(
+            "sigap_api_predictions",
+            "Predictions by the version that answered.",
+            ["model", "model_version", "cluster"],
+            registry=self.registry,
+        )
+        self._info = Gauge(
+            "sigap_api_model_info",
+            "1 for the version that is served.",
+            ["model", "model_version", "data_version", "loaded_from"],
+            registry=self.registry,
+        )
+        self._loaded = Gauge(
+            "sigap_api_model_loaded_timestamp_seconds",
+            "When the served version was loaded.",
+            ["model"],
+            registry=self.registry,
+        )
+        self._loads = Counter("sigap_api_model_loads", "Versions put in service.", ["model"], registry=self.registry)
+        self._faults = Counter(
+            "sigap_api_follow_faults",
+            "Looks at the registry that could not be followed.",
+            ["model", "kind"],
+            registry=self.registry,
+        )
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def answered(self, method: str, route: str, status: int, started: float) -> None:
+        """Counts an answer; `started` is by `time.perf_counter()`."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(time.perf_counter() - started)
+
+    def predicted(self, model: str, model_version: str, cluster: int) -> None:
+        """Counts a prediction."""
+        self._predictions.labels(model, model_version, str(cluster)).inc()
+
+    def loaded(self, model: str, served: Served) -> None:
+        """Notes which version is served from now on."""
+        if before := self._known.get(model):
+            self._info.remove(*before)
+        labels = (model, served.model_version, served.manifest.data.version, served.origin)
+        self._info.labels(*labels).set(1)
+        self._known[model] = labels
+        self._loaded.labels(model).set(served.loaded_at.timestamp())
+        self._loads.labels(model).inc()
+
+    def fault(self, model: str, kind: str) -> None:
+        """Counts a look at the registry that could not be followed."""
+        self._faults.labels(model, kind).inc()
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from mlflow.tracking import MlflowClient
+
+from sigap.bundle import (
+    TAG_BUNDLE_PATH,
+    TAG_BUNDLE_RUN,
+    TAG_DATA_MD5,
+    TAG_DATA_VERSION,
+    TAG_FINGERPRINT,
+    TAG_MANIFEST_SHA256,
+)
+from tests.backend.bundles import CENTERS, write_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "education"
+START_SECONDS = 120
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    """Returns when `condition` holds; a generous limit that only a fault reaches."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with contextlib.suppress(httpx.HTTPError):
+            if condition():
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not come about in {seconds} s")
+
+
+@contextlib.contextmanager
+def process(command: list[str], log: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, ended with the block."""
+    with log.open("ab") as output:
+        started = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **env}, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        yield started
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGTERM)
+        try:
+            started.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+            started.wait(10)
+
+
+@dataclass
+class MlflowServer:
+    """A real MLflow server that can be stopped and started again on the same port and store."""
+
+    folder: Path
+    port: int
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.uri)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[MlflowServer]:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts"), "--serve-artifacts"]
+        env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with process(command, self.folder / "mlflow.log", **env):
+            wait_for(lambda: httpx.get(f"{self.uri}/health").status_code == 200, "MLflow", START_SECONDS)
+            yield self
+
+    def register(self, bundle: Path, manifest_sha256: str, name: str, data_version: str = "v1", **tags: str) -> str:
+        """Registers the bundle as the registry does and returns the version."""
+        client = self.client
+        experiment = client.get_experiment_by_name("tests")
+        experiment_id = experiment.experiment_id if experiment else client.create_experiment("tests")
+        run_id = client.create_run(experiment_id).info.run_id
+        client.log_artifacts(run_id, str(bundle), "bundle")
+        client.set_terminated(run_id)
+        with contextlib.suppress(Exception):
+            client.create_registered_model(name)
+        all_tags = {
+            TAG_BUNDLE_RUN: run_id,
+            TAG_BUNDLE_PATH: "bundle",
+            TAG_MANIFEST_SHA256: manifest_sha256,
+            TAG_DATA_VERSION: data_version,
+            TAG_DATA_MD5: "0" * 32,
+            TAG_FINGERPRINT: "f",
+        }
+        version = client.create_model_version(name, f"runs:/{run_id}/bundle", run_id, tags={**all_tags, **tags})
+        return str(version.version)
+
+    def point(self, version: str, alias: str) -> None:
+        self.client.set_registered_model_alias(MODEL, alias, version)
+
+    def artifact(self, version: str, name: str) -> Path:
+        """Where the server keeps a bundle's file."""
+        run_id = self.client.get_model_version(MODEL, version).tags[TAG_BUNDLE_RUN]
+        return next(self.folder.glob(f"artifacts/*/{run_id}/artifacts/bundle/{name}"))
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with MlflowServer(tmp_path_factory.mktemp("mlflow"), free_port()).running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def centers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return CENTERS, CENTERS + 0.25, CENTERS + np.array([-2.5, -1.0, 2.0])
+
+
+@pytest.fixture(scope="session")
+def versions(
+    mlflow_server: MlflowServer, centers: tuple[np.ndarray, ...], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, ...]:
+    """Three registered versions that answer differently."""
+    folder = tmp_path_factory.mktemp("bundles")
+    registered = []
+    for number, center in enumerate(centers, 1):
+        sha256 = write_bundle(folder / str(number), center, data_version=f"d{number}")
+        registered.append(mlflow_server.register(folder / str(number), sha256, MODEL, f"d{number}"))
+    return tuple(registered)
+
+
+@dataclass
+class Api:
+    """An API in a process of its own."""
+
+    url: str
+    pid: int
+    state: Path
+    alias: str
+
+    def get(self, path: str, **options: object) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", trust_env=False, **options)  # type: ignore[arg-type]
+
+    def predict(self, body: object) -> httpx.Response:
+        return httpx.post(f"{self.url}/predict", json=body, trust_env=False)
+
+    def serves(self, version: str) -> bool:
+        answer = self.get("/health/ready").json()["models"][MODEL]
+        return bool(answer["model_version"] == f"v{version}")
+
+
+@pytest.fixture
+def start_api(tmp_path: Path) -> Iterator[Callable[..., Api]]:
+    """Starts an API that follows `alias` in the registry at `uri`."""
+    with contextlib.ExitStack() as stack:
+
+        def start(uri: str, alias: str, state: Path | None = None, **env: str) -> Api:
+            port = free_port()
+            state = state or tmp_path / "state"
+            command = [sys.executable, "-m", "uvicorn", "backend.app:app", "--host", "127.0.0.1", "--port", str(port)]
+            settings = {
+                "MLFLOW_TRACKING_URI": uri,
+                "SIGAP_SERVED_ALIAS": alias,
+                "SIGAP_STATE_DIR": str(state),
+                "SIGAP_FOLLOW_SECONDS": "0.2",
+            }
+            log = tmp_path / f"api-{port}.log"
+            started = stack.enter_context(process([*command, "--no-access-log"], log, **{**settings, **env}))
+            api = Api(f"http://127.0.0.1:{port}", started.pid, state, alias)
+            wait_for(lambda: api.get("/health/live").status_code == 200, f"The API ({log.read_text()})", START_SECONDS)
+            return api
+
+        yield start
