@@ -1,0 +1,26 @@
+"""Alembic's entry: online only, over the connection that `sigap.data.postgres.migrate` hands in."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import Connection, create_engine, text
+
+from sigap.data.postgres import SCHEMA_LOCK, connect
+from sigap.settings import get_settings
+
+
+def run(connection: Connection) -> None:
+    """Applies what is missing in one transaction; two starts at once wait for each other."""
+    context.configure(connection=connection, transactional_ddl=True)
+    with context.begin_transaction():
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SCHEMA_LOCK})
+        context.run_migrations()
+
+
+if (given := context.config.attributes.get("connection")) is not None:
+    run(given)
+    given.commit()
+else:
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(get_settings()))
+    with engine.begin() as own:
+        run(own)

@@ -1,0 +1,142 @@
+"""PostgreSQL: connections with errors that say what to do, and the schema by Alembic migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from sigap.errors import ConfigurationError, ServiceError
+from sigap.settings import Settings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+# Any fixed number will do; it keeps two starts at once from migrating or seeding side by side.
+SCHEMA_LOCK = 7_401_893
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def connect(settings: Settings, *, read_only: bool = False) -> Connection:
+    """Opens a connection to the database of `settings`; close it, or use it in a `with`.
+
+    Args:
+        settings: Whose `dsn` is connected to.
+        read_only: Whether its transactions may only read.
+
+    Raises:
+        ConfigurationError: `DATABASE_URL` can't be parsed.
+        ServiceError: The server can't be reached or refuses; names host, port and database, never the password.
+    """
+    place = address(settings)
+    try:
+        connection = psycopg.connect(settings.dsn, connect_timeout=5, application_name="sigap")
+    except psycopg.OperationalError as error:
+        # The server's own sentence names the user and the database at most; the URL itself is never repeated.
+        cause = " ".join(str(error).split())
+        raise ServiceError(f"PostgreSQL at {place} can't be used: {cause}.", remedy=_remedy(settings)) from None
+    connection.read_only = read_only
+    return connection
+
+
+@contextmanager
+def translated(settings: Settings, doing: str) -> Iterator[None]:
+    """Makes a `ServiceError` of whatever PostgreSQL reports inside.
+
+    Args:
+        settings: Whose database it is.
+        doing: What fails, for the message: `Reading education_data`.
+    """
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ServiceError(
+            f"{doing} at {address(settings)} is not allowed to this user: {error.diag.message_primary}.",
+            remedy="GRANT the right to the user of DATABASE_URL.",
+        ) from error
+    except psycopg.Error as error:
+        cause = " ".join(str(error).split())
+        raise ServiceError(f"{doing} at {address(settings)} failed: {cause}.", remedy=_remedy(settings)) from error
+
+
+def address(settings: Settings) -> str:
+    """Host, port and database that `settings` point to, for messages.
+
+    Raises:
+        ConfigurationError: `DATABASE_URL` can't be parsed.
+    """
+    try:
+        parts = conninfo_to_dict(settings.dsn)
+    except psycopg.ProgrammingError:
+        # libpq's message quotes the URL, password included.
+        raise ConfigurationError(
+            "DATABASE_URL can't be parsed.",
+            remedy="Expected postgresql://user:password@host:5432/name; "
+            "characters such as @ : / in the password are written %40 %3A %2F.",
+        ) from None
+    host, port = parts.get("host", "localhost"), parts.get("port", 5432)
+    return f"{host}:{port}, database {parts.get('dbname') or parts.get('user', '')!r}"
+
+
+def _remedy(settings: Settings) -> str:
+    if settings.embedded_postgres:
+        return "`./run` starts it; `./run status` shows whether it runs and where its log is."
+    return "Check that the server runs, and host, port, name, user and password in DATABASE_URL."
+
+
+def migrate(settings: Settings) -> None:
+    """Brings the schema to the newest revision; does nothing when it is there already.
+
+    Raises:
+        ServiceError: The server can't be reached, or may not be changed by this user.
+    """
+    with connect(settings) as connection, translated(settings, "Reading the schema's revision"):
+        if _revision(connection) == newest_revision():
+            return
+    _upgrade(settings)
+
+
+def newest_revision() -> str:
+    """Name of the newest migration; they are numbered, so no import of Alembic is needed to know it."""
+    return max(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).split("_", 1)[0]
+
+
+def _revision(connection: Connection) -> str | None:
+    row = connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return None
+    found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return None if found is None else str(found[0])
+
+
+def _upgrade(settings: Settings) -> None:
+    # Imported here: half a second that a warm start need not spend.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import DBAPIError
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(settings))
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except DBAPIError as error:
+        raise ServiceError(
+            f"The schema at {address(settings)} can't be brought to revision {newest_revision()}: {error.orig}.",
+            remedy="The user needs the right to create tables in this database.",
+        ) from error
+    except CommandError as error:
+        raise ServiceError(
+            f"The schema at {address(settings)} is not one that this version of Sigap knows: {error}.",
+            remedy="Use the newer Sigap that wrote it, or another database.",
+        ) from error
+    finally:
+        engine.dispose()

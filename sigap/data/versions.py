@@ -1,0 +1,393 @@
+"""Data versions: snapshots under DVC, their pointers and tags in Git.
+
+A version is a tag `<model>/<name>` on a commit whose pointer file names the snapshot's md5. Every step of recording
+one can be repeated: whatever a killed process left undone, the next `record` finishes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from sigap.data.git import Git
+from sigap.errors import VersionError
+from sigap.settings import Settings
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+RAW = Path("data/raw")
+REMOTE = "sigap"
+UNCOMMITTED = "uncommitted-"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
+
+
+@dataclass(frozen=True)
+class DataVersion:
+    """A version of a model's data.
+
+    Attributes:
+        model: Whose data.
+        name: `v1`, `v_2025_Q1`; `uncommitted-<md5>` while it is not in Git.
+        md5: DVC's hash of the snapshot.
+        commit: Commit that its tag points to; empty while it is not in Git.
+        tag: `<model>/<name>`; empty while it is not in Git.
+        created_at: When it was tagged, ISO 8601, UTC; empty while it is not in Git.
+        created: Whether the call that gave it made it.
+    """
+
+    model: str
+    name: str
+    md5: str
+    commit: str
+    tag: str
+    created_at: str
+    created: bool = False
+
+
+class DataVersions:
+    """The data versions of one checkout."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._git = Git(settings.root)
+        # One object for all calls of a thread, so that a caller who holds the lock may call on.
+        self._lock = FileLock(settings.state / "locks" / "data.lock")
+
+    def path(self, model: str) -> Path:
+        """Absolute path of the model's snapshot in the work tree."""
+        return self._settings.root / RAW / f"{model}_snapshot.parquet"
+
+    def pointer(self, model: str) -> Path:
+        """Absolute path of DVC's pointer to the snapshot, the file that Git holds."""
+        path = self.path(model)
+        return path.with_name(f"{path.name}.dvc")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps every other process from changing snapshots and versions of this checkout; may be nested.
+
+        Raises:
+            VersionError: Another process holds it for longer than a pipeline step may take.
+        """
+        try:
+            Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=self._settings.step_timeout_seconds)
+        except Timeout as error:
+            raise VersionError(
+                f"Another process has been changing data versions for over {self._settings.step_timeout_seconds} s "
+                f"(it holds {self._lock.lock_file}).",
+                remedy="Wait for it or end it, then run this again.",
+            ) from error
+        except OSError as error:
+            raise VersionError(
+                f"The lock {self._lock.lock_file} can't be taken: {error.strerror or error}.",
+                remedy="The state folder has to belong to the user who runs this.",
+            ) from error
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def list(self, model: str) -> list[DataVersion]:
+        """The model's versions, newest first; none outside of Git.
+
+        Raises:
+            VersionError: Git fails.
+        """
+        if not self._git.available():
+            return []
+        tags = self._git.tags(model)
+        pointers = self._git.contents([tag.commit for tag in tags], self._relative_pointer(model))
+        versions = []
+        for tag, pointer in zip(tags, pointers, strict=True):
+            # A tag that somebody made by hand elsewhere is none of ours.
+            if pointer is not None and (md5 := _pointed_md5(pointer)):
+                versions.append(DataVersion(model, tag.name, md5, tag.commit, f"{model}/{tag.name}", tag.created_at))
+        return versions
+
+    def current(self, model: str) -> DataVersion | None:
+        """The version that the work tree's pointer names; None when there is no pointer."""
+        try:
+            md5 = _pointed_md5(self.pointer(model).read_bytes())
+        except FileNotFoundError:
+            return None
+        if not md5:
+            return None
+        return self._known(model, md5) or _uncommitted(model, md5)
+
+    def check_name(self, model: str, version: str | None, md5: str | None = None) -> None:
+        """Makes sure that a version of that name can be recorded, before anything is written.
+
+        Args:
+            model: Whose data.
+            version: The wanted name; None for the next automatic one.
+            md5: Of the data to be recorded, when known already.
+
+        Raises:
+            VersionError: The name can't be a tag's, is used for other data, or Git can't take a commit now.
+        """
+        if self._settings.git_commit:
+            self._git.require()
+        if version is None:
+            return
+        if not self._settings.git_commit:
+            raise VersionError(
+                f"The data version can't be named {version!r} while SIGAP_GIT_COMMIT is off: its name is a Git tag.",
+                remedy="Leave the name out, or set SIGAP_GIT_COMMIT=true.",
+            )
+        if not _NAME.fullmatch(version) or version.startswith(UNCOMMITTED) or version.endswith(".lock"):
+            raise VersionError(
+                f"{version!r} can't be the name of a data version.",
+                remedy="Use letters, digits, _ and -, with single dots between them, such as v_2025_Q1.",
+            )
+        if md5 is None:
+            return
+        for known in self.list(model):
+            if known.name == version and known.md5 != md5:
+                raise VersionError(
+                    f"The data version {known.tag} exists already and holds other data (md5 {known.md5}, not {md5}).",
+                    remedy="Choose another name, or leave it out for the next automatic one.",
+                )
+
+    def adopt(self, model: str, draft: Path, md5: str, version: str | None = None) -> DataVersion:
+        """Puts the file `draft` in the snapshot's place and records it; on failure all is as it was.
+
+        Args:
+            model: Whose data.
+            draft: A whole snapshot in the snapshot's own folder; it is moved.
+            md5: Its hash.
+            version: See `record`.
+
+        Raises:
+            VersionError: See `record`.
+        """
+        with self.lock():
+            self.check_name(model, version, md5)
+            path = self.path(model)
+            with _kept(path), _kept(self.pointer(model)):
+                draft.replace(path)
+                self._store(model)
+                recorded = self._commit(model, md5, version)
+            self._settle(model)
+            return recorded
+
+    def record(self, model: str, version: str | None = None) -> DataVersion:
+        """Puts the snapshot under DVC, pushes it to the remote, and commits and tags its pointer alone.
+
+        Data that a version holds already gives that version. With `git_commit` off nothing is written to Git.
+
+        Args:
+            model: Whose snapshot.
+            version: Name of the version; by default the next of v1, v2, …
+
+        Raises:
+            VersionError: There is no snapshot, the name is used for other data, or DVC or Git fails.
+        """
+        with self.lock():
+            path = self.path(model)
+            if not path.is_file():
+                raise VersionError(
+                    f"There is no snapshot {RAW / path.name} to record.",
+                    remedy=f"Take one (`./run pipeline {model}`), or get the recorded one back with `dvc pull`.",
+                )
+            md5 = _file_md5(path)
+            self.check_name(model, version, md5)
+            self._store(model)
+            recorded = self._commit(model, md5, version)
+            self._settle(model)
+            return recorded
+
+    def restore(self, model: str, version: str) -> DataVersion:
+        """Brings the snapshot of a version back into the work tree: the rollback.
+
+        The data is fetched and its hash checked before anything changes. The pointer is committed alone, unless
+        `git_commit` is off.
+
+        Raises:
+            VersionError: There is no such version, or its data is neither in the cache nor in the remote, or damaged.
+        """
+        with self.lock():
+            wanted = self._named(model, version)
+            if self._settings.git_commit:
+                self._git.require()
+            pointer = self.pointer(model)
+            content = self._git.contents([wanted.commit], self._relative_pointer(model))[0]
+            assert content is not None  # noqa: S101 - `list` gives versions with a pointer only
+            with self._dvc() as repo:
+                self._fetch(repo, wanted)
+                with _kept(pointer), _kept(self.path(model)):
+                    _write_whole(pointer, content)
+                    repo.checkout([str(pointer)], force=True)
+                    if _file_md5(self.path(model)) != wanted.md5:
+                        raise VersionError(
+                            f"DVC checked out {RAW / self.path(model).name} with another hash than {wanted.tag} names.",
+                            remedy="Run `dvc checkout` by hand and see what it says.",
+                        )
+            if self._settings.git_commit:
+                self._git.commit_file(self._relative_pointer(model), f"Return {model} data to {version}", None)
+            self._settle(model)
+            return wanted
+
+    def _store(self, model: str) -> None:
+        """`dvc add` and `dvc push`, as far as they are not done yet."""
+        with self._dvc() as repo:
+            repo.add(str(self.path(model)))
+            repo.push([str(self.pointer(model))], remote=REMOTE)
+
+    def _commit(self, model: str, md5: str, version: str | None) -> DataVersion:
+        if not self._settings.git_commit:
+            return self._known(model, md5) or _uncommitted(model, md5)
+        pointer = self._relative_pointer(model)
+        known = self._known(model, md5)
+        if known is not None:
+            self._git.commit_file(pointer, f"Return {model} data to {known.name}", None)
+            return known
+        name = version or self._next_name(model)
+        self._git.commit_file(pointer, f"Record {model} data {name}", f"{model}/{name}")
+        return replace(self._named(model, name), created=True)
+
+    def _settle(self, model: str) -> None:
+        """Brings Git's index to the commit; from here on the version stands, and a failure takes nothing back."""
+        if self._settings.git_commit:
+            self._git.refresh_index(self._relative_pointer(model))
+
+    def _known(self, model: str, md5: str) -> DataVersion | None:
+        # The oldest: a tag that somebody adds to the same data later is a second name of it.
+        same = [version for version in self.list(model) if version.md5 == md5]
+        return same[-1] if same else None
+
+    def _named(self, model: str, name: str) -> DataVersion:
+        versions = self.list(model)
+        for version in versions:
+            if version.name == name:
+                return version
+        known = ", ".join(version.name for version in versions) or "none yet"
+        raise VersionError(f"There is no data version {model}/{name}.", remedy=f"Versions of {model}: {known}.")
+
+    def _next_name(self, model: str) -> str:
+        # Tags count whatever they hold: their names are taken.
+        numbers = [int(tag.name[1:]) for tag in self._git.tags(model) if re.fullmatch(r"v[1-9]\d*", tag.name)]
+        return f"v{max(numbers, default=0) + 1}"
+
+    def _relative_pointer(self, model: str) -> Path:
+        return self.pointer(model).relative_to(self._settings.root)
+
+    def _fetch(self, repo: Repo, version: DataVersion) -> None:
+        """Makes sure that the version's data is in DVC's cache, whole."""
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        cached = Path(repo.cache.local.oid_to_path(version.md5))
+        if cached.is_file() and _file_md5(cached) == version.md5:
+            return
+        # DVC trusts what is in its cache, so a damaged file has to go before the remote is asked.
+        cached.unlink(missing_ok=True)
+        repo.cloud.pull([HashInfo("md5", version.md5)], remote=REMOTE)
+        if not cached.is_file():
+            raise VersionError(
+                f"The data of {version.tag} (md5 {version.md5}) is neither in DVC's cache nor in the remote "
+                f"{self._settings.dvc_remote}.",
+                remedy="Set SIGAP_DVC_REMOTE_URL to the remote it was pushed to.",
+            )
+        if _file_md5(cached) != version.md5:
+            cached.unlink()
+            raise VersionError(
+                f"The data of {version.tag} in the remote {self._settings.dvc_remote} is damaged: its hash is not "
+                f"{version.md5}.",
+                remedy="Restore that file of the remote from a backup; the snapshot in use was not touched.",
+            )
+
+    @contextmanager
+    def _dvc(self) -> Iterator[Repo]:
+        """DVC's repository of the checkout, with our remote; whatever goes wrong inside becomes a `VersionError`."""
+        # Imported here: half a second that most words of the CLI need not spend.
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+
+        config: dict[str, Any] = {
+            "core": {
+                "autostage": False,
+                "no_scm": not self._git.available(),
+                "site_cache_dir": str(self._settings.state / "dvc"),
+            },
+            "remote": {REMOTE: {"url": self._settings.dvc_remote}},
+        }
+        try:
+            with Repo(str(self._settings.root), config=config) as repo:
+                repo.scm_context.quiet = True
+                yield repo
+        except VersionError:
+            raise
+        except (DvcException, OSError) as error:
+            cause = str(error).strip().rstrip(".") or type(error).__name__
+            raise VersionError(
+                f"DVC can't do its part in {self._settings.root}: {cause}.",
+                remedy="The last version is as it was; once the cause is gone, run it again.",
+            ) from error
+
+
+def _uncommitted(model: str, md5: str) -> DataVersion:
+    return DataVersion(model, f"{UNCOMMITTED}{md5[:8]}", md5, "", "", "")
+
+
+def _pointed_md5(pointer: bytes) -> str:
+    """The md5 in a DVC pointer; empty when it is no whole pointer to one file."""
+    try:
+        outs = yaml.safe_load(pointer)["outs"]
+        return str(outs[0]["md5"])
+    except (yaml.YAMLError, KeyError, IndexError, TypeError):
+        return ""
+
+
+def _file_md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _keep(path: Path, kept: Path) -> None:
+    # DVC rewrites a pointer in place, so a second name of the same file would not keep it.
+    if path.suffix != ".dvc":
+        with suppress(OSError):
+            os.link(path, kept)
+            return
+    shutil.copy2(path, kept)
+
+
+@contextmanager
+def _kept(path: Path) -> Iterator[None]:
+    """Puts the file back as it was (or away, if there was none) when the block fails."""
+    kept = path.with_name(f".{path.name}.kept")
+    kept.unlink(missing_ok=True)
+    existed = path.exists()
+    if existed:
+        _keep(path, kept)
+    try:
+        yield
+    except BaseException:
+        if existed:
+            kept.replace(path)
+        else:
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        with suppress(FileNotFoundError):
+            kept.unlink()

@@ -1,0 +1,121 @@
+"""Fixtures for all parts: a real PostgreSQL, a fresh database, a fresh Git and DVC checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from sigap.settings import ROOT, Settings, get_settings
+
+_numbers = count(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test depends on the settings, or on the Git identity and hooks, of whoever runs it."""
+    for name in list(os.environ):
+        ours = name.startswith(("SIGAP_", "GIT_")) or name in ("DATABASE_URL", "MLFLOW_TRACKING_URI")
+        if ours and name != "SIGAP_VENV":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a PostgreSQL server of this session alone, with its password."""
+    from sigap.services.postgres import EmbeddedPostgres
+    from sigap.services.service import free_port
+
+    # Not below `tmp_path`, whose folders are closed: as root the server runs under an ordinary account.
+    with tempfile.TemporaryDirectory(prefix="sigap-test-postgres-") as folder:
+        Path(folder).chmod(0o755)
+        settings = Settings(root=ROOT, state_dir=Path(folder) / "state", postgres_port=free_port())
+        with EmbeddedPostgres(settings):
+            yield settings.dsn
+
+
+def _make_database(server: str, template: str = "template0") -> str:
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return f"{server.rsplit('/', 1)[0]}/{name}"
+
+
+@pytest.fixture
+def database(postgres: str) -> str:
+    """URL of a fresh, empty database."""
+    return _make_database(postgres)
+
+
+@pytest.fixture(scope="session")
+def _seeded_template(postgres: str) -> str:
+    from sigap.data.postgres import migrate
+    from sigap.data.seed import seed
+
+    url = _make_database(postgres)
+    settings = Settings(DATABASE_URL=url)
+    migrate(settings)
+    seed(settings)
+    return url.rsplit("/", 1)[1]
+
+
+@pytest.fixture
+def seeded_database(postgres: str, _seeded_template: str) -> str:
+    """URL of a fresh database with Sigap's schema and seed figures."""
+    return _make_database(postgres, _seeded_template)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A fresh checkout: a folder with Git, DVC's configuration, the seed figures and one commit."""
+
+    root: Path
+
+    def settings(self, **changes: Any) -> Settings:
+        """Settings of this checkout; `database` is a URL."""
+        if "database" in changes:
+            changes["DATABASE_URL"] = changes.pop("database")
+        return Settings(**{"root": self.root, "state_dir": self.root / ".sigap", **changes})
+
+    def git(self, *words: str) -> str:
+        """Output of a git command in it."""
+        return subprocess.run(["git", *words], cwd=self.root, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def make_checkout(tmp_path: Path) -> Callable[..., Checkout]:
+    """Makes a checkout below `tmp_path`; `commit=False` leaves HEAD unborn."""
+
+    def make(name: str = "checkout", *, commit: bool = True) -> Checkout:
+        checkout = Checkout(tmp_path / name)
+        for part in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "data/raw/.gitignore", ".gitignore"):
+            (checkout.root / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / part, checkout.root / part)
+        shutil.copytree(ROOT / "data" / "seed", checkout.root / "data" / "seed")
+        checkout.git("init", "--quiet", "--initial-branch=main")
+        if commit:
+            checkout.git("add", "--all")
+            checkout.git("-c", "user.name=Test", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "Begin")
+        return checkout
+
+    return make
+
+
+@pytest.fixture
+def checkout(make_checkout: Callable[..., Checkout]) -> Checkout:
+    """A fresh checkout with one commit."""
+    return make_checkout()
