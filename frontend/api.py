@@ -1,0 +1,327 @@
+"""The API as the dashboard sees it: the only way by which figures reach a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import streamlit as st
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sigap.errors import ServiceError, SigapError
+from sigap.settings import get_settings
+
+# Long enough for a busy machine, short enough that a page never hangs on a dead address.
+TIMEOUT = httpx.Timeout(5.0, connect=1.5)
+
+
+class ApiDownError(ServiceError):
+    """The API can't be reached or answers nonsense."""
+
+
+class RejectedError(SigapError):
+    """The API refused a request; `fields` says what is wrong with which field, in English.
+
+    Args:
+        message: What the API said.
+        fields: What it expected, by the name of the field.
+    """
+
+    def __init__(self, message: str, fields: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.fields = dict(fields)
+
+
+class Answer(BaseModel):
+    """Base of the API's answers: new fields of a newer API are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class Text(Answer):
+    """A text in Indonesian and in English."""
+
+    id: str
+    en: str
+
+    def __call__(self, language: str) -> str:
+        """The text in `id` or `en`."""
+        return self.id if language == "id" else self.en
+
+
+class Feature(Answer):
+    """A field of the model's request, as declared."""
+
+    name: str
+    title: Text
+    meaning: Text
+    unit: Text
+    minimum: float | None = None
+    maximum: float | None = None
+    higher_is_better: bool | None = None
+    source: str = ""
+    training_range: tuple[float, float] | None = None
+
+
+class Data(Answer):
+    """Which data the served model saw."""
+
+    version: str
+    rows: int
+    rows_rejected: int = 0
+    period: int
+
+
+class LeftOut(Answer):
+    """A declared feature that the model does not use, and why."""
+
+    name: str
+    reason: Text
+    published_share: float
+
+
+class Level(Answer):
+    """A cluster by rank, 0 the best, with its centre in the features' units."""
+
+    cluster: int
+    label: Text
+    size: int
+    center: dict[str, float]
+
+
+class Candidate(Answer):
+    """One number of levels that was tried."""
+
+    k: int
+    metrics: dict[str, float]
+    admissible: bool
+    reason: Text | None = None
+
+
+class RequestColumn(Answer):
+    """A field of the request that says whom it is about."""
+
+    name: str
+    meaning: Text
+
+
+class Model(Answer):
+    """A declared model and, when it has one, its champion."""
+
+    name: str
+    title: Text
+    question: Text
+    data_source: Text
+    features: tuple[Feature, ...]
+    request_columns: tuple[RequestColumn, ...] = ()
+    example: dict[str, Any] = {}
+    model_version: str | None = None
+    trained_at: str = ""
+    data: Data | None = None
+    metrics: dict[str, float] = {}
+    features_used: tuple[str, ...] = ()
+    features_left_out: tuple[LeftOut, ...] = ()
+    levels: tuple[Level, ...] = ()
+    sweep: tuple[Candidate, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_champion(cls, answer: Any) -> Any:
+        """Drops nulls: without a champion, the API answers null for all that only a champion has."""
+        return {k: v for k, v in answer.items() if v is not None} if isinstance(answer, dict) else answer
+
+    @property
+    def served(self) -> bool:
+        """Whether the API has a champion to answer with."""
+        return self.model_version is not None and bool(self.levels)
+
+    @property
+    def used(self) -> tuple[Feature, ...]:
+        """The features that decide the level, in the declaration's order."""
+        return tuple(feature for feature in self.features if feature.name in self.features_used)
+
+
+class Place(Answer):
+    """Where a member stands on the map, in degrees."""
+
+    ibukota: str | None = None
+    lat: float | None = None
+    lon: float | None = None
+
+
+class Member(Answer):
+    """A province (or district) with its figures and its level."""
+
+    entity: str
+    name: str
+    period: int
+    place: Place = Place()
+    features: dict[str, float | None]
+    figure_period: dict[str, int | None] = {}
+    cluster: int
+    distance: float
+    gap: dict[str, float | None] | None = None
+
+
+class NotAssessed(Answer):
+    """A province without a figure that the model needs."""
+
+    entity: str
+    name: str
+    place: Place = Place()
+    features: dict[str, float | None] = {}
+    missing: tuple[str, ...] = ()
+    reason: Text
+
+
+class Moment(Answer):
+    """An entity's level in one year under the served model; no level where figures are missing."""
+
+    entity: str
+    period: int
+    cluster: int | None
+
+
+class Break(Answer):
+    """A change of border or definition: figures before and after don't compare."""
+
+    entity: str
+    period: int
+    note: Text
+
+
+class Move(Answer):
+    """How one entity stands against the previous champion."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    entity: str
+    name: str
+    kind: str
+    before: int | None = Field(None, alias="from")
+    after: int | None = Field(None, alias="to")
+    note: Text | None = None
+
+
+class Against(Answer):
+    """What a movement compares with."""
+
+    model_version: str
+    data_version: str
+    period: int
+
+
+class Movement(Answer):
+    """Who moved since the previous champion, under the new model."""
+
+    against: Against
+    moves: tuple[Move, ...]
+
+
+class Clusters(Answer):
+    """The members of the served model with their levels, past and movement."""
+
+    members: tuple[Member, ...]
+    not_assessed: tuple[NotAssessed, ...] = ()
+    history: tuple[Moment, ...] = ()
+    breaks: tuple[Break, ...] = ()
+    movement: Movement | None = None
+
+
+class Prediction(Answer):
+    """The answer to a set of figures."""
+
+    cluster: int
+    cluster_label: str
+    distance_to_center: float
+    model_version: str
+    data_version: str = ""
+    gap_to_next_level: dict[str, float | None] | None = None
+    out_of_training_range: tuple[str, ...] = ()
+
+
+@st.cache_resource
+def _client(address: str) -> httpx.Client:
+    return httpx.Client(base_url=address, timeout=TIMEOUT, trust_env=False)
+
+
+def _ask(method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+    address = get_settings().api_address
+    try:
+        response = _client(address).request(method, path, json=body)
+    except httpx.HTTPError as error:
+        raise ApiDownError(f"The API at {address} can't be reached: {type(error).__name__}.") from error
+    if response.status_code >= 500 and response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+        raise ApiDownError(f"The API at {address} answers {path} with {response.status_code}.")
+    return response
+
+
+def _read(path: str) -> Any:
+    response = _ask("GET", path)
+    if response.is_error:
+        raise ApiDownError(f"The API answers {path} with {response.status_code}.")
+    return response.json()
+
+
+@st.cache_data(ttl=2, show_spinner=False)
+def model_names() -> tuple[str, ...]:
+    """Names of the models that the API serves or could serve.
+
+    Raises:
+        ApiDownError: The API can't be reached.
+    """
+    found = _read("/models")
+    entries = found.get("models", []) if isinstance(found, dict) else found
+    return tuple(entry["name"] if isinstance(entry, dict) else entry for entry in entries)
+
+
+@st.cache_data(ttl=2, show_spinner=False)
+def model(name: str) -> Model:
+    """The model's declaration and champion.
+
+    Raises:
+        ApiDownError: The API can't be reached or its answer can't be read.
+    """
+    try:
+        return Model.model_validate(_read(f"/models/{name}"))
+    except ValidationError as error:
+        raise ApiDownError(f"The API's answer about {name!r} can't be read: {error}.") from error
+
+
+@st.cache_data(ttl=30, show_spinner=False)
+def clusters(name: str, model_version: str) -> Clusters:
+    """The members of the champion `model_version`; the version makes a new champion a new question.
+
+    Raises:
+        ApiDownError: The API can't be reached or its answer can't be read.
+    """
+    try:
+        return Clusters.model_validate(_read(f"/models/{name}/clusters"))
+    except ValidationError as error:
+        raise ApiDownError(f"The API's answer about {name!r} {model_version} can't be read: {error}.") from error
+
+
+def predict(name: str, body: Mapping[str, Any]) -> Prediction:
+    """The level of a set of figures.
+
+    Raises:
+        RejectedError: The API refused the figures.
+        ApiDownError: The API can't be reached, or has no champion.
+    """
+    response = _ask("POST", f"/models/{name}/predict", body)
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        raise ApiDownError("The API has no champion to answer with.")
+    if response.is_error:
+        problem = response.json()
+        fields = {e["field"]: str(e.get("expected", "")) for e in problem.get("errors", []) if "field" in e}
+        raise RejectedError(str(problem.get("detail") or problem.get("title") or response.status_code), fields)
+    return Prediction.model_validate(response.json())
+
+
+def pulse() -> str:
+    """What the API serves now, in one short text: it changes when a page should be drawn anew."""
+    try:
+        return " ".join(f"{name}:{model(name).model_version}" for name in model_names())
+    except ApiDownError:
+        return "down"

@@ -1,0 +1,96 @@
+"""The dashboard: `streamlit run frontend/app.py`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Streamlit runs this file as a script, with its own folder on the path and not the checkout's.
+if (ROOT := str(Path(__file__).resolve().parent.parent)) not in sys.path:
+    sys.path.insert(0, ROOT)
+
+from collections.abc import Callable  # noqa: E402
+
+import streamlit as st  # noqa: E402
+
+from frontend import api, parts  # noqa: E402
+from frontend.api import ApiDownError  # noqa: E402
+from frontend.palette import level_colors  # noqa: E402
+from frontend.views import education, overview  # noqa: E402
+from frontend.words import LANGUAGES, Words  # noqa: E402
+from sigap.settings import get_settings  # noqa: E402
+
+# How often an open page asks whether there is something new to show.
+PULSE_SECONDS = 3.0
+LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 172 40">
+<path d="M4 31 L14 12 L24 31 Z" fill="{0}"/><circle cx="38" cy="22" r="9.5" fill="{1}"/>
+<path d="M52 13 L72 13 L62 32 Z" fill="{2}"/>
+<text x="82" y="31" font-family="Georgia,serif" font-weight="700" font-size="26" fill="{3}">Sigap</text></svg>"""
+
+
+def _language() -> str:
+    default = get_settings().language
+    if st.session_state.get("lang") not in LANGUAGES:
+        asked = st.query_params.get("lang", default)
+        st.session_state["lang"] = asked if asked in LANGUAGES else default
+    return str(st.session_state["lang"])
+
+
+def _guarded(view: Callable[[Words], None], words: Words) -> Callable[[], None]:
+    """The view, or a calm page while the API can't be reached."""
+
+    def page() -> None:
+        try:
+            view(words)
+        except ApiDownError:
+            detail = words("state.down.detail", address=get_settings().api_address)
+            parts.html(parts.calm(words("state.down.title"), words("state.down.text"), detail))
+
+    return page
+
+
+@st.fragment(run_every=PULSE_SECONDS)
+def _watch(seen: str, words: Words) -> None:
+    """Tells how the API is, and draws the page anew when it serves something else than was seen."""
+    now = api.pulse()
+    if now != seen:
+        st.rerun()
+    state = "down" if now == "down" else "empty" if "None" in now else "live"
+    color = {"live": level_colors(3)[0], "empty": level_colors(3)[1], "down": level_colors(3)[2]}[state]
+    parts.html(f'<p class="sg-small sg-status" style="--c:{color}">{words(f"sidebar.{state}")}</p>')
+
+
+def main() -> None:
+    """Draws the frame and the page that the address asks for."""
+    # A file of our own: Streamlit would fetch the picture of a named icon from the internet.
+    st.set_page_config(page_title="Sigap", page_icon=str(Path(__file__).parent / "icon.svg"), layout="wide")
+    words = Words(_language())
+    parts.style()
+    st.logo(LOGO.format(*level_colors(3), parts.surface().ink), size="large")
+    pages = [
+        st.Page(
+            _guarded(overview.show, words),
+            title=words("nav.overview"),
+            icon=":material/dashboard:",
+            url_path="overview",
+        ),
+        st.Page(
+            _guarded(education.show, words),
+            title=words("nav.education"),
+            icon=":material/school:",
+            url_path="education",
+            default=True,
+        ),
+    ]
+    page = st.navigation(pages)
+    st.session_state["education_page"] = pages[1]
+    with st.sidebar:
+        st.segmented_control(
+            words("app.language"), list(LANGUAGES), format_func=LANGUAGES.__getitem__, key="lang", required=True
+        )
+        _watch(api.pulse(), words)
+    st.query_params["lang"] = words.language
+    page.run()
+
+
+main()

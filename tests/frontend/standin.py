@@ -1,0 +1,324 @@
+"""A small API that answers as the contract says, on the real figures, so that the dashboard can be tested alone.
+
+`python -m tests.frontend.standin PORT [data|empty]` serves it; the tests use `answers()` without a server.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from sklearn.cluster import KMeans
+from sklearn.metrics import davies_bouldin_score, silhouette_score
+from sklearn.preprocessing import StandardScaler
+
+from sigap.catalog import declaration
+
+SEED = Path(__file__).resolve().parents[2] / "data" / "seed" / "education"
+EDUCATION = declaration("education")
+USED = ("rata_lama_sekolah", "harapan_lama_sekolah", "rasio_guru_murid")
+SIGN = np.array([1, 1, -1])
+NONE_YET = {
+    "type": "about:blank",
+    "title": "No champion yet",
+    "status": 503,
+    "detail": "The model 'education' has no champion to serve. Train one: ./run pipeline education",
+}
+
+
+def _bilingual(text: Any) -> dict[str, str]:
+    return {"id": text.id, "en": text.en}
+
+
+class Clustering:
+    """K-Means on the as-of table of one year, clusters numbered by readiness."""
+
+    def __init__(self, table: pd.DataFrame, k: int) -> None:
+        values = table[list(USED)].to_numpy(float)
+        self.low, self.high = np.quantile(values, 0.05, axis=0), np.quantile(values, 0.95, axis=0)
+        self.scaler = StandardScaler().fit(values.clip(self.low, self.high))
+        scaled = self.transform(values)
+        self.means = KMeans(k, n_init=20, random_state=42).fit(scaled)
+        order = np.argsort(-(self.means.cluster_centers_ * SIGN).mean(axis=1))
+        self.centers = self.means.cluster_centers_[order]
+        self.real_centers = self.scaler.inverse_transform(self.centers)
+        labels = self.assign(values)[0]
+        self.metrics = {
+            "silhouette": float(silhouette_score(scaled, labels)),
+            "inertia": float(self.means.inertia_),
+            "davies_bouldin": float(davies_bouldin_score(scaled, labels)),
+            "smallest_cluster": int(np.bincount(labels).min()),
+        }
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        return self.scaler.transform(values.clip(self.low, self.high))
+
+    def assign(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        distance = np.linalg.norm(self.transform(values)[:, None, :] - self.centers[None], axis=2)
+        return distance.argmin(axis=1), distance.min(axis=1)
+
+
+def _as_of(figures: pd.DataFrame, year: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Latest figures of each entity of `year`, at most two years old, and the year of each."""
+    recent = figures[(figures.tahun <= year) & (figures.tahun >= year - 2)].sort_values("tahun")
+    present = figures[figures.tahun == year].provinsi_id
+    recent = recent[recent.provinsi_id.isin(present)]
+    names = list(EDUCATION.feature_names)
+    values = recent.groupby("provinsi_id")[names].last().dropna(subset=list(USED))
+    years = recent[names].notna().mul(recent.tahun, axis=0).replace(0, np.nan).groupby(recent.provinsi_id).max()
+    return values, years
+
+
+@lru_cache
+def answers() -> dict[str, Any]:
+    """The answers of GET /models/education and /models/education/clusters, and the model for predictions."""
+    figures = pd.read_csv(SEED / "province_figures.csv")
+    places = pd.read_csv(SEED / "provinces.csv").set_index("provinsi_id")
+    notes = pd.read_csv(SEED / "breaks.csv")
+    values, years = _as_of(figures, 2024)
+    model = Clustering(values, 3)
+    labels = EDUCATION.task.labels(3)
+    cluster, distance = model.assign(values[list(USED)].to_numpy(float))
+    levels = [
+        {
+            "cluster": rank,
+            "label": _bilingual(label),
+            "text": f"{label.id} ({label.en})",
+            "size": int((cluster == rank).sum()),
+            "center": dict(zip(USED, map(float, model.real_centers[rank]), strict=True)),
+        }
+        for rank, label in enumerate(labels)
+    ]
+    members = []
+    for row, (entity, features) in enumerate(values.iterrows()):
+        place = places.loc[entity]
+        rank = int(cluster[row])
+        members.append(
+            {
+                "entity": entity,
+                "name": place.provinsi,
+                "period": 2024,
+                "place": {"ibukota": place.ibukota, "lat": float(place.lat), "lon": float(place.lon)},
+                "features": {k: None if pd.isna(v) else float(v) for k, v in features.items()},
+                "figure_period": {k: None if pd.isna(v) else int(v) for k, v in years.loc[entity].items()},
+                "cluster": rank,
+                "distance": float(distance[row]),
+                "gap": {k: float(levels[rank - 1]["center"][k] - features[k]) if rank else None for k in USED},
+            }
+        )
+    breaks = [
+        {"entity": b.provinsi_id, "period": int(b.tahun), "note": {"id": b.keterangan_id, "en": b.keterangan_en}}
+        for b in notes.itertuples()
+    ]
+    manifest = {
+        "served": True,
+        "model_version": "v2",
+        "alias": "champion",
+        "trained_at": "2026-11-20T06:12:44Z",
+        "data": {
+            "version": "v2",
+            "md5": "5f1c0e0c8d1f4b6f9a6a3f2b7b1c9d10",
+            "rows": len(figures),
+            "rows_rejected": 0,
+            "period": 2024,
+            "git_commit": "48e668f0000000000000000000000000000000000",
+            "query": "SELECT …",
+        },
+        "metrics": {**model.metrics, "stability": 0.75},
+        "features_used": list(USED),
+        "features_left_out": _left_out(values),
+        "levels": levels,
+        "sweep": _sweep(values),
+    }
+    return {
+        "model": {**_declared(), **manifest},
+        "clusters": {
+            "model": "education",
+            "model_version": "v2",
+            "data_version": "v2",
+            "levels": levels,
+            "period": 2024,
+            "members": members,
+            "not_assessed": [],
+            "history": _history(figures, model),
+            "breaks": breaks,
+            "movement": _movement(figures, model, members, breaks, levels),
+        },
+        "fitted": model,
+    }
+
+
+def _declared() -> dict[str, Any]:
+    return {
+        "name": EDUCATION.name,
+        "title": _bilingual(EDUCATION.title),
+        "question": _bilingual(EDUCATION.question),
+        "task": EDUCATION.task.kind,
+        "data_source": _bilingual(EDUCATION.data_source),
+        "features": [f.model_dump(mode="json") for f in EDUCATION.features],
+        "request_columns": [
+            {"name": c.name, "kind": c.kind, "meaning": _bilingual(c.meaning), "required": True, "pattern": c.pattern}
+            for c in map(EDUCATION.column, EDUCATION.request_columns)
+        ],
+        "example": EDUCATION.example,
+    }
+
+
+def _left_out(values: pd.DataFrame) -> list[dict[str, Any]]:
+    left = []
+    for name in EDUCATION.feature_names:
+        if name not in USED:
+            known = int(values[name].notna().sum())
+            left.append(
+                {
+                    "name": name,
+                    "published_share": known / len(values),
+                    "reason": {
+                        "id": f"Hanya terbit untuk {known} dari {len(values)} provinsi.",
+                        "en": f"Published for only {known} of {len(values)} provinces.",
+                    },
+                }
+            )
+    return left
+
+
+def _sweep(values: pd.DataFrame) -> list[dict[str, Any]]:
+    stability = {2: 0.84, 3: 0.75, 4: 0.58, 5: 0.55, 6: 0.52}
+    entries = []
+    for k, share in stability.items():
+        fitted = Clustering(values, k)
+        reason = {"id": "Berubah-ubah bila datanya sedikit berbeda.", "en": "Changes when the data differs slightly."}
+        entries.append(
+            {
+                "k": k,
+                "run_id": "",
+                "metrics": {**fitted.metrics, "stability": share},
+                "admissible": share >= 0.6,
+                "reason": None if share >= 0.6 else reason,
+            }
+        )
+    return entries
+
+
+def _history(figures: pd.DataFrame, model: Clustering) -> list[dict[str, Any]]:
+    ratio = figures[figures.tahun == 2023].set_index("provinsi_id").rasio_guru_murid
+    history = []
+    for row in figures.itertuples():
+        point = np.array([[row.rata_lama_sekolah, row.harapan_lama_sekolah, ratio.get(row.provinsi_id, np.nan)]])
+        known = np.isfinite(point).all() and row.tahun >= 2023
+        history.append(
+            {
+                "entity": row.provinsi_id,
+                "period": int(row.tahun),
+                "cluster": int(model.assign(point)[0][0]) if known else None,
+            }
+        )
+    return history
+
+
+def _movement(figures: pd.DataFrame, model: Clustering, members: list, breaks: list, levels: list) -> dict[str, Any]:
+    old, _ = _as_of(figures, 2023)
+    before = dict(zip(old.index, model.assign(old[list(USED)].to_numpy(float))[0].tolist(), strict=True))
+    broken = {b["entity"]: b["note"] for b in breaks}
+    moves = []
+    for member in members:
+        entity, now = member["entity"], member["cluster"]
+        then = before.get(entity)
+        kind = "new" if then is None else "same" if then == now else "up" if now < then else "down"
+        note = broken.get(entity)
+        moves.append(
+            {
+                "entity": entity,
+                "name": member["name"],
+                "kind": "break" if note else kind,
+                "from": then,
+                "to": now,
+                "from_text": None if then is None else levels[then]["text"],
+                "to_text": levels[now]["text"],
+                "note": note,
+            }
+        )
+    return {"against": {"model_version": "v1", "data_version": "v1", "period": 2023}, "moves": moves}
+
+
+def predict(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Status and body of POST /models/education/predict."""
+    errors = []
+    for feature in EDUCATION.features:
+        value = body.get(feature.name)
+        if value is None and feature.name in USED:
+            errors.append({"field": feature.name, "value": None, "expected": "a number", "remedy": "Give it."})
+        elif value is not None and not feature.minimum <= value <= feature.maximum:
+            expected = f"between {feature.minimum} and {feature.maximum}"
+            errors.append({"field": feature.name, "value": value, "expected": expected, "remedy": "Correct it."})
+    if errors:
+        return 422, {"type": "about:blank", "title": "Invalid request", "status": 422, "detail": "", "errors": errors}
+    model, levels = answers()["fitted"], answers()["model"]["levels"]
+    point = np.array([[body[name] for name in USED]], float)
+    rank, distance = (float(x[0]) for x in model.assign(point))
+    level = levels[int(rank)]
+    gap = {n: levels[int(rank) - 1]["center"][n] - body[n] for n in USED} if rank else None
+    outside = [n for i, n in enumerate(USED) if not model.low[i] - 3 <= body[n] <= model.high[i] + 3]
+    return 200, {
+        "cluster": int(rank),
+        "cluster_label": level["text"],
+        "distance_to_center": distance,
+        "model_version": "v2",
+        "model": "education",
+        "data_version": "v2",
+        "features_used": list(USED),
+        "features_left_out": [n for n in EDUCATION.feature_names if n not in USED],
+        "gap_to_next_level": gap,
+        "out_of_training_range": outside,
+    }
+
+
+def make_app(mode: str = "data") -> FastAPI:
+    """The stand-in; `mode` is `data` or `empty` (no champion yet) and can be changed at `PUT /mode/{mode}`."""
+    app = FastAPI()
+    app.state.mode = mode
+
+    @app.put("/mode/{mode}")
+    def set_mode(mode: str) -> str:
+        app.state.mode = mode
+        return mode
+
+    @app.get("/models")
+    def models() -> Any:
+        return {"models": [_model()]}
+
+    @app.get("/models/education")
+    def model() -> Any:
+        return _model()
+
+    def _model() -> Any:
+        if app.state.mode == "empty":
+            return {**dict.fromkeys(answers()["model"]), **_declared(), "served": False, "alias": "champion"}
+        return answers()["model"]
+
+    @app.get("/models/education/clusters")
+    def clusters() -> Any:
+        return JSONResponse(NONE_YET, 503) if app.state.mode == "empty" else answers()["clusters"]
+
+    @app.get("/health")
+    def health() -> Any:
+        return {"status": "ok" if app.state.mode == "data" else "degraded"}
+
+    @app.post("/models/education/predict")
+    async def ask(request: Request) -> Any:
+        status, body = (503, NONE_YET) if app.state.mode == "empty" else predict(await request.json())
+        return JSONResponse(body, status)
+
+    return app
+
+
+if __name__ == "__main__":
+    answers()
+    uvicorn.run(make_app(*sys.argv[2:3]), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
