@@ -1,0 +1,101 @@
+"""Running a model's pipeline through Mage, with its blocks shown as they go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sigap.cli.output import Steps, say
+from sigap.cli.session import StopRequested, stop_on_signal, supervised
+from sigap.errors import ServiceError
+from sigap.services.service import recorded
+from sigap.services.stack import TRAINING, services
+from sigap.services.supervisor import supervisor_record
+from sigap.settings import Settings
+
+_ENDED = {"completed": ("done", True), "failed": ("failed", False), "cancelled": ("cancelled", False)}
+
+
+def run_model(settings: Settings, model: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Run the pipeline in the Mage that is running.
+
+    Args:
+        settings: Where Mage is.
+        model: Name of a declaration.
+        variables: `version` for the new snapshot's name, or `data_version` to train on an old one.
+
+    Returns:
+        What the pipeline's last block decided.
+
+    Raises:
+        PipelineError: A block failed or the run stuck.
+    """
+    from sigap.services.mage_client import run_pipeline
+
+    with Steps(f"Pipeline {model}, in Mage") as steps:
+
+        def show(event: dict[str, Any]) -> None:
+            if event["event"] == "retry":
+                say(f"  Mage lost the run and it is started once more: {event['reason']}", style="yellow")
+            elif event["event"] == "block":
+                name = str(event["block"]).replace(":", " ")
+                if event["status"] == "running":
+                    steps.begin(name, "running")
+                elif event["status"] in _ENDED:
+                    state, ok = _ENDED[event["status"]]
+                    steps.finish(name, state, ok=ok)
+
+        return run_pipeline(settings, model, variables or {}, show)
+
+
+def describe(result: dict[str, Any]) -> str:
+    """A pipeline's decision in one line."""
+    verb = "is the champion now" if result.get("promoted") else "was not promoted"
+    version = result.get("model_version", "")
+    reason = result.get("reason") or ""
+    reason = reason.get("en", "") if isinstance(reason, dict) else reason
+    return f"{result.get('model', '')} {version} on data {result.get('data_version', '')} {verb}. {reason}".strip()
+
+
+def prepare_tables(settings: Settings) -> dict[str, int]:
+    """Bring the schema up to date and load the seed figures where they are missing.
+
+    Returns:
+        Rows that were loaded, by table.
+
+    Raises:
+        ServiceError: PostgreSQL can't be reached.
+    """
+    from sigap.data.postgres import migrate
+    from sigap.data.seed import seed
+
+    migrate(settings)
+    return seed(settings)
+
+
+def run_word(settings: Settings, model: str, variables: dict[str, Any]) -> int:
+    """`./run pipeline`: uses the services that run, else starts what it needs and stops it afterwards.
+
+    Returns:
+        Exit code.
+    """
+    if supervisor_record(settings.state) is not None:
+        names = [str(record["name"]) for record in recorded(settings.state)]
+        if "mage" not in names:
+            raise ServiceError(
+                "Sigap is just starting or stopping; Mage does not run.", remedy="Try again in some seconds."
+            )
+        say(describe(run_model(settings, model, variables)))
+        return 0
+    try:
+        with stop_on_signal(), supervised(settings) as (supervisor, reporter):
+            with Steps("Starting what the pipeline needs") as steps:
+                reporter.steps = steps
+                supervisor.start(services(settings, TRAINING))
+                supervisor.wait_ready(*(["postgres"] if settings.embedded_postgres else []))
+                prepare_tables(settings)
+                supervisor.wait_ready()
+                reporter.steps = None
+            say(describe(run_model(settings, model, variables)))
+    except StopRequested:
+        return 130
+    return 0

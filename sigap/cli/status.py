@@ -1,0 +1,98 @@
+"""`./run status` and `./run stop`: about a session from another shell."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+from rich.text import Text
+
+from sigap.cli.output import say, table
+from sigap.services.service import Service, recorded, relatives
+from sigap.services.supervisor import stop_supervisor, supervisor_record
+from sigap.settings import Settings
+
+
+def status(settings: Settings) -> int:
+    """Show every service: whether it answers, since when it runs, and the memory it takes.
+
+    Returns:
+        0 when all that was started answers, else 1.
+    """
+    supervisor = supervisor_record(settings.state)
+    records = recorded(settings.state)
+    if supervisor is None and not records:
+        say("Nothing runs from this folder. `./run` starts it.")
+        return 1
+    if supervisor is None:
+        say("The ./run that started these was killed; the next ./run, or ./run stop, ends them.\n", style="yellow")
+    else:
+        say(f"Sigap runs as pid {supervisor['pid']} since {_since(supervisor)}.\n")
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        answers = list(pool.map(_answers, records))
+    lines = table("Service", "State", "Pid", "Since", "Memory", "Address")
+    for record, ready in zip(records, answers, strict=True):
+        state = Text("ready", "green") if ready else Text("not answering", "yellow")
+        lines.add_row(
+            str(record["name"]), state, str(record["pid"]), _since(record), _memory(record), str(record["address"])
+        )
+    say(lines)
+    _show_models(settings, [str(record["name"]) for record in records])
+    return 0 if supervisor is not None and answers and all(answers) else 1
+
+
+def stop(settings: Settings) -> int:
+    """End the session of another shell, and what a killed one left.
+
+    Returns:
+        Exit code.
+    """
+    begin = time.monotonic()
+    pid, leftovers = stop_supervisor(settings.state)
+    if pid is not None:
+        say(f"Stopped Sigap (pid {pid}) and its services in {time.monotonic() - begin:.1f} s.")
+    if leftovers:
+        say(f"Ended what a killed ./run had left running: {', '.join(leftovers)}.")
+    if pid is None and not leftovers:
+        say("Nothing runs from this folder.")
+    return 0
+
+
+def _answers(record: dict[str, object]) -> bool:
+    probe = Service(
+        name=str(record["name"]),
+        command=[],
+        log=Path(str(record["log"])),
+        port=int(str(record["port"])),
+        address="",
+        host=str(record["host"]),
+        ready_url=str(record["ready_url"]) if record["ready_url"] else None,
+    )
+    return probe.is_ready(timeout=1)
+
+
+def _since(record: dict[str, object]) -> str:
+    return time.strftime("%d %b %H:%M:%S", time.localtime(float(str(record["create_time"]))))
+
+
+def _memory(record: dict[str, object]) -> str:
+    total = 0
+    pid = int(str(record["pid"]))
+    try:
+        for process in (psutil.Process(pid), *relatives(pid)):
+            total += process.memory_info().rss
+    except psutil.Error:
+        return "-"
+    return f"{total / 2**20:.0f} MB"
+
+
+def _show_models(settings: Settings, names: list[str]) -> None:
+    if "api" not in names:
+        return
+    from sigap.cli.up import models_table, served_models
+
+    if models := served_models(settings, seconds=1):
+        say()
+        say(models_table(models))

@@ -1,0 +1,74 @@
+"""`./run test` and `./run bench`."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from sigap.cli.output import say, table
+from sigap.errors import ConfigurationError
+from sigap.settings import ROOT, Settings
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def run_tests(settings: Settings, arguments: list[str]) -> None:
+    """Bring what the tests need beside the environment, then become pytest."""
+    provide_chromium(settings)
+    # Tests that start a fresh clone use this environment instead of installing one each.
+    os.environ["SIGAP_VENV"] = sys.prefix
+    os.chdir(ROOT)
+    _become([sys.executable, "-m", "pytest", *arguments])
+
+
+def provide_chromium(settings: Settings) -> None:
+    """Install Debian's Chromium where that can be done; say so where it can't."""
+    if any(shutil.which(name) for name in _BROWSERS):
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        say("Chromium is not installed (only root can, by apt): tests that need a browser will be skipped.\n")
+        return
+    say("Installing Chromium for the browser tests (apt) ...")
+    log = settings.state / "logs" / "apt.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    with log.open("ab") as output:
+        for words in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
+            code = subprocess.run(["apt-get", *words], stdout=output, stderr=output, env=environment).returncode
+            if code != 0:
+                say(f"apt-get {words[0]} failed (see {log}): tests that need a browser will be skipped.\n")
+                return
+
+
+def run_benchmark(settings: Settings, name: str, arguments: list[str]) -> None:
+    """Become the benchmark `name`, or list all.
+
+    Raises:
+        ConfigurationError: There is none of that name.
+    """
+    folder = settings.root / "benchmarks"
+    known = {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
+    if not name:
+        lines = table("Benchmark", "What it measures")
+        for stem, path in known.items():
+            lines.add_row(stem, _first_line(path))
+        say(lines)
+        return
+    if name not in known:
+        raise ConfigurationError(f"There is no benchmark {name!r}.", remedy=f"There are: {', '.join(known) or 'none'}.")
+    os.chdir(ROOT)
+    _become([sys.executable, "-m", f"benchmarks.{name}", *arguments])
+
+
+def _first_line(path: Path) -> str:
+    documentation = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return documentation.partition("\n")[0]
+
+
+def _become(command: list[str]) -> None:
+    sys.stdout.flush()
+    os.execv(command[0], command)  # noqa: S606 - signals and the exit code are then the program's own

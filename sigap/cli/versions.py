@@ -1,0 +1,73 @@
+"""`./run data …` and `./run model …`: what there is, and the way back."""
+
+from __future__ import annotations
+
+import time
+
+from sigap.catalog import declaration
+from sigap.cli.output import say, table
+from sigap.settings import Settings
+
+
+def list_data(settings: Settings, name: str) -> None:
+    """The data versions of a model, newest first."""
+    from sigap.data.versions import DataVersions
+
+    declaration(name)
+    versions = DataVersions(settings)
+    current = versions.current(name)
+    lines = table("", "Version", "md5", "Commit", "Tag", "Recorded")
+    found = versions.list(name)
+    for version in found:
+        mark = "*" if current is not None and version.md5 == current.md5 else ""
+        lines.add_row(mark, version.name, version.md5[:8], version.commit[:8], version.tag, str(version.created_at))
+    if found:
+        say(lines)
+    else:
+        say(f"There is no data version of {name} yet; `./run pipeline {name}` records one.")
+
+
+def rollback_data(settings: Settings, name: str, version: str) -> None:
+    """Bring a data version back as the checked-out snapshot."""
+    from sigap.data.versions import DataVersions
+
+    declaration(name)
+    restored = DataVersions(settings).restore(name, version)
+    say(f"{name}: the snapshot is data version {restored.name} again (md5 {restored.md5}).")
+    say(f"The served model is unchanged; `./run pipeline {name} --data {restored.name}` trains from it.")
+
+
+def list_models(settings: Settings, name: str) -> None:
+    """The registered versions of a model, newest first."""
+    from sigap.registry.models import Registry
+
+    declaration(name)
+    found = Registry(settings).versions(name)
+    lines = table("Version", "Data", "Aliases", "Registered")
+    for version in sorted(found, key=lambda version: version.number, reverse=True):
+        created = time.strftime("%Y-%m-%d %H:%M", time.localtime(version.created_at))
+        lines.add_row(version.name, version.data_version or "-", ", ".join(version.aliases), created)
+    if found:
+        say(lines)
+    else:
+        say(f"No version of {name} is registered yet; `./run pipeline {name}` trains one.")
+
+
+def rollback_model(settings: Settings, name: str, to: int | None) -> None:
+    """Serve an earlier version again."""
+    from sigap.registry.models import Registry
+
+    declaration(name)
+    version = Registry(settings).rollback(name, to)
+    say(f"{name} {version.name} (data {version.data_version or '-'}) is served again.")
+
+
+def promote_model(settings: Settings, name: str, number: int) -> None:
+    """Serve a version by hand, unless another promotion comes in between."""
+    from sigap.registry.models import Registry
+
+    declaration(name)
+    registry = Registry(settings)
+    champion = registry.champion(name)
+    version = registry.promote(name, number, champion.number if champion else None)
+    say(f"{name} {version.name} (data {version.data_version or '-'}) is served.")

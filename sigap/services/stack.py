@@ -1,0 +1,95 @@
+"""Which services make up Sigap, with these settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sigap.errors import ServiceError
+from sigap.services.service import Service
+from sigap.settings import Settings
+
+TRAINING = ("postgres", "mlflow", "mage")
+"""What a pipeline needs."""
+
+ALL = ("postgres", "mlflow", "api", "dashboard", "mage")
+
+
+def service(name: str, settings: Settings) -> Service | None:
+    """One service; None when the settings name a server of one's own in its place.
+
+    Imports only what this one needs.
+
+    Raises:
+        ServiceError: It can't be prepared.
+    """
+    makers: dict[str, Callable[[Settings], Service | None]] = {
+        "postgres": _postgres,
+        "mlflow": _mlflow,
+        "api": _api,
+        "dashboard": _dashboard,
+        "mage": _mage,
+    }
+    return makers[name](settings)
+
+
+def services(settings: Settings, names: tuple[str, ...] = ALL) -> list[Service]:
+    """The services to start.
+
+    Raises:
+        ServiceError: One can't be prepared, or a server of one's own that takes the place of one can't be reached.
+    """
+    found = [service(name, settings) for name in names]
+    check_own_servers(settings)
+    return [one for one in found if one is not None]
+
+
+def check_own_servers(settings: Settings) -> None:
+    """See that `DATABASE_URL` and `MLFLOW_TRACKING_URI`, where given, lead to servers that answer.
+
+    Raises:
+        ServiceError: One doesn't.
+    """
+    if not settings.embedded_postgres:
+        from sigap.data.postgres import connect
+
+        connect(settings).close()
+    if settings.mlflow_tracking_uri is not None:
+        import httpx
+
+        try:
+            httpx.get(f"{settings.tracking_uri}/health", timeout=5).raise_for_status()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ServiceError(
+                f"MLflow does not answer at MLFLOW_TRACKING_URI ({type(error).__name__}).",
+                remedy="Correct the address (http://host:5000), or leave it out to have a server started here.",
+            ) from error
+
+
+def _postgres(settings: Settings) -> Service | None:
+    from sigap.services.postgres import EmbeddedPostgres
+
+    return EmbeddedPostgres(settings).service() if settings.embedded_postgres else None
+
+
+def _mlflow(settings: Settings) -> Service | None:
+    from sigap.services.mlflow import mlflow_service
+
+    return mlflow_service(settings) if settings.mlflow_tracking_uri is None else None
+
+
+def _api(settings: Settings) -> Service:
+    from sigap.services.api import api_service
+
+    return api_service(settings)
+
+
+def _dashboard(settings: Settings) -> Service:
+    from sigap.services.dashboard import dashboard_service
+
+    return dashboard_service(settings)
+
+
+def _mage(settings: Settings) -> Service:
+    from sigap.services.mage import mage_service
+
+    return mage_service(settings)
