@@ -239,6 +239,18 @@ class DataVersions:
             self._settle(model)
             return wanted
 
+    def stored(self, model: str, md5: str) -> Path:
+        """The snapshot of that hash in DVC's cache, fetched from the remote if need be; for reading only.
+
+        It stays what it is while another run puts other data into the work tree.
+
+        Raises:
+            VersionError: Its data is neither in the cache nor in the remote, or damaged.
+        """
+        with self.lock(), self._dvc() as repo:
+            self._fetch(repo, self._known(model, md5) or _uncommitted(model, md5))
+            return Path(repo.cache.local.oid_to_path(md5))
+
     def _store(self, model: str) -> None:
         """`dvc add` and `dvc push`, as far as they are not done yet."""
         with self._dvc() as repo:

@@ -67,6 +67,12 @@ class Decision:
         """The verdict as plain JSON."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, entry: dict[str, Any]) -> Decision:
+        """The verdict that `as_dict` wrote."""
+        comparison = Comparison(**entry["comparison"]) if entry["comparison"] else None
+        return cls(**{**entry, "comparison": comparison})
+
 
 def compare(
     rows: NDArray[np.float64],
