@@ -7,7 +7,7 @@ from typing import Any
 from sigap.cli.output import Steps, say
 from sigap.cli.session import StopRequested, stop_on_signal, supervised
 from sigap.errors import ServiceError
-from sigap.services.service import recorded
+from sigap.services.service import check_ports, recorded
 from sigap.services.stack import TRAINING, services
 from sigap.services.supervisor import supervisor_record
 from sigap.settings import Settings
@@ -88,9 +88,11 @@ def run_word(settings: Settings, model: str, variables: dict[str, Any]) -> int:
         return 0
     try:
         with stop_on_signal(), supervised(settings) as (supervisor, reporter):
+            wanted = services(settings, TRAINING)
+            check_ports(wanted)
             with Steps("Starting what the pipeline needs") as steps:
                 reporter.steps = steps
-                supervisor.start(services(settings, TRAINING))
+                supervisor.start(wanted)
                 supervisor.wait_ready(*(["postgres"] if settings.embedded_postgres else []))
                 prepare_tables(settings)
                 supervisor.wait_ready()

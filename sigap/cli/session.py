@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -89,9 +88,8 @@ def supervised(settings: Settings) -> Iterator[tuple[Supervisor, Reporter]]:
             reporter.stopping = True
             for name in _SIGNALS:
                 signal.signal(name, signal.SIG_IGN)
-            begin = time.monotonic()
-            say("\nStopping ...", style="dim")
-            supervisor.stop()
-            say(f"Everything that was started has been stopped ({time.monotonic() - begin:.1f} s).", style="dim")
-            with contextlib.suppress(OSError):
-                sys.stdout.flush()
+            if supervisor.names:
+                begin = time.monotonic()
+                say("\nStopping ...", style="dim")
+                supervisor.stop()
+                say(f"Everything that was started has been stopped ({time.monotonic() - begin:.1f} s).", style="dim")

@@ -12,6 +12,7 @@ from sigap.cli.output import Steps, console, say, show_error, table
 from sigap.cli.pipeline import describe, prepare_tables, run_model
 from sigap.cli.session import Reporter, StopRequested, stop_on_signal, supervised
 from sigap.errors import SigapError
+from sigap.services.service import check_ports
 from sigap.services.stack import ALL, services
 from sigap.services.supervisor import AlreadyRunningError, Supervisor
 from sigap.settings import Settings
@@ -50,9 +51,10 @@ def up(settings: Settings) -> int:
 
 def bring_up(settings: Settings, supervisor: Supervisor, reporter: Reporter) -> None:
     """Start every service side by side and wait until all are ready."""
+    wanted = services(settings, ALL)
+    check_ports(wanted)
     with Steps("Starting") as steps:
         reporter.steps = steps
-        wanted = services(settings, ALL)
         reporter.addresses = {service.name: service.address for service in wanted}
         supervisor.start(wanted)
         if settings.embedded_postgres:

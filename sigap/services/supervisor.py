@@ -91,6 +91,11 @@ class Supervisor:
         _record_path(self.state).unlink(missing_ok=True)
         self._lock.release()
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the services that it keeps."""
+        return [keeper.service.name for keeper in self._keepers]
+
     def start(self, services: Iterable[Service]) -> None:
         """Start services side by side; returns at once.
 
