@@ -42,8 +42,8 @@ def serving(follower: Follower) -> Served:
             503,
             "no-champion",
             "No model is served",
-            f"There is no champion of {model!r} to answer with. {follower.fault or ''}".rstrip(),
-            remedy=f"Train one with `./run pipeline {model}`; it is served within seconds.",
+            f"No champion of {model!r} is loaded. {follower.fault or ''}".rstrip(),
+            remedy=f"If none was trained yet, `./run pipeline {model}` does it; it is served within seconds.",
             headers={"retry-after": "5"},
         )
     return follower.served

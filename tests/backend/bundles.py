@@ -84,10 +84,10 @@ def members(centers: np.ndarray) -> dict[str, object]:
                 "period": 2024,
                 "place": place,
                 "features": features(row),
-                "figure_period": {name: 2024 for name in USED} | dict.fromkeys(LEFT_OUT),
+                "figure_period": dict.fromkeys(USED, 2024) | dict.fromkeys(LEFT_OUT),
                 "cluster": rank,
                 "distance": 0.0,
-                "gap": None if rank == 0 else {name: 0.5 for name in USED},
+                "gap": None if rank == 0 else dict.fromkeys(USED, 0.5),
             }
             for rank, row in enumerate(centers)
         ],

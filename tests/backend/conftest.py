@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -10,12 +11,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from mlflow.tracking import MlflowClient
 
+from backend.app import create_app
+from backend.schemas import Validator
+from backend.served import Served, load
 from sigap.bundle import (
     TAG_BUNDLE_PATH,
     TAG_BUNDLE_RUN,
@@ -24,7 +30,8 @@ from sigap.bundle import (
     TAG_FINGERPRINT,
     TAG_MANIFEST_SHA256,
 )
-from tests.backend.bundles import CENTERS, write_bundle
+from sigap.settings import Settings
+from tests.backend.bundles import CENTERS, EDUCATION, write_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "education"
@@ -126,6 +133,49 @@ class MlflowServer:
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     with MlflowServer(tmp_path_factory.mktemp("mlflow"), free_port()).running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """A bundle loaded as the follower loads it."""
+    folder = tmp_path_factory.mktemp("served") / "bundle"
+    sha256 = write_bundle(folder)
+    return load(folder, EDUCATION, Validator(EDUCATION), version="7", manifest_sha256=sha256, origin="registry")
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> FastAPI:
+    """The application with nothing served and no follower running."""
+    settings = Settings(state_dir=tmp_path, MLFLOW_TRACKING_URI="http://user:hidden@127.0.0.1:9")
+    return create_app(settings)
+
+
+class Client:
+    """Calls an application in this process."""
+
+    def __init__(self, application: FastAPI, runner: asyncio.Runner) -> None:
+        transport = httpx.ASGITransport(application)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://api", trust_env=False)
+        self._runner = runner
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return self._runner.run(self._client.request(method, path, **options))
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)
+
+
+@pytest.fixture
+def client(application: FastAPI, served: Served) -> Iterator[Client]:
+    """The application in this process, serving `served`."""
+    service = application.state.service
+    service.followers[MODEL].served = served
+    service.metrics.loaded(MODEL, served)
+    with asyncio.Runner() as runner:
+        yield Client(application, runner)
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from sigap.bundle import MANIFEST, MEMBERS, MODEL
-from tests.backend.bundles import BODY, CENTERS, TEXTS, expected, write_bundle
-from tests.backend.conftest import Api, MlflowServer, free_port, wait_for
+from tests.backend.bundles import TEXTS, expected
+from tests.backend.conftest import Api, MlflowServer
 
 StartApi = Callable[..., Api]
 
