@@ -164,7 +164,8 @@ def distances(model: Pipeline, rows: pd.DataFrame) -> NDArray[np.float64]:
         scaled = model[:-1].transform(rows)
         # Not KMeans.transform: it subtracts large squares, which costs half of the digits near a centre.
         apart: NDArray[np.float64] = scaled[:, None, :] - model[-1].cluster_centers_[None]
-    return np.sqrt(np.square(apart).sum(axis=2))
+    far: NDArray[np.float64] = np.sqrt(np.square(apart).sum(axis=2))
+    return far
 
 
 def centers(model: Pipeline) -> NDArray[np.float64]:

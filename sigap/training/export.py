@@ -137,7 +137,11 @@ def to_onnx(model: Pipeline) -> bytes:
 
 
 def fingerprint(trained: Trained) -> str:
-    """sha256 (hex) over what decides an answer: features, labels, and every learnt number, digit for digit."""
+    """sha256 (hex) over what decides an answer: features, labels, every learnt number digit for digit, and members.
+
+    Members count because they are answered too: a figure corrected in a left-out feature has to reach the dashboard.
+    Movement does not, since it says something about the champion before.
+    """
     model, prepared = trained.model, trained.prepared
     numbers = [
         model["winsorize"].lower_,
@@ -152,6 +156,7 @@ def fingerprint(trained: Trained) -> str:
         "left_out": [entry.name for entry in prepared.left_out],
         "labels": [level.text for level in trained.levels],
         "range": {name: each.model_dump() for name, each in _training_range(trained).items()},
+        "members": members(trained),
         "numbers": [[float(value).hex() for value in np.ravel(each)] for each in numbers],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
@@ -197,7 +202,8 @@ def _member(trained: Trained, row: int, entity: str) -> dict[str, Any]:
         "figure_period": {name: None if year is None else int(year) for name, year in years.items()},
         "cluster": cluster,
         "distance": float(trained.distances[row, cluster]),
-        "gap": {name: center - float(prepared.matrix.loc[entity, name]) for name, center in better.items()} or None,
+        # Nine decimals, as in the API's answers: far below any figure's precision and above floating-point noise.
+        "gap": {name: round(center - (features[name] or 0.0), 9) for name, center in better.items()} or None,
     }
 
 

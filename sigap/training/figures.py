@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.metrics import silhouette_samples
 from threadpoolctl import threadpool_limits
 
+from sigap.bundle import Level
 from sigap.catalog import Feature
 from sigap.training.sweep import Trained
 
 Language = Literal["id", "en"]
 
-# Okabe and Ito's colours, told apart with every kind of colour vision; from the readiest level to the least ready.
-_PALETTE = ("#0072B2", "#56B4E9", "#009E73", "#F0E442", "#E69F00", "#D55E00", "#CC79A7", "#000000")
-_THREE = ("#0072B2", "#E69F00", "#D55E00")
+# The dashboard's scale from the readiest level to the least ready: apart in hue and in lightness, for every kind of
+# colour vision and for grey paper; the markers repeat what the colours say.
+_SCALE = LinearSegmentedColormap.from_list("readiness", ["#1FA187", "#F2C14E", "#B5361C"])
+_GOOD, _BAD = "#1FA187", "#B5361C"
 _INK, _FAINT = "#333333", "#9a9a9a"
 
 _WORDS = {
@@ -91,7 +95,7 @@ def parallel_coordinates(trained: Trained, language: Language = "en") -> Figure:
         axes.plot(places, row, color=colours[rank], alpha=0.55, linewidth=1.2)
     for at, feature in enumerate(features):
         ends = (high[feature.name], low[feature.name]) if down[at] else (low[feature.name], high[feature.name])
-        axes.axvline(at, color=_FAINT, linewidth=0.8, zorder=0)
+        axes.vlines(at, 0, 1, color=_FAINT, linewidth=0.8, zorder=0)
         for y, end, align in ((-0.03, ends[0], "top"), (1.03, ends[1], "bottom")):
             axes.text(at, y, f"{end:g}", ha="center", va=align, color=_INK, fontsize=9)
     axes.set_xticks(places, [_name(feature, language, flipped=True) for feature in features])
@@ -106,32 +110,50 @@ def parallel_coordinates(trained: Trained, language: Language = "en") -> Figure:
 
 def scatter_matrix(trained: Trained, language: Language = "en") -> Figure:
     """Every two used features against each other, with the clusters' centres; each one's spread on the diagonal."""
-    features, matrix = _features(trained), trained.prepared.matrix
-    ranks, colours = trained.ranks.to_numpy(), _colours(trained)
+    features = _features(trained)
     size = len(features)
     figure = _figure(2.9 * size + 0.6, 2.7 * size + 1)
     grid = figure.subplots(size, size, squeeze=False, sharex="col")
     for i, vertical in enumerate(features):
         for j, across in enumerate(features):
             axes = grid[i, j]
-            for rank, level in enumerate(trained.levels):
-                rows = matrix[ranks == rank]
-                if i == j:
-                    axes.scatter(rows[across.name], np.full(len(rows), -rank), color=colours[rank], s=22, alpha=0.7)
-                    continue
-                axes.scatter(rows[across.name], rows[vertical.name], color=colours[rank], s=22, alpha=0.75, linewidth=0)
-                center = level.center
-                axes.plot(
-                    center[across.name], center[vertical.name], "X", color=colours[rank], markeredgecolor="white", ms=10
-                )
-            _scatter_axes(axes, j == 0 and i != j, _name(vertical, language), diagonal=i == j)
+            if i == j:
+                _spread(axes, trained, across.name)
+            else:
+                _pair(axes, trained, across.name, vertical.name)
+            axes.tick_params(labelsize=8)
+            if j == 0:
+                axes.set_ylabel(_name(vertical, language), fontsize=9)
             if i == size - 1:
                 axes.set_xlabel(_name(across, language), fontsize=9)
-            if i == j == 0:
-                axes.set_ylabel(_name(vertical, language), fontsize=9)
     figure.suptitle(_heading(trained, "matrix", language), x=0.01, ha="left", fontsize=12, color=_INK)
     _legend(figure, trained, language)
     return figure
+
+
+def _by_level(trained: Trained) -> Iterator[tuple[Level, pd.DataFrame, str, str]]:
+    """Each level with its regions' figures, its colour and its marker."""
+    matrix, ranks = trained.prepared.matrix, trained.ranks
+    for level, colour, marker in zip(trained.levels, _colours(trained), _markers(trained), strict=True):
+        yield level, matrix[ranks == level.cluster], colour, marker
+
+
+def _spread(axes: Axes, trained: Trained, across: str) -> None:
+    for level, rows, colour, marker in _by_level(trained):
+        at = np.full(len(rows), -level.cluster)
+        axes.scatter(rows[across], at, color=colour, marker=marker, s=24, alpha=0.8, linewidth=0)
+    axes.set_yticks([])
+    axes.margins(y=0.5)
+    _bare(axes)
+
+
+def _pair(axes: Axes, trained: Trained, across: str, vertical: str) -> None:
+    for level, rows, colour, marker in _by_level(trained):
+        axes.scatter(rows[across], rows[vertical], color=colour, marker=marker, s=24, alpha=0.8, linewidth=0)
+        center = (level.center[across], level.center[vertical])
+        axes.plot(*center, marker=marker, color=colour, markeredgecolor=_INK, markeredgewidth=1.2, markersize=11)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
 
 
 def cluster_profile(trained: Trained, language: Language = "en") -> Figure:
@@ -157,7 +179,8 @@ def cluster_profile(trained: Trained, language: Language = "en") -> Figure:
     axes.axvline(0, color=_INK, linewidth=0.8)
     axes.set_yticks(np.arange(len(features)), [_name(feature, language, flipped=True) for feature in features])
     axes.invert_yaxis()
-    axes.margins(x=0.22)
+    furthest = 1.3 * float(np.abs(scaled).max())
+    axes.set_xlim(-furthest, furthest)
     axes.set_xlabel(f"{_word('better', language)}\n{_word('deviations', language)}", fontsize=9)
     _bare(axes, "bottom")
     axes.tick_params(axis="y", length=0)
@@ -197,11 +220,16 @@ def _name(feature: Feature, language: Language, *, flipped: bool = False) -> str
 
 def _colours(trained: Trained) -> tuple[str, ...]:
     k = trained.winner.k
-    if k == 2:
-        return (_THREE[0], _THREE[2])
-    if k == 3:
-        return _THREE
-    return tuple(_PALETTE[i % len(_PALETTE)] for i in range(k))
+    return tuple(to_hex(_SCALE(rank / (k - 1))) for rank in range(k))
+
+
+def _markers(trained: Trained) -> tuple[str, ...]:
+    between = "osDP"
+    return ("^", *(between[i % len(between)] for i in range(trained.winner.k - 2)), "v")
+
+
+def _label(level: Level, language: Language) -> str:
+    return level.label.id if language == "id" else level.label.en
 
 
 def _heading(trained: Trained, word: str, language: Language) -> str:
@@ -220,10 +248,8 @@ def _bare(axes: Axes, *hidden: str) -> None:
 
 def _legend(figure: Figure, trained: Trained, language: Language) -> None:
     handles = [
-        Line2D(
-            [], [], marker="o", linestyle="", color=colour, label=f"{level.label.model_dump()[language]} ({level.size})"
-        )
-        for colour, level in zip(_colours(trained), trained.levels, strict=True)
+        Line2D([], [], marker=marker, linestyle="", color=colour, label=f"{_label(level, language)} ({level.size})")
+        for level, _, colour, marker in _by_level(trained)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False, fontsize=10)
 
@@ -231,7 +257,7 @@ def _legend(figure: Figure, trained: Trained, language: Language) -> None:
 def _by_k(axes: Axes, trained: Trained, metric: str, language: Language) -> None:
     scored = [each for each in trained.candidates if metric in each.metrics]
     axes.plot([each.k for each in scored], [each.metrics[metric] for each in scored], color=_FAINT, zorder=1)
-    styles = {"chosen": ("*", _THREE[0], 240), "admissible": ("o", _THREE[0], 60), "inadmissible": ("X", _THREE[2], 60)}
+    styles = {"chosen": ("*", _GOOD, 240), "admissible": ("o", _GOOD, 60), "inadmissible": ("X", _BAD, 60)}
     for word, (marker, colour, size) in styles.items():
         group = [each for each in scored if _state(trained, each.k) == word]
         if group:
@@ -242,7 +268,7 @@ def _by_k(axes: Axes, trained: Trained, metric: str, language: Language) -> None
     axes.set_xticks([each.k for each in trained.candidates])
     axes.set_xlabel(_word("k", language))
     axes.set_ylabel(_word(metric, language))
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
     axes.grid(axis="y", color="#e6e6e6")
     axes.set_axisbelow(True)
     _bare(axes)
@@ -262,7 +288,7 @@ def _silhouette_bars(axes: Axes, trained: Trained, language: Language) -> None:
         group = np.sort(values[trained.ranks.to_numpy() == level.cluster])[::-1]
         rows = np.arange(start, start + len(group))
         axes.barh(rows, group, height=0.9, color=colours[level.cluster])
-        label = f"{level.label.model_dump()[language]} ({level.size})"
+        label = f"{_label(level, language)} ({level.size})"
         axes.text(-0.02, rows.mean(), label, ha="right", va="center", fontsize=9, color=_INK)
         start += len(group) + 2
     axes.axvline(trained.winner.metrics["silhouette"], color=_INK, linestyle="--", linewidth=1)
@@ -272,16 +298,3 @@ def _silhouette_bars(axes: Axes, trained: Trained, language: Language) -> None:
     axes.set_xlabel(_word("silhouette_one", language))
     _bare(axes)
     _title(axes, trained, "profile", language)
-
-
-def _scatter_axes(axes: Axes, labelled: bool, label: str, *, diagonal: bool) -> None:
-    axes.tick_params(labelsize=8)
-    if diagonal:
-        axes.set_yticks([])
-        axes.margins(y=0.5)
-        _bare(axes)
-        return
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    if labelled:
-        axes.set_ylabel(label, fontsize=9)
