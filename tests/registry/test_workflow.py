@@ -1,0 +1,249 @@
+"""The whole way from a real table to a served alias, on real PostgreSQL, DVC, Git and MLflow."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pytest
+from mlflow import MlflowClient
+
+from sigap import workflow
+from sigap.bundle import MODEL, TAG_DECISION, read_manifest, read_members
+from sigap.errors import PipelineError, RegistryError, TrainingError
+from sigap.registry.models import Registry
+from sigap.settings import Settings
+from sigap.training.preprocess import TRUSTED_TYPES
+from tests.conftest import Checkout
+from tests.registry.conftest import free_port
+
+PARAMS = "education:\n  k_min: 2\n  k_max: 4\n  n_init: 5\n  bootstraps: 20\n"
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sigap import workflow
+from sigap.registry.models import Registry
+from sigap.settings import Settings
+
+settings = Settings(root=Path({root!r}), state_dir=Path({state!r}), MLFLOW_TRACKING_URI={uri!r}, DATABASE_URL={url!r})
+{before}
+print(workflow.run("education", settings=settings)["model_version"])
+"""
+
+
+@dataclass
+class Line:
+    """A checkout with a table in PostgreSQL and a registry of its own."""
+
+    settings: Settings
+    client: MlflowClient
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.settings)
+
+    def sql(self, statement: str) -> None:
+        with psycopg.connect(self.settings.dsn) as connection:
+            connection.execute(statement)
+
+    def run(self, **wanted: Any) -> dict[str, Any]:
+        return workflow.run("education", settings=self.settings, **wanted)
+
+    def aliases(self) -> dict[str, int]:
+        return {alias: int(number) for alias, number in self.client.get_registered_model("education").aliases.items()}
+
+    def runs(self) -> list[Any]:
+        experiment = self.client.get_experiment_by_name("education")
+        return list(self.client.search_runs([experiment.experiment_id]))
+
+    def process(self, before: str = "") -> subprocess.Popen[str]:
+        """`workflow.run` in a process of its own, after the Python statements `before`."""
+        values = {"root": str(self.settings.root), "state": str(self.settings.state)}
+        values |= {"uri": self.settings.tracking_uri, "url": self.settings.dsn, "before": before}
+        return subprocess.Popen(
+            [sys.executable, "-c", KILLED.format(**values)],
+            cwd=Path(__file__).parents[2],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+
+@pytest.fixture
+def line(checkout: Checkout, seeded_database: str, mlflow_uri: str) -> Iterator[Line]:
+    (checkout.root / "params.yaml").write_text(PARAMS)
+    settings = checkout.settings(database=seeded_database, MLFLOW_TRACKING_URI=mlflow_uri)
+    client = MlflowClient(mlflow_uri, mlflow_uri)
+    yield Line(settings, client)
+    # The next test's models carry the same name.
+    if any(each.name == "education" for each in client.search_registered_models()):
+        client.delete_registered_model("education")
+    if experiment := client.get_experiment_by_name("education"):
+        client.rename_experiment(experiment.experiment_id, f"education of {checkout.root}")
+
+
+def test_from_table_to_champion_and_the_same_again(line: Line) -> None:
+    first = line.run()
+    assert (first["promoted"], first["rule"], first["champion"], first["data_version"]) == (True, "first", "v1", "v1")
+    assert first["k"] == 3
+    parents = [run for run in line.runs() if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in line.runs() if "mlflow.parentRunId" in run.data.tags]
+    assert len(parents) == 1
+    assert sorted(run.data.params["n_clusters"] for run in children) == ["2", "3", "4"]
+    champion = line.registry.champion("education")
+    assert champion is not None
+    for run in [*parents, *children]:
+        assert run.info.status == "FINISHED"
+        assert run.inputs.dataset_inputs[0].dataset.digest == champion.tags["data_md5"]
+        assert run.data.tags["mlflow.source.git.commit"]
+        assert float(run.data.tags["duration_seconds"]) >= 0
+    assert {"init", "n_init", "random_state"} <= set(children[0].data.params)
+    assert {"silhouette", "inertia", "davies_bouldin", "smallest_cluster", "stability"} <= set(children[0].data.metrics)
+    files = [file.path for file in line.client.list_artifacts(parents[0].info.run_id, "figures")]
+    assert len(files) == 5
+    manifest = read_manifest(line.registry.bundle(champion))
+    assert {each.run_id for each in manifest.sweep} == {run.info.run_id for run in children}
+
+    again = line.run()
+    assert (again["promoted"], again["rule"], again["champion"]) == (False, "equal", "v1")
+    assert again["metrics"] == first["metrics"]
+    assert len(line.registry.versions("education")) == 1
+    decision = json.loads(line.registry.version("education", 1).tags[TAG_DECISION])
+    assert decision["rule"] == "first"
+
+
+def test_a_step_called_twice_doubles_nothing(line: Line) -> None:
+    taken = workflow.snapshot("education", settings=line.settings)
+    cleaned = workflow.clean(taken, settings=line.settings)
+    assert cleaned["used"] == ["rata_lama_sekolah", "harapan_lama_sekolah", "rasio_guru_murid"]
+    assert {each["name"] for each in cleaned["left_out"]} == {"angka_melek_huruf", "anggaran_pendidikan_persen"}
+    assert len(workflow.preview(cleaned, settings=line.settings)) == cleaned["entities"] == 38
+
+    items = workflow.plan(cleaned, settings=line.settings)
+    assert workflow.plan(cleaned, settings=line.settings) == items
+    fits = [workflow.fit(item, settings=line.settings) for item in items]
+    assert workflow.fit(items[0], settings=line.settings) == fits[0]
+    # Mage may hand a retried child's answer on twice, and in any order.
+    registered = workflow.register([*fits[::-1], fits[0]], settings=line.settings)
+    assert registered["created"]
+    assert workflow.register(fits, settings=line.settings) == {**registered, "created": False}
+    decided = workflow.decide(registered, settings=line.settings)
+    assert workflow.decide(registered, settings=line.settings) == decided
+    assert decided["promoted"]
+    assert len(line.runs()) == 1 + len(items)
+    assert len(line.registry.versions("education")) == 1
+    for answer in (taken, cleaned, items, fits, registered, decided):
+        assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+    with pytest.raises(PipelineError, match="one run"):
+        workflow.register([], settings=line.settings)
+    with pytest.raises(PipelineError, match="both name new data"):
+        workflow.snapshot("education", "v9", "v1", settings=line.settings)
+
+
+def test_new_data_a_new_champion_and_back(line: Line) -> None:
+    assert line.run()["data_version"] == "v1"
+    first = line.registry.champion("education")
+    assert first is not None
+    model = (line.registry.bundle(first) / MODEL).read_bytes()
+
+    line.sql(
+        "UPDATE education_data SET rata_lama_sekolah = 11.2, harapan_lama_sekolah = 15.1"
+        " WHERE provinsi_id = 'P35' AND tahun = 2024"
+    )
+    second = line.run(version="v_2025_Q1")
+    assert (second["rule"], second["champion"], second["data_version"]) == ("new_data", "v2", "v_2025_Q1")
+    assert second["decision"]["comparison"]["rows"] == 38
+    champion = line.registry.champion("education")
+    assert champion is not None
+    movement = read_members(line.registry.bundle(champion))["movement"]
+    assert movement["against"] == {"model_version": "v1", "data_version": "v1", "period": 2024}
+    assert {move["entity"]: move["kind"] for move in movement["moves"]}["P35"] == "up"
+    assert line.aliases() == {"champion": 2, "previous": 1}
+
+    # The skops model in the registry is the model that the bundle serves.
+    loaded = line.registry.load(champion, TRUSTED_TYPES)
+    members = read_members(line.registry.bundle(champion))["members"]
+    features = read_manifest(line.registry.bundle(champion)).features_used
+    rows = pd.DataFrame([[member["features"][name] for name in features] for member in members], columns=features)
+    np.testing.assert_array_equal(loaded.predict(rows), [member["cluster"] for member in members])
+
+    back = line.run(data_version="v1")
+    assert (back["model_version"], back["champion"], back["data_version"]) == ("v1", "v1", "v1")
+    assert (line.registry.bundle(line.registry.champion("education")) / MODEL).read_bytes() == model
+    assert len(line.registry.versions("education")) == 2
+
+    # What a person takes out of service, the gate does not put back.
+    line.registry.rollback("education")
+    assert line.run(data_version="v1")["rule"] == "withdrawn"
+    assert line.aliases()["champion"] == 2
+
+
+def test_no_admissible_challenger_and_the_champion_stays(line: Line) -> None:
+    line.run()
+    line.sql("UPDATE education_data SET rasio_guru_murid = 16 WHERE provinsi_id = 'P35'")
+    # So many clusters that some hold one province.
+    (line.settings.root / "params.yaml").write_text(PARAMS.replace("2", "12", 1).replace("k_max: 4", "k_max: 12"))
+    with pytest.raises(TrainingError, match="No admissible clustering"):
+        line.run()
+    assert line.aliases() == {"champion": 1}
+    assert len(line.registry.versions("education")) == 1
+    failed = [run for run in line.runs() if run.info.status == "FAILED"]
+    assert len(failed) == 1
+    assert "No admissible clustering" in failed[0].data.tags["error"]
+
+
+@pytest.mark.parametrize(
+    "cut_off_in",
+    [
+        "Registry.promote",  # registered, no alias yet
+        "Registry._mark_served",  # alias moved, not yet marked
+    ],
+)
+def test_killed_around_the_promotion_the_next_run_ends_well(line: Line, cut_off_in: str) -> None:
+    process = line.process(f"{cut_off_in} = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL, errors
+    assert len(line.registry.versions("education")) == 1
+    result = line.run()
+    assert result["champion"] == "v1"
+    assert line.aliases() == {"champion": 1}
+    assert len(line.registry.versions("education")) == 1
+
+
+def test_two_runs_at_once_end_well(line: Line) -> None:
+    both = [line.process() for _ in range(2)]
+    said = [process.communicate(timeout=200) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert [out.strip() for out, _ in said] == ["v1", "v1"]
+    assert len(line.registry.versions("education")) == 1
+    assert line.aliases() == {"champion": 1}
+    assert all(run.info.status == "FINISHED" for run in line.runs())
+
+
+def test_without_mlflow_nothing_is_half_registered(line: Line) -> None:
+    taken = workflow.snapshot("education", settings=line.settings)
+    gone = line.settings.model_copy(update={"mlflow_tracking_uri": f"http://127.0.0.1:{free_port()}"})
+    with pytest.raises(RegistryError, match="can't be reached"):
+        workflow.plan(workflow.clean(taken, settings=gone), settings=gone)
+    items = workflow.plan(workflow.clean(taken, settings=line.settings), settings=line.settings)
+    fits = [workflow.fit(item, settings=line.settings) for item in items]
+    with pytest.raises(RegistryError, match="can't be reached"):
+        workflow.register(fits, settings=gone)
+    assert line.registry.versions("education") == []
+
+
+def test_data_of_another_run_in_the_work_tree_changes_nothing(line: Line) -> None:
+    taken = workflow.snapshot("education", settings=line.settings)
+    line.sql("DELETE FROM education_data WHERE tahun = 2024")
+    other = workflow.snapshot("education", settings=line.settings)
+    assert workflow.clean(taken, settings=line.settings)["period"] == 2024
+    assert workflow.clean(other, settings=line.settings)["period"] == 2023
