@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def process(command: list[str], log: Path, **env: str) -> Iterator[subprocess.Po
 
 @dataclass
 class MlflowServer:
-    """A real MLflow server that can be stopped and started again on the same port and store."""
+    """A real MLflow server."""
 
     folder: Path
     port: int
@@ -127,6 +128,66 @@ class MlflowServer:
         """Where the server keeps a bundle's file."""
         run_id = self.client.get_model_version(MODEL, version).tags[TAG_BUNDLE_RUN]
         return next(self.folder.glob(f"artifacts/*/{run_id}/artifacts/bundle/{name}"))
+
+
+class Relay:
+    """Stands between the API and a server, and can be cut or made to fall silent."""
+
+    def __init__(self, target: int) -> None:
+        self.port = free_port()
+        self._target = target
+        self._listener: socket.socket | None = None
+        self._open: list[socket.socket] = []
+        self.silent = False
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        """From now on connections are refused, and those open are gone."""
+        if self._listener is not None:
+            # Without the shutdown, the thread inside accept() would keep the socket listening.
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = None
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        self._open.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._target))
+            self._open += [client, server]
+            for ends in ((client, server), (server, client)):
+                threading.Thread(target=self._pump, args=ends, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not self.silent:
+                    sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def relay(mlflow_server: MlflowServer) -> Iterator[Relay]:
+    """The MLflow server behind a line that can be cut."""
+    between = Relay(mlflow_server.port)
+    between.start()
+    yield between
+    between.cut()
 
 
 @pytest.fixture(scope="session")
