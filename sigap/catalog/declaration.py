@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -62,6 +62,8 @@ class Feature(Word):
     higher_is_better: bool | None = Field(None, description="Direction, where the feature has one.")
     personal: bool = Field(False, description="Whether it says something about a person.")
     source: str = Field("", description="Who publishes it.")
+    sql: str = Field("", description="Expression that selects it; empty for the column of that name in the table.")
+    aliases: tuple[str, ...] = Field((), description="Other headings under which files bring it.")
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> Feature:
@@ -77,8 +79,8 @@ class Source(Word):
     relation: str = Field(description="What stands behind FROM; the table itself is called `t` in it.")
     key: tuple[str, ...] = Field(description="Columns that identify a row; the snapshot is written in their order.")
     entity: str = Field(description="Column that names whom or what a row is about.")
-    entity_name: str = Field(description="Column with the entity's name for people.")
-    time: str = Field(description="Column with the period that a row is about.")
+    entity_name: str = Field("", description="Column with the entity's name for people, if it has one.")
+    time: str = Field("", description="Column with the period or moment that a row is about, if it has one.")
 
 
 class Clustering(Word):
@@ -99,7 +101,10 @@ class Clustering(Word):
         ge=0, le=1, description="Least mean adjusted Rand index between the clustering and those of its bootstraps."
     )
     selection: Literal["silhouette"] = "silhouette"
-    best: Text = Field(description="Label of the best cluster.")
+    order: Literal["readiness", "size"] = Field(
+        "readiness", description="What ranks the clusters: the features' directions, or the number of members."
+    )
+    best: Text = Field(description="Label of the best cluster; with `size`, of every one, numbered from the largest.")
     middle: Text = Field(description="Label of those between; numbered from the better end when there are several.")
     worst: Text = Field(description="Label of the worst cluster.")
 
@@ -111,17 +116,98 @@ class Clustering(Word):
         """
         if k < 2:
             raise ValueError(f"k is {k}; labels need at least two clusters")
+        if self.order == "size":
+            return tuple(Text(id=f"{self.best.id} {i}", en=f"{self.best.en} {i}") for i in range(1, k + 1))
         count = k - 2
         if count == 1:
             between = [self.middle]
         else:
             stem = self.middle.en.split(" ", 1)
             between = [
-                Text(id=f"{self.middle.id} {i}", en=" ".join([f"{stem[0]} {i}", *stem[1:]])) for i in range(1, count + 1)
+                Text(id=f"{self.middle.id} {i}", en=" ".join([f"{stem[0]} {i}", *stem[1:]]))
+                for i in range(1, count + 1)
             ]
         return (self.best, *between, self.worst)
 
 
+class Target(Word):
+    """What a supervised model answers, a column of the snapshot."""
+
+    name: str
+    kind: Kind
+    title: Text
+    meaning: Text
+    unit: Text | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] = ()
+    sql: str = Field("", description="Expression that selects it; empty for the column of that name in the table.")
+    aliases: tuple[str, ...] = Field((), description="Other headings under which files bring it.")
+
+
+class Segments(Word):
+    """Classes of a regression's target, cut where K-Means on the training target cuts."""
+
+    labels: tuple[Text, ...] = Field(min_length=2, description="From the lowest to the highest.")
+
+
+class Regression(Word):
+    """A number with an interval, beside the median of the training target as baseline."""
+
+    kind: Literal["regression"] = "regression"
+    confidence: float = Field(0.9, gt=0, lt=1, description="Share of true values that the interval is to hold.")
+    selection: Literal["rmse"] = "rmse"
+    minimum_rows: int = Field(60, ge=10, description="With fewer rows nothing is trained.")
+    minimum_effect: float = Field(
+        0.01, ge=0, lt=1, description="Least relative gain in RMSE that changes the champion when the data is the same."
+    )
+    segments: Segments | None = None
+
+
+class Policy(Word):
+    """A rule of the lender's own that rejects whatever the model says, and the reason as the applicant reads it."""
+
+    name: str
+    feature: str
+    below: float | None = Field(None, description="Rejects values below this.")
+    above: float | None = Field(None, description="Rejects values above this.")
+    reason: Text
+
+
+class Classification(Word):
+    """Yes or no with a probability, beside the majority and the best one-column rule as baselines."""
+
+    kind: Literal["classification"] = "classification"
+    positive: str = Field(description="Value of the target that means yes.")
+    yes: str = Field(description="The answer's `prediction` for yes.")
+    no: str = Field(description="The answer's `prediction` for no.")
+    flag: Literal["is_approved", "prediction_code"] = Field(
+        description="The answer's second field: a boolean, or the code 1 or 0."
+    )
+    selection: Literal["accuracy"] = "accuracy"
+    minimum_rows: int = Field(100, ge=20, description="With fewer rows nothing is trained.")
+    minimum_effect: float = Field(
+        0.01, ge=0, lt=1, description="Least gain in accuracy that changes the champion when the data is the same."
+    )
+    fairness: tuple[str, ...] = Field((), description="Features by whose values approval rates are compared.")
+    policies: tuple[Policy, ...] = ()
+
+
+class Forecasting(Word):
+    """The next step of a series with an interval, beside the naive forecast: the last value stays."""
+
+    kind: Literal["forecasting"] = "forecasting"
+    step: Literal["1d", "1h", "1m"] = Field("1d", description="Distance of two rows.")
+    lags: int = Field(14, ge=1, le=500, description="Past returns that a forecast looks at.")
+    confidence: float = Field(0.9, gt=0, lt=1, description="Share of true values that the interval is to hold.")
+    selection: Literal["rmse"] = "rmse"
+    minimum_rows: int = Field(200, ge=50, description="With fewer rows nothing is trained.")
+    minimum_effect: float = Field(
+        0.005, ge=0, lt=1, description="Least relative gain in RMSE over the naive forecast and over the champion."
+    )
+
+
+Task = Annotated[Clustering | Regression | Classification | Forecasting, Field(discriminator="kind")]
 
 
 class Declaration(Word):
@@ -133,7 +219,8 @@ class Declaration(Word):
     source: Source
     columns: tuple[Column, ...]
     features: tuple[Feature, ...]
-    task: Clustering
+    target: Target | None = None
+    task: Task
     example: dict[str, Any] = Field(description="A request as a client would send it.")
     request_columns: tuple[str, ...] = Field(
         (), description="Columns that a request carries beside the features, to say whom it is about."
@@ -170,12 +257,16 @@ class Declaration(Word):
     @model_validator(mode="after")
     def _names_are_known(self) -> Declaration:
         names = [column.name for column in self.columns] + list(self.feature_names)
+        names += [self.target.name] if self.target else []
         if len(set(names)) != len(names):
             raise ValueError(f"{self.name}: a column stands twice")
         source = self.source
-        wanted = {*source.key, source.entity, source.entity_name, source.time, *self.request_columns}
+        named = {source.entity, source.entity_name, source.time} - {""}
+        wanted = {*source.key, *named, *self.request_columns}
         if unknown := wanted - set(names):
             raise ValueError(f"{self.name}: {sorted(unknown)} are not declared as columns")
+        if (self.target is None) != (self.task.kind == "clustering"):
+            raise ValueError(f"{self.name}: a clustering has no target, every other task has one")
         if unknown := set(self.example) - set(names):
             raise ValueError(f"{self.name}: the example has undeclared fields {sorted(unknown)}")
         return self
