@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import ValidationError
 
-from sigap.bundle import MANIFEST, TAG_BUNDLE_PATH, TAG_BUNDLE_RUN, TAG_MANIFEST_SHA256, Manifest
+from sigap.bundle import MANIFEST, TAG_BUNDLE_PATH, TAG_BUNDLE_RUN, TAG_MANIFEST_SHA256, parse_manifest
 from sigap.errors import BundleError, RegistryError
 
 MAXIMUM_BYTES = 256 * 2**20
@@ -120,7 +120,7 @@ class RegistryClient:
         if hashlib.sha256(content).hexdigest() != target.manifest_sha256:
             raise BundleError(f"The manifest of version {target.version} is not the one that was registered.")
         try:
-            manifest = Manifest.model_validate_json(content)
+            manifest = parse_manifest(content)
         except ValidationError as error:
             raise BundleError(f"The manifest of version {target.version} can't be read: {error}.") from error
         files = {MANIFEST: content}

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from backend.engine import Engine
 from backend.problems import RequestError
 from backend.schemas import Clusters, Members, Validator
-from sigap.bundle import MEMBERS, MODEL, Manifest, read_manifest
+from sigap.bundle import MEMBERS, MODEL, ClusteringManifest, read_manifest
 from sigap.catalog import Declaration
 from sigap.errors import BundleError
 
@@ -28,7 +28,7 @@ class Served:
     """A model version that answers."""
 
     version: str
-    manifest: Manifest
+    manifest: ClusteringManifest
     manifest_sha256: str
     engine: Engine
     validator: Validator
@@ -94,6 +94,8 @@ def load(
         BundleError: The bundle is incomplete, altered, of another model, or does not give its own example's answer.
     """
     manifest = read_manifest(folder)
+    if not isinstance(manifest, ClusteringManifest):
+        raise BundleError(f"The bundle is of a {manifest.task}, not of a clustering.")
     _agrees(manifest, declaration)
     members = _members(folder)
     served = Served(
@@ -110,7 +112,7 @@ def load(
     return served
 
 
-def _agrees(manifest: Manifest, declaration: Declaration) -> None:
+def _agrees(manifest: ClusteringManifest, declaration: Declaration) -> None:
     if manifest.model != declaration.name:
         raise BundleError(f"The bundle is of the model {manifest.model!r}, not {declaration.name!r}.")
     if not manifest.features_used or (unknown := set(manifest.features_used) - set(declaration.feature_names)):
@@ -130,7 +132,7 @@ def _members(folder: Path) -> Members:
         raise BundleError(f"The bundle's {MEMBERS} can't be read: {error}.") from error
 
 
-def _clusters(members: Members, manifest: Manifest, model_version: str) -> bytes:
+def _clusters(members: Members, manifest: ClusteringManifest, model_version: str) -> bytes:
     # The same for every request to this version, so it is written once.
     clusters = Clusters(
         model=manifest.model,

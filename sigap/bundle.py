@@ -1,17 +1,29 @@
 """The serving bundle: a model as ONNX with a manifest, as training writes it and the API reads it.
 
-A bundle is a folder: `manifest.json`, `model.onnx` and `members.json`. The manifest names every other file with its
-sha256 and size, so that an altered or half-written bundle is refused.
+A bundle is a folder: `manifest.json`, `model.onnx` and, of a clustering, `members.json`. The manifest names every other
+file with its sha256 and size, so that an altered or half-written bundle is refused. What `model.onnx` takes and gives:
+
+| Task | Input | Outputs |
+|---|---|---|
+| clustering | `X` [n, columns] | `label` int64 [n], the rank; `distances` [n, k] |
+| regression | `X` [n, columns] | `value` [n], in the target's unit |
+| classification | `X` [n, columns] | `probability` [n], of yes |
+| forecasting | `X` [n, lags and more] | `change` [n], the next step's log return |
+
+`X` is float or double, as the model itself says; its columns are the manifest's `inputs` one after another, or, where
+there are none, `features_used`. Empty answers are arrays of length 0, never missing outputs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sigap.errors import BundleError
 
@@ -57,7 +69,9 @@ class DataEntry(Part):
     md5: str = Field(description="DVC's hash of the snapshot.")
     rows: int
     rows_rejected: int
-    period: int = Field(description="Newest period with figures, a year.")
+    period: int | str | None = Field(
+        description="Newest period with figures: a year, an ISO 8601 moment, or none where rows have no time."
+    )
     git_commit: str = Field(description="Commit that holds the snapshot's pointer; empty when committing is off.")
     query: str
 
@@ -88,9 +102,20 @@ class Level(Part):
 
 
 class CandidateEntry(Part):
-    """One candidate of the sweep."""
+    """One number of clusters that the sweep tried."""
 
     k: int
+    run_id: str = Field("", description="Its MLflow run; empty when trained without MLflow.")
+    metrics: dict[str, float]
+    admissible: bool
+    reason: Bilingual | None = Field(None, description="Why it is not admissible.")
+
+
+class TriedEntry(Part):
+    """One candidate of a supervised sweep."""
+
+    name: str
+    params: dict[str, Any]
     run_id: str = Field("", description="Its MLflow run; empty when trained without MLflow.")
     metrics: dict[str, float]
     admissible: bool
@@ -112,25 +137,237 @@ class Example(Part):
     distance_to_center: float
 
 
-class Manifest(Part):
-    """What a bundle holds and where it comes from."""
+class AnswerExample(Part):
+    """A request and the numbers that have to come out of it; the self-test of every load."""
+
+    request: dict[str, Any]
+    answer: dict[str, float] = Field(description="Of regression `value`, `low`, `high`; of yes or no `probability`.")
+
+
+class InputColumn(Part):
+    """How a feature becomes columns of the ONNX input; `RowEncoder` does what it says."""
+
+    feature: str
+    kind: Literal["number", "one_hot", "ordinal"]
+    impute: float | None = Field(
+        None, description="Stands for a missing value, and for an unseen category of an ordinal column."
+    )
+    categories: tuple[str, ...] = Field(
+        (), description="Those seen in training. One-hot: a column each, in this order; any other value: all zeros."
+    )
+    values: tuple[float, ...] = Field((), description="Ordinal: the number that stands for each category.")
+    missing_share: float = Field(0.0, ge=0, le=1, description="Share of the training rows that lack it.")
+
+    @property
+    def width(self) -> int:
+        """Number of columns it fills."""
+        return len(self.categories) if self.kind == "one_hot" else 1
+
+
+class Paired(Part):
+    """A difference measured on the same rows and folds, positive where the first named is better."""
+
+    metric: str
+    difference: float
+    low: float = Field(description="Lower end of the difference's confidence interval.")
+    high: float
+    confidence: float
+    rows: int
+
+
+class BaselineEntry(Part):
+    """What has to be beaten: the median, the majority, the best rule on one column, or the naive forecast."""
+
+    name: str
+    text: Bilingual
+    metrics: dict[str, float]
+    gain: Paired = Field(description="The model against it.")
+    verdict: Literal["better", "ties"]
+
+
+class Interval(Part):
+    """A conformal interval: what is added to a prediction, on its scale, for the lower and the upper end."""
+
+    confidence: float
+    scale: Literal["linear", "log"]
+    low: float
+    high: float
+    coverage: float = Field(description="Share of held-out true values that such intervals held, measured.")
+    method: str
+
+    def around(self, value: float) -> tuple[float, float]:
+        """The interval's ends around a prediction, in the target's unit."""
+        if self.scale == "log":
+            return value * math.exp(self.low), value * math.exp(self.high)
+        return value + self.low, value + self.high
+
+
+class SegmentEntry(Part):
+    """A class of the target; it holds `minimum` and not `maximum`."""
+
+    label: Bilingual
+    minimum: float | None = Field(description="None of the lowest.")
+    maximum: float | None = Field(description="None of the highest.")
+    rows: int
+
+
+class FairnessEntry(Part):
+    """How a group fares, by held-out predictions."""
+
+    feature: str
+    value: str
+    rows: int
+    approval_rate: float = Field(description="Share that the model approves.")
+    actual_rate: float = Field(description="Share that was approved in the data.")
+    disparate_impact: float = Field(description="Approval rate over the best-faring group's; below 0.8 is adverse.")
+
+
+class ManifestBase(Part):
+    """What the manifests of all tasks hold."""
 
     format: Literal[1] = 1
     model: str
-    task: Literal["clustering"]
     trained_at: str = Field(description="ISO 8601, UTC.")
     run_id: str = Field("", description="The MLflow run that registered it.")
     data: DataEntry
     code: CodeEntry
-    features_used: tuple[str, ...] = Field(description="The ONNX input's columns, in order.")
+    features_used: tuple[str, ...] = Field(description="The features that an answer rests on, in order.")
     features_left_out: tuple[LeftOut, ...]
-    training_range: dict[str, Range] = Field(description="Per used feature; outside it, an answer extrapolates.")
-    levels: tuple[Level, ...]
+    training_range: dict[str, Range] = Field(description="Per used number; outside it, an answer extrapolates.")
+    inputs: tuple[InputColumn, ...] = Field(
+        (), description="The ONNX input's columns, in order; where there are none, they are the used features."
+    )
     metrics: dict[str, float]
-    sweep: tuple[CandidateEntry, ...]
     fingerprint: str = Field(description="sha256 over what decides an answer: equal fingerprints answer equally.")
-    example: Example
     files: dict[str, FileEntry]
+
+
+class ClusteringManifest(ManifestBase):
+    """A clustering's bundle."""
+
+    task: Literal["clustering"]
+    levels: tuple[Level, ...]
+    sweep: tuple[CandidateEntry, ...]
+    example: Example
+
+
+class SupervisedManifest(ManifestBase):
+    """What the bundles of tasks with a target hold."""
+
+    target: str
+    winner: str = Field(description="Name of the chosen candidate.")
+    sweep: tuple[TriedEntry, ...]
+    baseline: BaselineEntry
+    example: AnswerExample
+
+
+class RegressionManifest(SupervisedManifest):
+    """A regression's bundle."""
+
+    task: Literal["regression"]
+    interval: Interval
+    segments: tuple[SegmentEntry, ...] = Field((), description="From the lowest; empty where none are declared.")
+
+    def segment(self, value: float) -> SegmentEntry | None:
+        """The segment that a value lies in; None where none are declared."""
+        for entry in self.segments:
+            if entry.maximum is None or value < entry.maximum:
+                return entry
+        return None
+
+
+class ClassificationManifest(SupervisedManifest):
+    """A yes-or-no model's bundle."""
+
+    task: Literal["classification"]
+    threshold: float = Field(description="From this probability on, the answer is yes.")
+    calibrated: bool
+    calibration: Bilingual = Field(description="What the probability is worth, for people.")
+    reference: dict[str, float | str | None] = Field(
+        description="A typical value per used feature. What a feature did to an answer: the probability as it is, "
+        "minus that with this feature's typical value in its place; see `RowEncoder.counterfactuals`."
+    )
+    fairness: tuple[FairnessEntry, ...] = ()
+
+
+class ForecastingManifest(SupervisedManifest):
+    """A forecast's bundle."""
+
+    task: Literal["forecasting"]
+    step: str
+    lags: int = Field(description="Past log returns that the model takes, the newest first.")
+    interval: Interval
+    last_time: str = Field(description="ISO 8601, UTC: the newest row it was trained on.")
+    last_value: float
+
+
+Manifest = Annotated[
+    ClusteringManifest | RegressionManifest | ClassificationManifest | ForecastingManifest, Field(discriminator="task")
+]
+_MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """The manifest in a file's content.
+
+    Raises:
+        ValidationError: It is none.
+    """
+    return _MANIFEST.validate_json(content)
+
+
+class RowEncoder:
+    """Turns a request's values into the ONNX input's row by look-ups, exactly as training did.
+
+    Args:
+        inputs: The manifest's `inputs`.
+    """
+
+    def __init__(self, inputs: Sequence[InputColumn]) -> None:
+        self.inputs = tuple(inputs)
+        self.width = sum(column.width for column in inputs)
+        self._slots: list[tuple[str, int, float, dict[str, int] | dict[str, float] | None, bool]] = []
+        start = 0
+        for column in self.inputs:
+            one_hot = column.kind == "one_hot"
+            known: dict[str, int] | dict[str, float] | None = None
+            if one_hot:
+                known = {name.casefold(): start + at for at, name in enumerate(column.categories)}
+            elif column.kind == "ordinal":
+                known = {name.casefold(): value for name, value in zip(column.categories, column.values, strict=True)}
+            impute = math.nan if column.impute is None else column.impute
+            self._slots.append((column.feature, start, impute, known, one_hot))
+            start += column.width
+
+    def encode(self, values: Mapping[str, Any]) -> list[float]:
+        """The row, of `width` numbers, of values by feature; None or an absent feature is missing."""
+        row = [0.0] * self.width
+        for feature, start, impute, known, one_hot in self._slots:
+            value = values.get(feature)
+            if known is None:
+                row[start] = impute if value is None else float(value)
+            elif one_hot:
+                at = None if value is None else known.get(str(value).casefold())
+                if at is not None:
+                    row[int(at)] = 1.0
+            else:
+                row[start] = impute if value is None else known.get(str(value).casefold(), impute)
+        return row
+
+    def unseen(self, values: Mapping[str, Any]) -> list[str]:
+        """Features whose category training never saw: the answer knows nothing of it."""
+        return [
+            feature
+            for feature, _, _, known, _ in self._slots
+            if known is not None and values.get(feature) is not None and str(values[feature]).casefold() not in known
+        ]
+
+    def counterfactuals(self, values: Mapping[str, Any], reference: Mapping[str, Any]) -> list[list[float]]:
+        """The row as it is, then one row an input with that feature's reference value in its place."""
+        return [
+            self.encode(values),
+            *(self.encode({**values, column.feature: reference[column.feature]}) for column in self.inputs),
+        ]
 
 
 def digest(path: Path) -> FileEntry:
@@ -147,7 +384,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = parse_manifest(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise BundleError(f"The bundle's manifest {path} can't be read: {error}.") from error
     for name, expected in manifest.files.items():
@@ -158,7 +395,8 @@ def read_manifest(folder: Path) -> Manifest:
             raise BundleError(f"The bundle lacks {name}.")
         if digest(file) != expected:
             raise BundleError(f"The bundle's {name} is not the file its manifest was written for.")
-    if missing := {MODEL, MEMBERS} - set(manifest.files):
+    needed = {MODEL, MEMBERS} if manifest.task == "clustering" else {MODEL}
+    if missing := needed - set(manifest.files):
         raise BundleError(f"The bundle's manifest does not name {', '.join(sorted(missing))}.")
     return manifest
 

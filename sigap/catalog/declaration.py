@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -207,6 +207,7 @@ class Forecasting(Word):
     )
 
 
+TaskKind = TypeVar("TaskKind", Clustering, Regression, Classification, Forecasting)
 Task = Annotated[Clustering | Regression | Classification | Forecasting, Field(discriminator="kind")]
 
 
@@ -226,6 +227,16 @@ class Declaration(Word):
         (), description="Columns that a request carries beside the features, to say whom it is about."
     )
     data_source: Text
+
+    def task_as(self, kind: type[TaskKind]) -> TaskKind:
+        """The task, known to be of this kind.
+
+        Raises:
+            TypeError: It is of another; whoever calls this was given the wrong declaration.
+        """
+        if not isinstance(self.task, kind):
+            raise TypeError(f"{self.name} is a {self.task.kind}, not a {kind.__name__.lower()}")
+        return self.task
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.pipeline import Pipeline
 
 from sigap import bundle
-from sigap.bundle import CandidateEntry, CodeEntry, DataEntry, Example, Manifest
+from sigap.bundle import CandidateEntry, ClusteringManifest, CodeEntry, DataEntry, Example
 from sigap.errors import BundleError
 from sigap.training.clusters import distances
 from sigap.training.movement import Previous, history, movement
@@ -43,7 +43,7 @@ def write_bundle(
     candidate_runs: Mapping[int, str] | None = None,
     previous: Previous | None = None,
     trained_at: datetime | None = None,
-) -> Manifest:
+) -> ClusteringManifest:
     """Writes manifest.json, model.onnx and members.json into `folder`, made if need be.
 
     The manifest is written last and names the others by hash, so that a bundle cut short is refused by whoever
@@ -69,9 +69,9 @@ def write_bundle(
     (folder / bundle.MANIFEST).unlink(missing_ok=True)
     (folder / bundle.MODEL).write_bytes(model)
     (folder / bundle.MEMBERS).write_text(_json(members(trained, previous)), encoding="utf-8")
-    manifest = Manifest(
+    manifest = ClusteringManifest(
         model=trained.declaration.name,
-        task=trained.declaration.task.kind,
+        task="clustering",
         trained_at=(trained_at or datetime.now(UTC)).isoformat(timespec="seconds"),
         run_id=run_id,
         data=data,

@@ -1,0 +1,234 @@
+"""Clusterings behind the protocol that all tasks share; the work is done by `clusters`, `sweep` and `export`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+from numpy.typing import NDArray
+
+from sigap.bundle import MODEL, ClusteringManifest, CodeEntry, DataEntry, read_manifest, read_members
+from sigap.catalog import Declaration
+from sigap.errors import BundleError, TrainingError
+from sigap.training import clusters, export, figures, sweep
+from sigap.training.features import Prepared, prepare
+from sigap.training.gate import Comparison, compare
+from sigap.training.movement import Previous
+from sigap.training.params import Params, read_params
+from sigap.training.preprocess import TRUSTED_TYPES
+from sigap.training.trainer import Candidate, Spec
+
+
+@dataclass(frozen=True)
+class ClusteringTrained:
+    """A finished clustering sweep, as `Trained` describes it.
+
+    Attributes:
+        sweep: The sweep itself, with levels, ranks and distances.
+        tried: Its candidates.
+        chosen: The winner.
+    """
+
+    sweep: sweep.Trained
+    tried: tuple[Candidate, ...]
+    chosen: Candidate
+
+    @property
+    def declaration(self) -> Declaration:
+        """The model's declaration."""
+        return self.sweep.declaration
+
+    @property
+    def prepared(self) -> Prepared:
+        """The rows it was trained on."""
+        return self.sweep.prepared
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The winner's scores."""
+        return self.sweep.winner.metrics
+
+    @property
+    def model(self) -> Any:
+        """The pipeline; `predict` gives ranks."""
+        return self.sweep.model
+
+    @cached_property
+    def sample(self) -> pd.DataFrame:
+        """The assessed entities' used features."""
+        return self.sweep.prepared.matrix
+
+
+class ClusteringTrainer:
+    """How clusterings are trained; see `sigap.training.trainer.Trainer`."""
+
+    trusted_types: tuple[str, ...] = TRUSTED_TYPES
+
+    def params(self, root: Path, model: str) -> Params:
+        """See `Trainer.params`."""
+        return read_params(root, model)
+
+    def parse_params(self, values: Mapping[str, Any]) -> Params:
+        """See `Trainer.parse_params`."""
+        return Params.model_validate(dict(values))
+
+    def prepare(self, declaration: Declaration, table: pd.DataFrame) -> Prepared:
+        """See `Trainer.prepare`."""
+        return prepare(declaration, table)
+
+    def summary(self, prepared: Prepared) -> dict[str, Any]:
+        """See `Trainer.summary`."""
+        return {
+            "rows": prepared.rows,
+            "entities": len(prepared.matrix),
+            "period": prepared.period,
+            "used": list(prepared.used),
+            "left_out": [each.model_dump(mode="json") for each in prepared.left_out],
+            "not_assessed": [
+                {
+                    "entity": each.entity,
+                    "name": prepared.names[each.entity],
+                    "missing": list(each.missing),
+                    "reason": each.reason.model_dump(),
+                }
+                for each in prepared.not_assessed
+            ],
+        }
+
+    def preview(self, prepared: Prepared) -> pd.DataFrame:
+        """See `Trainer.preview`."""
+        table = prepared.matrix.reset_index(names="entity")
+        table.insert(1, "name", [prepared.names[str(entity)] for entity in table["entity"]])
+        table.insert(2, "period", prepared.period)
+        return table
+
+    def candidates(self, params: Params) -> tuple[Spec, ...]:
+        """One candidate a number of clusters, named `k2`, `k3`, and so on."""
+        return tuple(Spec(f"k{k}", _logged(params, k)) for k in sweep.candidates(params))
+
+    def fit(self, prepared: Prepared, declaration: Declaration, params: Params, name: str) -> Candidate:
+        """See `Trainer.fit`."""
+        k = next((k for k in sweep.candidates(params) if name == f"k{k}"), None)
+        if k is None:
+            raise TrainingError(f"{declaration.name} has no candidate {name!r}.", remedy="Plan the sweep again.")
+        return _shared(clusters.fit(prepared, declaration, params, k), params)
+
+    def choose(
+        self, declaration: Declaration, prepared: Prepared, params: Params, tried: Sequence[Candidate]
+    ) -> ClusteringTrained:
+        """See `Trainer.choose`."""
+        chosen = sweep.choose(declaration, prepared, params, [_own(each) for each in tried])
+        fitted, logged = float(chosen.model[-1].inertia_), chosen.winner.metrics["inertia"]
+        if abs(fitted - logged) > 1e-9 * max(1.0, abs(logged)):
+            raise TrainingError(
+                f"k = {chosen.winner.k} has inertia {fitted!r} here and {logged!r} where it was scored.",
+                remedy="Score and register with the same locked environment; nothing was registered.",
+            )
+        return ClusteringTrained(
+            sweep=chosen,
+            tried=tuple(_shared(each, params).without_model() for each in chosen.candidates),
+            chosen=_shared(chosen.winner, params),
+        )
+
+    def figures(self, trained: ClusteringTrained, folder: Path) -> list[Path]:
+        """See `Trainer.figures`."""
+        return figures.draw(folder, trained.sweep)
+
+    def fingerprint(self, trained: ClusteringTrained) -> str:
+        """See `Trainer.fingerprint`."""
+        return export.fingerprint(trained.sweep)
+
+    def write_bundle(
+        self,
+        folder: Path,
+        trained: ClusteringTrained,
+        *,
+        data: DataEntry,
+        code: CodeEntry,
+        run_id: str = "",
+        candidate_runs: Mapping[str, str] | None = None,
+        previous: Path | None = None,
+        previous_version: str = "",
+        trained_at: datetime | None = None,
+    ) -> ClusteringManifest:
+        """See `Trainer.write_bundle`."""
+        return export.write_bundle(
+            folder,
+            trained.sweep,
+            data=data,
+            code=code,
+            run_id=run_id,
+            candidate_runs={int(name.removeprefix("k")): run for name, run in (candidate_runs or {}).items()},
+            previous=_previous(previous, previous_version),
+            trained_at=trained_at,
+        )
+
+    def report(self, trained: ClusteringTrained, folder: Path) -> Path:
+        """See `Trainer.report`."""
+        # Here, not above: the report's own entry point imports the trainers.
+        from sigap.training.report import write_report
+
+        return write_report(folder, trained.sweep)
+
+    def compare(
+        self, declaration: Declaration, prepared: Prepared, params: Params, challenger: Path, champion: Path
+    ) -> Comparison | None:
+        """See `Trainer.compare`; by silhouette, in the challenger's scaling."""
+        features = list(read_manifest(champion).features_used)
+        if not set(features) <= set(prepared.now.values.columns):
+            return None
+        theirs = prepared.now.values.loc[prepared.matrix.index, features].dropna()
+        rows = prepared.matrix.loc[theirs.index]
+        if rows.empty:
+            return None
+        manifest = read_manifest(challenger)
+        if not isinstance(manifest, ClusteringManifest):
+            raise BundleError(f"{declaration.name}: the challenger's bundle is of a {manifest.task}.")
+        model = clusters.fit_model(prepared, declaration, params, len(manifest.levels))
+        return compare(model[:-1].transform(rows), model.predict(rows), _labels(champion, theirs))
+
+
+def _logged(params: Params, k: int) -> dict[str, Any]:
+    return {"n_clusters": k, **params.model_dump(include={"init", "n_init", "random_state", "bootstraps"})}
+
+
+def _shared(candidate: clusters.Candidate, params: Params) -> Candidate:
+    return Candidate(
+        name=f"k{candidate.k}",
+        params=_logged(params, candidate.k),
+        metrics=candidate.metrics,
+        reason=candidate.reason,
+        details={"sizes": list(candidate.sizes)},
+        model=candidate.model,
+    )
+
+
+def _own(candidate: Candidate) -> clusters.Candidate:
+    return clusters.Candidate(
+        k=int(candidate.name.removeprefix("k")),
+        metrics=candidate.metrics,
+        sizes=tuple(int(size) for size in candidate.details["sizes"]),
+        reason=candidate.reason,
+        model=candidate.model,
+    )
+
+
+def _previous(folder: Path | None, version: str) -> Previous | None:
+    if folder is None:
+        return None
+    return Previous(version, read_manifest(folder).data.version, read_members(folder))
+
+
+def _labels(bundle: Path, rows: pd.DataFrame) -> NDArray[np.int64]:
+    """The served model's labels of `rows`, shape (n,)."""
+    session = onnxruntime.InferenceSession(str(bundle / MODEL), providers=["CPUExecutionProvider"])
+    wanted = {"tensor(float)": np.float32, "tensor(double)": np.float64}[session.get_inputs()[0].type]
+    labels: NDArray[np.int64] = session.run(["label"], {"X": rows.to_numpy(dtype=wanted)})[0]
+    return labels
