@@ -74,7 +74,7 @@ def _answers(record: dict[str, object]) -> bool:
 
 
 def _since(record: dict[str, object]) -> str:
-    return time.strftime("%d %b %H:%M:%S", time.localtime(float(str(record["create_time"]))))
+    return time.strftime("%d %b %H:%M:%S", time.localtime(float(str(record["started"]))))
 
 
 def _memory(record: dict[str, object]) -> str:

@@ -1,7 +1,7 @@
 """A service, its process, and the certainty that a process is ours before it is ended.
 
 Every process that Sigap starts leads its own session, carries a mark in its environment that its children inherit,
-and has a record (pid and time of creation) in the state folder. A process counts as ours only when the record or the
+and has a record (pid and birth) in the state folder. A process counts as ours only when the record or the
 mark says so: a pid alone may belong to somebody else by now.
 """
 
@@ -161,9 +161,8 @@ class Running:
         self._write_record()
 
     def _write_record(self) -> None:
-        try:
-            created = psutil.Process(self.process.pid).create_time()
-        except psutil.NoSuchProcess:
+        birth = birth_of(self.process.pid)
+        if birth is None:
             return
         draft = self.record.with_suffix(".part")
         draft.write_text(
@@ -171,7 +170,8 @@ class Running:
                 {
                     "name": self.service.name,
                     "pid": self.process.pid,
-                    "create_time": created,
+                    "birth": birth,
+                    "started": time.time(),
                     "host": self.service.host,
                     "port": self.service.port,
                     "ready_url": self.service.ready_url,
@@ -309,12 +309,25 @@ def recorded(state: Path) -> list[dict[str, object]]:
     return sorted(records, key=lambda record: bool(record["store"]))
 
 
+def birth_of(pid: int) -> str | None:
+    """What tells a process from every other that had or will have its pid; None when there is no such process."""
+    try:
+        # Ticks since the start of the machine: unlike a time of day, they don't move when the clock is set.
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{ticks}"
+    except (OSError, IndexError):
+        pass
+    try:
+        return str(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
 def alive(record: dict[str, object]) -> bool:
-    """Whether the process of a record (`pid`, `create_time`) still runs."""
+    """Whether the process of a record (`pid`, `birth`) still runs."""
     try:
         process = psutil.Process(int(str(record["pid"])))
-        same = abs(process.create_time() - float(str(record["create_time"]))) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        return birth_of(process.pid) == record["birth"] and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, KeyError, ValueError):
         return False
 

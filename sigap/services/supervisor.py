@@ -15,7 +15,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from sigap.errors import ServiceError
-from sigap.services.service import Running, Service, alive, check_ports, describe_exit, end_leftovers
+from sigap.services.service import Running, Service, alive, birth_of, check_ports, describe_exit, end_leftovers
 
 _TICK = 0.1
 _STABLE_SECONDS = 60
@@ -82,7 +82,7 @@ class Supervisor:
                 remedy="Give your account the right to, or set SIGAP_STATE_DIR to a folder of yours.",
             ) from error
         self.leftovers = end_leftovers(self.state)
-        record = {"pid": os.getpid(), "create_time": psutil.Process().create_time()}
+        record = {"pid": os.getpid(), "birth": birth_of(os.getpid()), "started": time.time()}
         _record_path(self.state).write_text(json.dumps(record))
         return self
 
@@ -214,7 +214,7 @@ def _record_path(state: Path) -> Path:
 
 
 def supervisor_record(state: Path) -> dict[str, object] | None:
-    """Pid and time of creation of the supervisor that has the state folder; None when none runs."""
+    """Record (pid, birth, start) of the supervisor that has the state folder; None when none runs."""
     try:
         record: dict[str, object] = json.loads(_record_path(state).read_text())
     except (OSError, ValueError):
