@@ -247,9 +247,13 @@ class DataVersions:
         Raises:
             VersionError: Its data is neither in the cache nor in the remote, or damaged.
         """
-        with self.lock(), self._dvc() as repo:
-            self._fetch(repo, self._known(model, md5) or _uncommitted(model, md5))
-            return Path(repo.cache.local.oid_to_path(md5))
+        with self._dvc() as repo:
+            cached = Path(repo.cache.local.oid_to_path(md5))
+            # DVC moves a file into its cache whole, so that reading there has to wait for nobody.
+            if not cached.is_file() or _file_md5(cached) != md5:
+                with self.lock():
+                    self._fetch(repo, self._known(model, md5) or _uncommitted(model, md5))
+            return cached
 
     def _store(self, model: str) -> None:
         """`dvc add` and `dvc push`, as far as they are not done yet."""
@@ -307,9 +311,9 @@ class DataVersions:
         repo.cloud.pull([HashInfo("md5", version.md5)], remote=REMOTE)
         if not cached.is_file():
             raise VersionError(
-                f"The data of {version.tag} (md5 {version.md5}) is neither in DVC's cache nor in the remote "
-                f"{self._settings.dvc_remote}.",
-                remedy="Set SIGAP_DVC_REMOTE_URL to the remote it was pushed to.",
+                f"The data of {version.tag} (md5 {version.md5}) is neither in DVC's cache nor whole in the "
+                f"remote {self._settings.dvc_remote}.",
+                remedy="Set SIGAP_DVC_REMOTE_URL to the remote it was pushed to, or bring that file back there.",
             )
         if _file_md5(cached) != version.md5:
             cached.unlink()
