@@ -15,13 +15,15 @@ from frontend.words import Words
 
 def table(model: Model, clusters: Clusters, words: Words) -> pd.DataFrame:
     """A row a member: name, level's rank, capital, every figure in its unit, distance in standard deviations."""
+    # What decides the level stands beside it.
+    ordered = sorted(model.features, key=lambda f: f.name not in model.features_used)
     rows = [
         {
             words("table.name"): m.name,
             words("table.level"): m.cluster,
-            words("table.capital"): m.place.ibukota,
-            **{charts.axis_title(f, words): m.features.get(f.name) for f in model.features},
+            **{charts.axis_title(f, words): m.features.get(f.name) for f in ordered},
             words("table.distance"): m.distance,
+            words("table.capital"): m.place.ibukota,
         }
         for m in sorted(clusters.members, key=lambda m: (m.cluster, m.name))
     ]
@@ -87,5 +89,5 @@ def _styled(model: Model, shown: pd.DataFrame, words: Words) -> object:
         return f"background-color: {colors[rank]}; color: {ink_on(colors[rank])}"
 
     numbers = [charts.axis_title(f, words) for f in model.features] + [words("table.distance")]
-    formats = {level: name, **dict.fromkeys(numbers, lambda v: words.number(None if pd.isna(v) else float(v)))}
+    formats = {level: name, **dict.fromkeys(numbers, lambda v: words.number(None if pd.isna(v) else float(v), 2))}
     return shown.style.format(formats).map(color, subset=[level])

@@ -49,10 +49,16 @@ def show(model: Model, clusters: Clusters, words: Words) -> None:
     if not choices:
         st.info(words("moved.none"))
     else:
-        title = st.segmented_control(
-            words("moved.choice"), list(choices), default=next(iter(choices)), required=True, key="moved_against"
+        first = next(iter(choices))
+        against = st.segmented_control(
+            words("moved.choice"),
+            list(choices),
+            format_func=lambda key: choices[key][0],
+            default=first,
+            required=True,
+            key="moved_against",
         )
-        _moves(model, choices.get(str(title), next(iter(choices.values()))), words)
+        _moves(model, choices[against or first][1], words)
     if parts.years(clusters):
         parts.html(
             f'<h2 class="sg-title" style="margin-top:1rem">{escape(words("moved.history"))}</h2>'
@@ -60,15 +66,17 @@ def show(model: Model, clusters: Clusters, words: Words) -> None:
         )
 
 
-def _choices(clusters: Clusters, words: Words) -> dict[str, tuple[Move, ...]]:
+def _choices(clusters: Clusters, words: Words) -> dict[str, tuple[str, tuple[Move, ...]]]:
+    """What can be compared: a title and the moves, the nearest first."""
     choices = {}
     if clusters.movement:
         against = clusters.movement.against
         title = words("moved.against_model", version=against.model_version, period=against.period)
-        choices[title] = clusters.movement.moves
+        choices["model"] = title, clusters.movement.moves
     known = parts.years(clusters)
     for before, after in reversed(list(zip(known, known[1:], strict=False))):
-        choices[words("moved.against_year", before=before, after=after)] = between_years(clusters, before, after)
+        title = words("moved.against_year", before=before, after=after)
+        choices[f"{before}-{after}"] = title, between_years(clusters, before, after)
     return choices
 
 
