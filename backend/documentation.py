@@ -37,8 +37,11 @@ _PROBLEMS = {
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may answer with these problems."""
-    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    return {status: {"description": _PROBLEMS[status], "content": {MEDIA_TYPE: schema}} for status in statuses}
+    reference = "#/components/schemas/Problem"
+    return {
+        status: {"description": _PROBLEMS[status], "content": {MEDIA_TYPE: {"schema": {"$ref": reference}}}}
+        for status in statuses
+    }
 
 
 def add_documentation(app: FastAPI) -> None:
