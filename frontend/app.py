@@ -9,16 +9,16 @@ from pathlib import Path
 if (ROOT := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.insert(0, ROOT)
 
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable
 
-import streamlit as st  # noqa: E402
+import streamlit as st
 
-from frontend import api, parts  # noqa: E402
-from frontend.api import ApiDownError  # noqa: E402
-from frontend.palette import level_colors  # noqa: E402
-from frontend.views import education, overview  # noqa: E402
-from frontend.words import LANGUAGES, Words  # noqa: E402
-from sigap.settings import get_settings  # noqa: E402
+from frontend import api, parts
+from frontend.api import ApiDownError
+from frontend.palette import level_colors
+from frontend.views import education, overview
+from frontend.words import LANGUAGES, Words
+from sigap.settings import get_settings
 
 # How often an open page asks whether there is something new to show.
 PULSE_SECONDS = 3.0

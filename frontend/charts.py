@@ -60,7 +60,11 @@ def _base(surface: Surface, words: Words, height: int | None) -> go.Figure:
         showlegend=False,
         dragmode=False,
         font={"color": surface.ink, "size": 13, "family": FONT},
-        hoverlabel={"bgcolor": surface.card, "bordercolor": surface.line, "font": {"color": surface.ink, "size": 13, "family": FONT}},
+        hoverlabel={
+            "bgcolor": surface.card,
+            "bordercolor": surface.line,
+            "font": {"color": surface.ink, "size": 13, "family": FONT},
+        },
         uirevision="kept",
     )
     return figure

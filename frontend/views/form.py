@@ -114,12 +114,13 @@ def _ask(model: Model, selected: Member, words: Words) -> None:
         try:
             with st.spinner(words("try.asking")):
                 st.session_state["try_answer"] = api.predict(model.name, body)
-            return
         except RejectedError as error:
             fields = error.fields or {"": error.message}
             wrong = {name: words("try.error.api", expected=expected) for name, expected in fields.items()}
         except ApiDownError:
             wrong = {"": words("try.failed")}
+        else:
+            return
     st.session_state["try_answer"] = wrong
 
 

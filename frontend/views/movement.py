@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 
 import streamlit as st
 
@@ -28,9 +29,7 @@ def between_years(clusters: Clusters, before: int, after: int) -> tuple[Move, ..
             continue
         note = broken.get(member.entity)
         fields = {"from": old, "to": new, "note": note}
-        moves.append(
-            Move(entity=member.entity, name=member.name, kind="break" if note else _kind(old, new), **fields)  # type: ignore[arg-type]
-        )
+        moves.append(Move(entity=member.entity, name=member.name, kind="break" if note else _kind(old, new), **fields))
     return tuple(moves)
 
 
@@ -74,7 +73,7 @@ def _choices(clusters: Clusters, words: Words) -> dict[str, tuple[str, tuple[Mov
         title = words("moved.against_model", version=against.model_version, period=against.period)
         choices["model"] = title, clusters.movement.moves
     known = parts.years(clusters)
-    for before, after in reversed(list(zip(known, known[1:], strict=False))):
+    for before, after in reversed(list(pairwise(known))):
         title = words("moved.against_year", before=before, after=after)
         choices[f"{before}-{after}"] = title, between_years(clusters, before, after)
     return choices

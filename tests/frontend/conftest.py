@@ -42,7 +42,9 @@ class StandIn:
         self.app = make_app()
 
     def start(self) -> None:
-        config = uvicorn.Config(self.app, "127.0.0.1", self.port, log_level="error", access_log=False, ws="none", lifespan="off")
+        config = uvicorn.Config(
+            self.app, "127.0.0.1", self.port, log_level="error", access_log=False, ws="none", lifespan="off"
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()

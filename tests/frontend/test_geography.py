@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 
 from frontend.charts import EAST, GEOGRAPHY, NORTH, SOUTH, WEST
@@ -40,7 +41,7 @@ def test_capitals_stand_on_land_or_at_its_shore() -> None:
 
 def _inside(x: float, y: float, ring: list[list[float]]) -> bool:
     odd = False
-    for (x1, y1), (x2, y2) in zip(ring, ring[1:], strict=False):
+    for (x1, y1), (x2, y2) in pairwise(ring):
         if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
             odd = not odd
     return odd
