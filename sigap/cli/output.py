@@ -60,6 +60,13 @@ def clean_exit(log: Callable[[], Path]) -> Iterator[None]:
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except PermissionError as error:
+        fault = SigapError(
+            f"{error.filename} can't be read or written by this account.",
+            remedy="Was Sigap run by another account before? Use that one, or give this one the folder (chown).",
+        )
+        show_error(fault)
+        raise SystemExit(1) from None
     except Exception as error:
         place = ""
         with contextlib.suppress(Exception):

@@ -29,6 +29,7 @@ MARK = "SIGAP_PROCESS_OF"
 """Environment variable that every process of ours carries; its value is `<state folder>:<service>`."""
 
 _TICK = 0.05
+_LOG_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ class Running:
         service.log.parent.mkdir(parents=True, exist_ok=True)
         if service.prepare is not None:
             service.prepare()
+        _rotate(service.log)
         account = service.account
         with service.log.open("ab") as log:
             self.log_start = log.tell()
@@ -241,6 +243,12 @@ class Running:
         self.process.wait()
         end([*family, *marked(self.state, self.service.name)], seconds=1)
         self.record.unlink(missing_ok=True)
+
+
+def _rotate(log: Path) -> None:
+    """Put a log that has grown large aside, keeping one."""
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
 
 
 def mark(state: Path, name: str) -> str:
@@ -378,7 +386,7 @@ def check_ports(services: Iterable[Service]) -> None:
         settings.append(f"{service.port_setting or 'another port'}={free_port(service.host, service.port + 1)}")
     if faults:
         raise ServiceError(
-            " ".join(faults), remedy=f"Stop that process, or choose a free port: {' '.join(settings)} ./run."
+            "\n".join(faults), remedy=f"Stop that process, or choose a free port: {' '.join(settings)} ./run"
         )
 
 
