@@ -16,7 +16,7 @@ import pytest
 
 from sigap.services.service import free_port, marked
 from sigap.settings import ROOT
-from tests.system.conftest import copy_tree
+from tests.trees import copy_tree
 
 SERVICES = ("API", "DASHBOARD", "MLFLOW", "MAGE", "POSTGRES")
 
