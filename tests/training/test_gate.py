@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import silhouette_score
 
 from sigap.training.gate import Comparison, Decision, compare, decide
 
@@ -72,10 +73,25 @@ def test_a_champion_without_a_silhouette_can_not_be_compared(useless: NDArray[np
     assert judged(None, same_data=False).rule == "not_comparable"
 
 
-def test_the_comparison_repeats_to_the_last_digit_and_samples_large_data() -> None:
+def test_the_silhouettes_are_scikit_learns() -> None:
     rows, labels = blobs(1)
     theirs = mistaken(labels, 0.2, 5)
-    assert compare(rows, labels, theirs) == compare(rows, labels, theirs)
+    theirs[0] = 7
+    found = compare(rows, labels, theirs, resamples=10)
+    assert found is not None
+    assert found.challenger == pytest.approx(silhouette_score(rows, labels))
+    assert found.champion == pytest.approx(silhouette_score(rows, theirs))
+    assert found.low <= found.high
+
+
+def test_the_comparison_repeats_to_the_last_digit_and_samples_large_data() -> None:
+    rows, labels = blobs(1, rows=3000)
+    theirs = mistaken(labels, 0.2, 5)
+    found = compare(rows, labels, theirs, resamples=50)
+    assert found == compare(rows, labels, theirs, resamples=50)
+    assert found is not None
+    assert found.rows == 1000
+    assert found.low > 0
 
 
 @pytest.mark.parametrize(
