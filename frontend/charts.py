@@ -260,12 +260,19 @@ def _name_point(figure: go.Figure, member: Member, axes: tuple[Feature, Feature]
     figure.add_scatter(
         x=[x],
         y=[y],
-        mode="markers+text",
-        text=[f"<b>{member.name}</b>"],
-        textposition="top center",
-        textfont={"color": surface.ink, "size": 13},
+        mode="markers",
         marker={"symbol": "circle-open", "size": 22, "color": surface.ink, "line": {"width": 2}},
         hoverinfo="skip",
+    )
+    figure.add_annotation(
+        x=x,
+        y=y,
+        text=f"<b>{member.name}</b>",
+        showarrow=False,
+        yshift=23,
+        bgcolor=surface.card,
+        bordercolor=surface.line,
+        borderpad=3,
     )
 
 
