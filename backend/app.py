@@ -36,6 +36,8 @@ DESCRIPTION = """Answers where a row of figures belongs, with the champion that 
 Every fault is answered as `application/problem+json` (RFC 9457): what was found, what was expected, what to do.
 Every answer carries `x-request-id`."""
 
+START_SECONDS = 3.0
+
 
 class Service:
     """What the routes share: a follower for each model, the registry and the metrics.
@@ -84,8 +86,9 @@ class Service:
         """Follows the registry as long as the application runs."""
         _log_to_stderr()
         self.started = time.monotonic()
-        await asyncio.gather(*(follower.step() for follower in self.followers.values()))
         tasks = [asyncio.create_task(follower.run()) for follower in self.followers.values()]
+        # The first request shall find a model, but a registry that hangs shall not keep the API from starting.
+        await asyncio.gather(*(follower.started(START_SECONDS) for follower in self.followers.values()))
         try:
             yield
         finally:

@@ -6,25 +6,34 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from sigap.bundle import MANIFEST, read_members
+from sigap.catalog import Declaration
 from sigap.training.export import Previous
-from sigap.training.sweep import Trained
+from sigap.training.params import Params
+from sigap.training.sweep import train
 from tests.backend.bundles import BODY
 from tests.backend.conftest import MODEL, Api, MlflowServer, wait_for
-from tests.training.conftest import bundled, education, figures, params, until_2023, with_2024
+from tests.training.conftest import bundled, education, figures, params, save
 
-__all__ = ["education", "figures", "params", "until_2023", "with_2024"]
+__all__ = ["education", "figures", "params"]
 
 
 def test_every_province_gets_its_level(
     mlflow_server: MlflowServer,
     start_api: Callable[..., Api],
-    until_2023: Trained,
-    with_2024: Trained,
+    education: Declaration,
+    figures: pd.DataFrame,
+    params: Params,
     tmp_path: Path,
 ) -> None:
+    # One k and no floor: how a clustering is chosen is tested with the training.
+    quick = params.model_copy(update={"k_min": 3, "k_max": 3, "n_init": 4, "bootstraps": 10})
+    lenient = education.model_copy(update={"task": education.task.model_copy(update={"stability_floor": 0.0})})
+    until_2023 = train(lenient, save(figures[figures["tahun"] <= 2023], tmp_path), quick)
+    with_2024 = train(lenient, save(figures, tmp_path), quick)
     first, second = tmp_path / "first", tmp_path / "second"
     bundled(first, until_2023)
     bundled(second, with_2024, "v2", Previous("1", "v1", read_members(first)))
