@@ -118,8 +118,10 @@ def make_checkout(tmp_path: Path) -> Callable[..., Checkout]:
         checkout = Checkout(tmp_path / name)
         for part in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "data/raw/.gitignore", ".gitignore"):
             (checkout.root / part).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / part, checkout.root / part)
-        shutil.copytree(ROOT / "data" / "seed", checkout.root / "data" / "seed")
+            # Contents only: a checkout of this test may be written to, whatever rights the files here have.
+            shutil.copyfile(ROOT / part, checkout.root / part)
+        seeds = checkout.root / "data" / "seed"
+        shutil.copytree(ROOT / "data" / "seed", seeds, copy_function=shutil.copyfile)
         checkout.git("init", "--quiet", "--initial-branch=main")
         if commit:
             checkout.git("add", "--all")

@@ -139,7 +139,7 @@ def test_an_entity_is_known_by_the_name_that_counts() -> None:
     assert check(batch(*rows), names={"P35": None})[0] == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, database=None)
 @given(st.lists(st.tuples(st.integers(2000, 2003), st.floats(allow_nan=True), st.booleans()), max_size=12), st.data())
 def test_no_row_is_lost_however_it_arrives(rows: list[tuple[int, float, bool]], data: st.DataObject) -> None:
     rows = sorted(rows, key=lambda one: one[0])

@@ -255,6 +255,20 @@ def test_restore_fetches_from_the_remote_and_refuses_damaged_data(checkout: Chec
         assert ((checkout.root / POINTER).read_bytes(), checkout.git("rev-parse", "HEAD")) == (pointer, head)
 
 
+def test_a_stored_snapshot_is_read_whatever_lies_in_the_work_tree(checkout: Checkout) -> None:
+    settings = checkout.settings()
+    versions = DataVersions(settings)
+    write_snapshot(settings, b"one")
+    first = versions.record("education")
+    write_snapshot(settings, b"two")
+    with versions.lock():
+        assert DataVersions(settings).stored("education", first.md5).read_bytes() == b"one"
+    shutil.rmtree(checkout.root / ".dvc/cache")
+    assert versions.stored("education", first.md5).read_bytes() == b"one"
+    with pytest.raises(VersionError, match="nor whole in the remote"):
+        versions.stored("education", "9" * 32)
+
+
 def test_a_clone_gets_a_version_from_the_remote(checkout: Checkout, tmp_path: Path) -> None:
     settings = checkout.settings(dvc_remote_url=str(tmp_path / "shared-remote"))
     write_snapshot(settings, b"one")
@@ -295,6 +309,18 @@ def test_what_a_killed_process_left_undone_is_finished(checkout: Checkout, place
     assert checkout.git("log", "--format=%s") == "Record education data v2\nRecord education data v1\nBegin"
     assert (settings.state / "dvc-remote/files/md5" / repaired.md5[:2] / repaired.md5[2:]).is_file()
     assert subprocess.run([*DVC, "status", "--quiet"], cwd=checkout.root, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("half", [b"", b"outs:\n- md5: f97c5d2", b"<<<<<<< HEAD\nouts:\n"])
+def test_half_a_pointer_is_written_anew(checkout: Checkout, half: bytes) -> None:
+    settings = checkout.settings()
+    write_snapshot(settings, b"one")
+    versions = DataVersions(settings)
+    versions.record("education")
+    write_snapshot(settings, b"two")
+    versions.pointer("education").write_bytes(half)
+    assert versions.record("education").name == "v2"
+    assert checkout.git("status", "--porcelain") == ""
 
 
 def test_a_commit_whose_tag_is_missing_gets_it(checkout: Checkout) -> None:
