@@ -77,6 +77,13 @@ def test_a_failing_block_comes_back_with_its_cause(mage_settings, variables, cau
     assert f"{mage_settings.mage_address}/pipelines/one/runs/" in caught.value.remedy
 
 
+def test_a_real_step_passes_on_its_own_error(mage_settings):
+    with pytest.raises(PipelineError) as caught:
+        run_pipeline(mage_settings, "education", {"data_version": "v9"})
+    assert "The step take_snapshot of run" in caught.value.message
+    assert "v9" in caught.value.message
+
+
 def test_a_block_that_takes_too_long_is_ended(mage_settings, tmp_path):
     impatient = mage_settings.model_copy(update={"step_timeout_seconds": 2})
     pid_file = tmp_path / "pid"
@@ -106,7 +113,7 @@ def test_a_lost_job_is_tried_once_more_and_then_given_up(mage_settings):
 
 def test_the_second_try_of_a_lost_job_succeeds(mage_settings):
     run_pipeline(mage_settings, "one", {})
-    impatient = mage_settings.model_copy(update={"stuck_seconds": 3})
+    impatient = mage_settings.model_copy(update={"stuck_seconds": 5})
     pool = worker_pool(mage_settings)
     pool.send_signal(signal.SIGSTOP)
 
@@ -159,27 +166,20 @@ def test_without_mage_the_error_says_how_to_start_it(own_settings):
         run_pipeline(own_settings, "fan", {})
 
 
-def test_a_server_killed_amid_a_run_is_an_error_within_the_limit(own_settings, monkeypatch):
+def test_a_server_ended_amid_a_run_takes_its_children_along_and_the_run_is_an_error(own_settings, monkeypatch):
     monkeypatch.setattr("sigap.services.mage_client._SILENT_SECONDS", 2)
+    family = []
 
-    def kill(event):
+    def end_server(event):
         if event.get("status") == "running":
-            for process in [leader, *leader.children(recursive=True)]:
-                process.kill()
+            family.extend(psutil.Process(running.process.pid).children(recursive=True))
+            running.process.terminate()  # the server alone, not its group
 
     with running_mage(own_settings) as running:
-        leader = psutil.Process(running.process.pid)
         with pytest.raises(
             PipelineError, match=r"has not answered for \d+ s, while run 1 .* at the step start \(running\)"
         ):
-            run_pipeline(own_settings, "one", {"seconds": 120}, kill)
-
-
-def test_a_signal_to_the_server_alone_leaves_no_child(own_settings):
-    with running_mage(own_settings) as running:
-        run_pipeline(own_settings, "one", {})
-        family = psutil.Process(running.process.pid).children(recursive=True)
-        assert len(family) >= 3  # scheduler, worker pool, the table of jobs
-        running.process.terminate()
+            run_pipeline(own_settings, "one", {"seconds": 120}, end_server)
+        assert len(family) >= 4  # scheduler, table of jobs, worker pool, worker
         _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
