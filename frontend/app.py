@@ -49,6 +49,10 @@ def _guarded(view: Callable[[Words], None], words: Words) -> Callable[[], None]:
     return page
 
 
+def _lead_on(page: st.Page) -> None:
+    st.switch_page(page, query_params=st.query_params.to_dict())
+
+
 @st.fragment(run_every=PULSE_SECONDS)
 def _watch(seen: str, words: Words) -> None:
     """Tells how the API is, and draws the page anew when it serves something else than was seen."""
@@ -79,10 +83,11 @@ def main() -> None:
             title=words("nav.education"),
             icon=":material/school:",
             url_path="education",
-            default=True,
         ),
     ]
-    page = st.navigation(pages)
+    # The default page has no path of its own. A hidden one leads on, so that every page's address can be passed on.
+    start = st.Page(lambda: _lead_on(pages[1]), title="Sigap", default=True, visibility="hidden")
+    page = st.navigation([start, *pages])
     st.session_state["education_page"] = pages[1]
     with st.sidebar:
         st.segmented_control(

@@ -154,14 +154,14 @@ def _ring(figure: go.Figure, member: Member, surface: Surface) -> None:
         hoverinfo="skip",
         name="selected",
     )
-    # Above the mark, and to the side that has room.
+    # To the side that has room: Java's label lies south of it, where it covers no other province's mark.
     west = lon > (WEST + EAST) / 2 + 12
     figure.add_annotation(
         x=lon,
         y=lat,
         text=f"<b>{member.name}</b>",
         showarrow=False,
-        yshift=25,
+        yshift=25 if lat > -5 else -25,
         xanchor="right" if west else "center" if lon > WEST + 6 else "left",
         font={"size": 13, "color": surface.ink},
         bgcolor=surface.card,

@@ -17,7 +17,7 @@ LAND = ".st-key-map_frame .scatterlayer path.js-fill"
 SLOW = 20_000
 
 
-def _open(page: Page, dashboard: str, path: str = "?lang=id") -> None:
+def _open(page: Page, dashboard: str, path: str = "education?lang=id") -> None:
     page.goto(f"{dashboard}/{path}")
     expect(page.locator(".sg-panel").first).to_be_visible(timeout=SLOW)
 
@@ -28,6 +28,7 @@ def test_the_map_draws_38_provinces_and_the_coast_without_internet(
 ) -> None:
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 844})
+    # The bare address leads on to the page, with what the link asked for.
     _open(page, dashboard, "?lang=id&province=P35")
     # One mark a province, and the ring around the chosen one.
     expect(page.locator(MARKS)).to_have_count(38 + 1, timeout=SLOW)
@@ -94,7 +95,7 @@ def test_an_open_page_survives_an_api_that_goes_and_comes_back(page: Page, dashb
 
 def test_an_open_page_shows_a_new_champion_by_itself(page: Page, dashboard: str, standin: StandIn) -> None:
     with standin.serving("empty"):
-        page.goto(f"{dashboard}/?lang=id")
+        page.goto(f"{dashboard}/education?lang=id")
         expect(page.get_by_text("Belum ada model untuk dipakai")).to_be_visible(timeout=SLOW)
     expect(page.locator(".sg-panel").first).to_be_visible(timeout=SLOW)
     with standin.serving("2"):
