@@ -23,9 +23,9 @@ from backend.health import Health, Live, Ready, health, ready
 from backend.metrics import CONTENT_TYPE, Metrics
 from backend.page import POLICY, page
 from backend.predict import direct, handler, request_id, serving
-from backend.problems import RequestError, problem_response
+from backend.problems import MEDIA_TYPE, RequestError, problem_response
 from backend.registry_client import RegistryClient
-from backend.schemas import Answer, Clusters, ModelDetail, Models, request_model
+from backend.schemas import Answer, Clusters, ModelDetail, Models, answer_example, problem_example, request_model
 from backend.store import BundleStore
 from sigap import __version__
 from sigap.catalog import Declaration, declaration, declarations
@@ -35,6 +35,8 @@ DESCRIPTION = """Answers where a row of figures belongs, with the champion that 
 
 Every fault is answered as `application/problem+json` (RFC 9457): what was found, what was expected, what to do.
 Every answer carries `x-request-id`."""
+
+START_SECONDS = 3.0
 
 
 class Service:
@@ -84,8 +86,9 @@ class Service:
         """Follows the registry as long as the application runs."""
         _log_to_stderr()
         self.started = time.monotonic()
-        await asyncio.gather(*(follower.step() for follower in self.followers.values()))
         tasks = [asyncio.create_task(follower.run()) for follower in self.followers.values()]
+        # The first request shall find a model, but a registry that hangs shall not keep the API from starting.
+        await asyncio.gather(*(follower.started(START_SECONDS) for follower in self.followers.values()))
         try:
             yield
         finally:
@@ -161,13 +164,23 @@ def _add_predict_route(router: APIRouter, path: str, service: Service, follower:
         documented,
         methods=["POST"],
         response_model=Answer,
-        responses=problems(400, 408, 413, 422, 503),
+        responses=_documented_answers(model),
         tags=["predict"],
         summary=model.title.en if path != "/predict" else f"{model.title.en} (the default model)",
         description=f"{model.question.en}\n\n{model.question.id}\n\nSources: {model.data_source.en}.",
         operation_id=f"predict_{model.name}" if path != "/predict" else "predict",
         openapi_extra={"requestBody": {"content": {"application/json": {"example": model.example}}}},
     )
+
+
+def _documented_answers(model: Declaration) -> dict[int | str, dict[str, Any]]:
+    answers = problems(400, 408, 413, 422, 503)
+    answers[422]["content"][MEDIA_TYPE]["example"] = problem_example(model)
+    answers[200] = {
+        "description": "Where the row belongs.",
+        "content": {"application/json": {"example": answer_example(model)}},
+    }
+    return answers
 
 
 def _model_routes(service: Service) -> APIRouter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Follower:
         self.alias = alias
         self.served: Served | None = None
         self.fault: str | None = None
-        self.steps = 0
+        self._looked = asyncio.Event()
         self._seconds = seconds
         self._registry = registry
         self._store = store
@@ -67,8 +68,15 @@ class Follower:
     async def run(self) -> None:
         """Looks at the registry until cancelled. No fault ends it."""
         while True:
-            await asyncio.sleep(self._seconds)
             await self.step()
+            await asyncio.sleep(self._seconds)
+
+    async def started(self, seconds: float) -> None:
+        """Returns once something is served or found missing; a registry slower than `seconds` is not waited for."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), seconds)
+        if self.served is None:
+            await self._serve_last_good()
 
     async def step(self) -> None:
         """Looks at the registry once and follows it. Whatever goes wrong, what is served stays served."""
@@ -89,7 +97,7 @@ class Follower:
             self._noted("An unforeseen fault; the API's log has it.", "unforeseen")
         if self.served is None:
             await self._serve_last_good()
-        self.steps += 1
+        self._looked.set()
 
     async def _follow(self) -> None:
         target = await self._registry.target(self.declaration.name, self.alias)
@@ -158,7 +166,9 @@ class Follower:
         try:
             if last := self._store.last_good():
                 version, manifest_sha256, folder = last
-                self._swap(await self._load(folder, version, manifest_sha256, "disk"))
+                served = await self._load(folder, version, manifest_sha256, "disk")
+                if self.served is None:  # the registry may have answered meanwhile
+                    self._swap(served)
         except BundleError as error:
             log.warning("The last good bundle of %s can't be served: %s", self.declaration.name, error)
 

@@ -203,6 +203,7 @@ def _loopback(host: str | None) -> bool:
     if host is None or host == "localhost":
         return True
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return False
+    return address.is_loopback or address.is_unspecified

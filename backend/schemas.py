@@ -255,10 +255,20 @@ def _feature_field(feature: Feature, example: Any) -> Any:
         ge=feature.minimum,
         le=feature.maximum,
         examples=[example],
-        json_schema_extra={"x-unit": feature.unit.en, "x-source": feature.source},
+        json_schema_extra=_nullable,
     )
     kind = Literal[feature.categories] if feature.kind is Kind.CATEGORY else _TYPES[feature.kind]
     return Annotated[kind | None, described], ...
+
+
+def _nullable(schema: dict[str, Any]) -> None:
+    # {"type": ["number", "null"]} says the same as anyOf and is what people can read in Swagger UI and ReDoc.
+    kind, _null = schema.pop("anyOf")
+    schema |= kind
+    schema["type"] = [kind["type"], "null"]
+    if "enum" in schema:
+        schema["enum"] = [*schema["enum"], None]
+    schema["description"] += " Null only if the served model does not use it."
 
 
 class Validator:
@@ -354,3 +364,41 @@ def _expected_feature(feature: Feature) -> str:
 
 def _noun(kind: Kind) -> str:
     return {Kind.NUMBER: "a number", Kind.INTEGER: "a whole number"}.get(kind, "a text")
+
+
+def answer_example(declaration: Declaration) -> dict[str, Any]:
+    """An answer to the declaration's example as the documentation shows it; its numbers illustrate."""
+    label = declaration.task.labels(3)[1]
+    names = list(declaration.feature_names)
+    return {
+        "cluster": 1,
+        "cluster_label": f"{label.id} ({label.en})",
+        "distance_to_center": 0.45,
+        "model_version": "v3",
+        "model": declaration.name,
+        "data_version": "v_2025_Q1",
+        "features_used": names[:-1],
+        "features_left_out": names[-1:],
+        "gap_to_next_level": dict.fromkeys(names[:-1], 0.5),
+        "out_of_training_range": [],
+    }
+
+
+def problem_example(declaration: Declaration) -> dict[str, Any]:
+    """A refusal as the documentation shows it: the declaration's first feature out of its range."""
+    feature = declaration.features[0]
+    return {
+        "type": "urn:sigap:problem:invalid-request",
+        "title": "The request is not valid",
+        "status": 422,
+        "detail": f"Not valid: {feature.name}. `errors` says what is expected of each.",
+        "errors": [
+            {
+                "field": feature.name,
+                "value": 998,
+                "expected": _expected_feature(feature),
+                "remedy": _remedy("less_than_equal"),
+            }
+        ],
+        "request_id": "8a5edab282632443219e051e",
+    }

@@ -1,0 +1,1 @@
+"""The dashboard: Streamlit pages that reach everything through the API."""

@@ -63,6 +63,12 @@ class Feature(Answer):
     source: str = ""
     training_range: tuple[float, float] | None = None
 
+    @property
+    def middle(self) -> float:
+        """A number that could stand in this field."""
+        low, high = self.training_range or (self.minimum or 0.0, self.maximum or 1.0)
+        return round((low + high) / 2, 1)
+
 
 class Data(Answer):
     """Which data the served model saw."""
@@ -241,7 +247,7 @@ class Prediction(Answer):
     out_of_training_range: tuple[str, ...] = ()
 
 
-@st.cache_resource
+@st.cache_resource(on_release=httpx.Client.close)
 def _client(address: str) -> httpx.Client:
     return httpx.Client(base_url=address, timeout=TIMEOUT, trust_env=False)
 

@@ -9,16 +9,16 @@ from pathlib import Path
 if (ROOT := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.insert(0, ROOT)
 
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable
 
-import streamlit as st  # noqa: E402
+import streamlit as st
 
-from frontend import api, parts  # noqa: E402
-from frontend.api import ApiDownError  # noqa: E402
-from frontend.palette import level_colors  # noqa: E402
-from frontend.views import education, overview  # noqa: E402
-from frontend.words import LANGUAGES, Words  # noqa: E402
-from sigap.settings import get_settings  # noqa: E402
+from frontend import api, parts
+from frontend.api import ApiDownError
+from frontend.palette import level_colors
+from frontend.views import education, overview
+from frontend.words import LANGUAGES, Words
+from sigap.settings import get_settings
 
 # How often an open page asks whether there is something new to show.
 PULSE_SECONDS = 3.0
@@ -47,6 +47,10 @@ def _guarded(view: Callable[[Words], None], words: Words) -> Callable[[], None]:
             parts.html(parts.calm(words("state.down.title"), words("state.down.text"), detail))
 
     return page
+
+
+def _lead_on(page: st.Page) -> None:
+    st.switch_page(page, query_params=st.query_params.to_dict())
 
 
 @st.fragment(run_every=PULSE_SECONDS)
@@ -79,10 +83,11 @@ def main() -> None:
             title=words("nav.education"),
             icon=":material/school:",
             url_path="education",
-            default=True,
         ),
     ]
-    page = st.navigation(pages)
+    # The default page has no path of its own. A hidden one leads on, so that every page's address can be passed on.
+    start = st.Page(lambda: _lead_on(pages[1]), title="Sigap", default=True, visibility="hidden")
+    page = st.navigation([start, *pages])
     st.session_state["education_page"] = pages[1]
     with st.sidebar:
         st.segmented_control(

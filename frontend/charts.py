@@ -12,19 +12,22 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from frontend.api import Candidate, Clusters, Feature, Level, Member, Model
-from frontend.palette import DARK, Surface, level_colors, level_symbols
+from frontend.palette import Surface, level_colors, level_symbols
 from frontend.words import Words
 
 GEOGRAPHY = Path(__file__).parent / "geography"
 # Degrees; the archipelago with a margin for marks at its ends.
 WEST, EAST, SOUTH, NORTH = 94.3, 141.9, -11.4, 6.4
-ISLANDS = {
-    "Sumatra": (101.6, -0.35, -48),
-    "Kalimantan": (114.3, 0.55, 0),
-    "Sulawesi": (121.0, -2.05, 0),
-    "Papua": (138.2, -5.6, 0),
+# Where the seas' names stand: longitude, latitude.
+SEAS = {
+    "indian": (101.2, -8.6),
+    "java": (110.9, -4.75),
+    "banda": (126.3, -5.9),
+    "pacific": (137.2, 3.6),
+    "south_china": (108.6, 4.9),
 }
 FONT = "Source Sans, sans-serif"
+SERIF = "Source Serif, Georgia, serif"
 NO_BAR = {"displayModeBar": False, "scrollZoom": False, "responsive": True}
 MAP_BAR = {
     "displaylogo": False,
@@ -57,7 +60,11 @@ def _base(surface: Surface, words: Words, height: int | None) -> go.Figure:
         showlegend=False,
         dragmode=False,
         font={"color": surface.ink, "size": 13, "family": FONT},
-        hoverlabel={"bgcolor": surface.card, "bordercolor": surface.line, "font": {"color": surface.ink, "size": 13, "family": FONT}},
+        hoverlabel={
+            "bgcolor": surface.card,
+            "bordercolor": surface.line,
+            "font": {"color": surface.ink, "size": 13, "family": FONT},
+        },
         uirevision="kept",
     )
     return figure
@@ -96,15 +103,14 @@ def map_figure(model: Model, clusters: Clusters, selected: str | None, surface: 
             hoverinfo="skip",
             name=which,
         )
-    for name, (x0, y0, angle) in ISLANDS.items():
+    for name, (lon, lat) in SEAS.items():
         figure.add_annotation(
-            x=x0,
-            y=y0,
-            text="<i>" + " ".join(words(f"island.{name}").upper()) + "</i>",
-            textangle=-angle if angle < 0 else angle,
+            x=lon,
+            y=lat,
+            text=f"<i>{words(f'sea.{name}')}</i>",
             showarrow=False,
-            font={"size": 9, "color": surface.muted},
-            opacity=0.55,
+            font={"size": 12, "color": surface.muted, "family": SERIF},
+            opacity=0.75,
         )
     placed = [m for m in clusters.members if m.place.lat is not None and m.place.lon is not None]
     colors, symbols = level_colors(len(model.levels)), level_symbols(len(model.levels))
@@ -119,7 +125,7 @@ def map_figure(model: Model, clusters: Clusters, selected: str | None, surface: 
                 "symbol": symbols[level.cluster],
                 "size": 14 if "triangle" not in symbols[level.cluster] else 16,
                 "color": colors[level.cluster],
-                "line": {"color": "#10161D" if surface is DARK else "#FFFFFF", "width": 1.2},
+                "line": {"color": surface.rim, "width": 1.1},
                 "opacity": 1,
             },
             unselected={"marker": {"opacity": 1}},
@@ -148,14 +154,14 @@ def _ring(figure: go.Figure, member: Member, surface: Surface) -> None:
         hoverinfo="skip",
         name="selected",
     )
-    # Above the mark, and to the side that has room.
+    # To the side that has room: Java's label lies south of it, where it covers no other province's mark.
     west = lon > (WEST + EAST) / 2 + 12
     figure.add_annotation(
         x=lon,
         y=lat,
         text=f"<b>{member.name}</b>",
         showarrow=False,
-        yshift=25,
+        yshift=25 if lat > -5 else -25,
         xanchor="right" if west else "center" if lon > WEST + 6 else "left",
         font={"size": 13, "color": surface.ink},
         bgcolor=surface.card,
@@ -213,7 +219,7 @@ def scatter_figure(
                 "symbol": symbols[level.cluster],
                 "size": 12,
                 "color": color,
-                "line": {"color": surface.card, "width": 1},
+                "line": {"color": surface.rim, "width": 0.8},
             },
             text=[facts(m, model, words) for m in members],
             hovertemplate="%{text}<extra></extra>",
@@ -254,12 +260,19 @@ def _name_point(figure: go.Figure, member: Member, axes: tuple[Feature, Feature]
     figure.add_scatter(
         x=[x],
         y=[y],
-        mode="markers+text",
-        text=[f"<b>{member.name}</b>"],
-        textposition="top center",
-        textfont={"color": surface.ink, "size": 13},
+        mode="markers",
         marker={"symbol": "circle-open", "size": 22, "color": surface.ink, "line": {"width": 2}},
         hoverinfo="skip",
+    )
+    figure.add_annotation(
+        x=x,
+        y=y,
+        text=f"<b>{member.name}</b>",
+        showarrow=False,
+        yshift=23,
+        bgcolor=surface.card,
+        bordercolor=surface.line,
+        borderpad=3,
     )
 
 
@@ -276,15 +289,25 @@ def strips_figure(model: Model, clusters: Clusters, selected: str | None, surfac
         chosen = next((m for m in clusters.members if m.entity == selected), None)
         value = chosen.features.get(feature.name) if chosen else None
         if chosen and value is not None:
+            lane = _lane(chosen.cluster, len(model.levels))
             figure.add_scatter(
                 x=[value],
-                y=[0],
-                mode="markers+text",
-                text=[f"<b>{words.number(value)}</b>"],
-                textposition="middle right",
-                textfont={"size": 14, "color": surface.ink},
-                marker={"symbol": "circle-open", "size": 20, "color": surface.ink, "line": {"width": 2}},
+                y=[lane],
+                mode="markers",
+                marker={"symbol": "circle-open", "size": 19, "color": surface.ink, "line": {"width": 2}},
                 hoverinfo="skip",
+                row=row,
+                col=1,
+            )
+            figure.add_annotation(
+                x=value,
+                y=lane,
+                text=f"<b>{words.number(value)}</b>",
+                showarrow=False,
+                yshift=20,
+                bgcolor=surface.paper,
+                borderpad=1,
+                font={"size": 13, "color": surface.ink},
                 row=row,
                 col=1,
             )
@@ -319,6 +342,11 @@ def strips_figure(model: Model, clusters: Clusters, selected: str | None, surfac
     return figure
 
 
+def _lane(rank: int, count: int) -> float:
+    """A lane a level, the best on top, so that marks of different levels don't hide each other."""
+    return 0.8 - 1.6 * rank / (count - 1)
+
+
 def _strip(
     figure: go.Figure,
     row: int,
@@ -331,9 +359,7 @@ def _strip(
     surface: Surface,
 ) -> None:
     members = [m for m in everyone if m.cluster == level.cluster and m.features.get(feature.name) is not None]
-    count = len(model.levels)
-    # A lane a level, so that marks of different levels don't hide each other.
-    lane = 0.8 - 1.6 * level.cluster / (count - 1)
+    lane = _lane(level.cluster, len(model.levels))
     color, symbol = marks[0][level.cluster], marks[1][level.cluster]
     figure.add_scatter(
         x=[m.features[feature.name] for m in members],
@@ -344,7 +370,7 @@ def _strip(
             "size": 9,
             "color": color,
             "opacity": 0.75,
-            "line": {"width": 0.5, "color": surface.paper},
+            "line": {"width": 0.6, "color": surface.rim},
         },
         text=[facts(m, model, words) for m in members],
         hovertemplate="%{text}<extra></extra>",
@@ -387,5 +413,5 @@ def sweep_figure(sweep: Sequence[Candidate], chosen: int, surface: Surface, word
     )
     figure.update_xaxes(color=surface.ink, fixedrange=True)
     figure.update_yaxes(visible=False, fixedrange=True, rangemode="tozero")
-    figure.update_layout(margin={"t": 22}, bargap=0.45)
+    figure.update_layout(margin={"t": 22, "b": 28}, bargap=0.45)
     return figure

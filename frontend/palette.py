@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 # Best, middle, worst. Apart in hue and in lightness, so that people who can't tell red from green, and a grey
 # print-out, still can tell the levels; shapes repeat what the colours say.
-ANCHORS = ("#1FA187", "#F2C14E", "#B5361C")
+ANCHORS = ("#1FA187", "#F2C14E", "#C4412A")
 DARK_INK, LIGHT_INK = "#14202B", "#FFFFFF"
 BETWEEN_SYMBOLS = ("circle", "diamond", "square", "pentagon")
 GLYPHS = {"triangle-up": "▲", "triangle-down": "▼", "circle": "●", "diamond": "◆", "square": "■", "pentagon": "⬟"}
@@ -26,6 +26,7 @@ class Surface:
     coast: str
     neighbour: str
     accent: str
+    rim: str
 
 
 LIGHT = Surface(
@@ -39,6 +40,7 @@ LIGHT = Surface(
     coast="#A9B4B8",
     neighbour="#EFEDE6",
     accent="#1F4E79",
+    rim="#33414D",
 )
 DARK = Surface(
     ink="#E6EAF0",
@@ -51,6 +53,7 @@ DARK = Surface(
     coast="#4A5A69",
     neighbour="#161F28",
     accent="#8FBCE6",
+    rim="#0B1117",
 )
 
 

@@ -31,7 +31,7 @@ def html(body: str) -> None:
 
 def style() -> None:
     """Puts the style sheet and the theme's colours into the page."""
-    names = ("ink", "muted", "line", "card")
+    names = ("ink", "muted", "line", "card", "accent")
     colors = "".join(f"--sg-{name}: {getattr(surface(), name)};" for name in names)
     st.html(f"<style>:root {{{colors}}}\n{(HERE / 'style.css').read_text()}</style>")
 
@@ -77,8 +77,9 @@ def squares(model: Model, clusters: Clusters, selected: str | None, words: Words
             for m in clusters.members
             if m.cluster == level.cluster
         )
+        sizes = f"--n:{max(level.size, 3)};--size:{max(level.size, 1)}"
         groups.append(
-            f'<div class="sg-group" style="--n:{max(level.size, 3)};{paint(model, level.cluster)}">'
+            f'<div class="sg-group" style="{sizes};{paint(model, level.cluster)}">'
             f'<span class="sg-count">{level.size}</span>'
             f'<i class="sg-glyph">{glyphs(len(model.levels))[level.cluster]}</i> '
             f"<b>{escape(level.label(words.language))}</b>"
@@ -165,8 +166,8 @@ def feature_row(
 
     here, there = position(value), position(target)
     kind = "even" if same else "lack" if lack > 0 else "ahead"
-    need = _need(kind, top=own == goal, more=better > 0)
     unit = feature.unit(language)
+    need = words(_need(kind, top=own == goal, more=better > 0), amount=words.number(abs(lack)), unit=unit)
     colors = level_colors(len(model.levels))
     return (
         f'<div class="sg-feature"><div class="top"><span>{escape(feature.title(language))}</span>'
@@ -174,7 +175,7 @@ def feature_row(
         f'<div class="sg-track" style="--c:{colors[own]};--f:{colors[goal]}">'
         f'<span class="fill" style="left:{min(here, there):.1f}%;width:{abs(here - there):.1f}%"></span>'
         f'<span class="goal" style="left:{there:.1f}%"></span><span class="here" style="left:{here:.1f}%"></span></div>'
-        f'<div class="need {kind}">{escape(words(need, amount=words.number(abs(lack)), unit=unit))}'
+        f'<div class="need {"" if own == goal else kind}">{escape(need)}'
         f' <span class="sg-small">({escape(words("detail.target", value=words.number(target)))})</span></div></div>'
     )
 
@@ -183,7 +184,8 @@ def _need(kind: str, *, top: bool, more: bool) -> str:
     if kind == "even":
         return "detail.even"
     if top:
-        return "detail.below" if kind == "lack" else "detail.above"
+        # Where fewer is better, short of the average means more of it.
+        return "detail.above" if (kind == "ahead") == more else "detail.below"
     if kind == "ahead":
         return "detail.ahead"
     return "detail.needs_more" if more else "detail.needs_less"
@@ -249,7 +251,8 @@ def matrix(model: Model, clusters: Clusters, words: Words) -> str:
         for m in sorted(clusters.members, key=lambda m: (m.cluster, m.name))
     ]
     legend = " · ".join(f"’{year % 100:02d}" for year in shown)
-    return f'<p class="sg-small">{legend}. {escape(words("moved.history_note"))}</p><div class="sg-matrix">{"".join(rows)}</div>'
+    note = f'<p class="sg-small">{legend}. {escape(words("moved.history_note"))}</p>'
+    return f'{note}<div class="sg-matrix">{"".join(rows)}</div>'
 
 
 def calm(title: str, text: str, detail: str, *, code: str = "") -> str:

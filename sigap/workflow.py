@@ -6,7 +6,6 @@ called again with the same input, after a crash or by an orchestrator's retry, a
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 import uuid
@@ -20,17 +19,17 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from sigap.bundle import TAG_DATA_MD5, TAG_DECISION, TAG_FINGERPRINT, DataEntry, read_members
+from sigap.bundle import DataEntry, read_members
 from sigap.catalog import declaration
 from sigap.data.snapshot import Snapshot, take_snapshot
 from sigap.data.versions import DataVersions
-from sigap.errors import AliasMovedError, BundleError, PipelineError, RegistryError, SigapError, TrainingError
-from sigap.registry.challenge import compare_on_snapshot
+from sigap.errors import BundleError, PipelineError, RegistryError, SigapError, TrainingError
+from sigap.registry.challenge import Challenge, settle
 from sigap.registry.code import code
 from sigap.registry.models import ModelVersion, Registry
 from sigap.registry.tracking import Data, Runs
 from sigap.settings import Settings, get_settings
-from sigap.training import clusters, figures, gate
+from sigap.training import clusters, figures
 from sigap.training.export import fingerprint, write_bundle
 from sigap.training.features import Prepared, prepare
 from sigap.training.movement import Previous
@@ -40,9 +39,6 @@ from sigap.training.sweep import Trained, candidates, choose, read_snapshot
 
 Json = dict[str, Any]
 Progress = Callable[[str], None]
-
-# How often a decision is taken anew when somebody moves the alias between decision and promotion.
-ATTEMPTS = 3
 
 
 def snapshot(
@@ -57,7 +53,8 @@ def snapshot(
         settings: Those of this process if not given, as in every step.
 
     Returns:
-        What `sigap.data.snapshot.Snapshot` holds, and `pipeline_run`, the key of this run of the pipeline.
+        What `sigap.data.snapshot.Snapshot` holds, and `pipeline_run`, the key of this run of the pipeline;
+        `started_at`, in seconds since 1970; `restored`, whether a person asked for this very data.
 
     Raises:
         UnknownModelError: There is no such model.
@@ -67,7 +64,7 @@ def snapshot(
         VersionError: The version can't be recorded or restored.
     """
     settings = settings or get_settings()
-    declared = declaration(model)
+    declared, started_at = declaration(model), time.time()
     if version and data_version:
         raise PipelineError(
             f"A run can't both name new data {version!r} and restore {data_version!r}.",
@@ -77,7 +74,8 @@ def snapshot(
         taken = _restored(model, data_version, settings)
     else:
         taken = take_snapshot(declared, settings, version=version or None)
-    return {**asdict(taken), "pipeline_run": uuid.uuid4().hex}
+    key = {"pipeline_run": uuid.uuid4().hex, "started_at": started_at, "restored": bool(data_version)}
+    return {**asdict(taken), **key}
 
 
 def clean(snapshot: Json, *, settings: Settings | None = None) -> Json:
@@ -215,7 +213,15 @@ def decide(registered: Json, *, settings: Settings | None = None) -> Json:
     settings = settings or get_settings()
     model, parent = registered["model"], registered["parent_run_id"]
     with _failing(settings, registered):
-        decision, champion = _decided(registered, settings)
+        snapshot = registered["snapshot"]
+        challenge = Challenge(
+            model=model,
+            number=int(registered["model_version"].removeprefix("v")),
+            run_id=parent,
+            started_at=snapshot["started_at"],
+            restored=snapshot["restored"],
+        )
+        decision, champion = settle(Registry(settings), challenge, lambda: _prepared(snapshot, settings))
         result = {
             "model": model,
             "promoted": decision.promote,
@@ -370,64 +376,6 @@ def _previous(registry: Registry, model: str) -> Previous | None:
         # A damaged champion is all the more reason to register another; there is nothing to compare with.
         return None
     return Previous(champion.name, champion.data_version, members)
-
-
-def _decided(registered: Json, settings: Settings) -> tuple[gate.Decision, ModelVersion | None]:
-    registry = Registry(settings)
-    model, number = registered["model"], int(registered["model_version"].removeprefix("v"))
-    for attempt in range(ATTEMPTS):
-        champion, challenger = registry.repair(model), registry.version(model, number)
-        if earlier := _promoted_by_this_run(registered, challenger, champion):
-            return earlier, champion
-        decision = _judge(registry, registered, challenger, champion, settings)
-        if decision.rule != "equal":
-            # Before the promotion, so that a run cut off after it knows its own decision again.
-            record = {**decision.as_dict(), "run_id": registered["parent_run_id"]}
-            registry.annotate(challenger, TAG_DECISION, json.dumps(record, allow_nan=False))
-        if not decision.promote:
-            return decision, champion
-        try:
-            return decision, registry.promote(model, number, champion.number if champion else None)
-        except AliasMovedError:
-            if attempt == ATTEMPTS - 1:
-                raise
-    raise AssertionError("unreachable")
-
-
-def _promoted_by_this_run(
-    registered: Json, challenger: ModelVersion, champion: ModelVersion | None
-) -> gate.Decision | None:
-    if champion is None or champion.number != challenger.number:
-        return None
-    record = json.loads(challenger.tags.get(TAG_DECISION, "{}"))
-    if record.pop("run_id", None) != registered["parent_run_id"] or not record["promote"]:
-        return None
-    return gate.Decision.from_dict(record)
-
-
-def _judge(
-    registry: Registry, registered: Json, challenger: ModelVersion, champion: ModelVersion | None, settings: Settings
-) -> gate.Decision:
-    if champion is None:
-        return gate.decide(admissible=True, champion=None, withdrawn=challenger.withdrawn)
-
-    def both(tag: str) -> bool:
-        return bool(challenger.tags.get(tag)) and challenger.tags.get(tag) == champion.tags.get(tag)
-
-    same_data = both(TAG_DATA_MD5)
-    equal = challenger.number == champion.number or (same_data and both(TAG_FINGERPRINT))
-    comparison = None
-    if not equal and not challenger.withdrawn:
-        comparison = compare_on_snapshot(registry, challenger, champion, _prepared(registered["snapshot"], settings))
-    return gate.decide(
-        # `register` selects among admissible candidates only.
-        admissible=True,
-        champion=champion.name,
-        equal=equal,
-        withdrawn=challenger.withdrawn,
-        same_data=same_data,
-        comparison=comparison,
-    )
 
 
 @contextmanager

@@ -45,6 +45,11 @@ def postgres() -> Iterator[str]:
         Path(folder).chmod(0o755)
         settings = Settings(root=ROOT, state_dir=Path(folder) / "state", postgres_port=free_port())
         with EmbeddedPostgres(settings):
+            with psycopg.connect(settings.dsn, autocommit=True) as connection:
+                # What a test wrote need not survive a power failure.
+                for name in ("fsync", "synchronous_commit", "full_page_writes"):
+                    connection.execute(f"ALTER SYSTEM SET {name} = off")
+                connection.execute("SELECT pg_reload_conf()")
             yield settings.dsn
 
 
@@ -55,10 +60,17 @@ def _make_database(server: str, template: str = "template0") -> str:
     return f"{server.rsplit('/', 1)[0]}/{name}"
 
 
+def _drop_database(server: str, url: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {url.rsplit('/', 1)[1]} WITH (FORCE)")
+
+
 @pytest.fixture
-def database(postgres: str) -> str:
+def database(postgres: str) -> Iterator[str]:
     """URL of a fresh, empty database."""
-    return _make_database(postgres)
+    url = _make_database(postgres)
+    yield url
+    _drop_database(postgres, url)
 
 
 @pytest.fixture(scope="session")
@@ -74,9 +86,11 @@ def _seeded_template(postgres: str) -> str:
 
 
 @pytest.fixture
-def seeded_database(postgres: str, _seeded_template: str) -> str:
+def seeded_database(postgres: str, _seeded_template: str) -> Iterator[str]:
     """URL of a fresh database with Sigap's schema and seed figures."""
-    return _make_database(postgres, _seeded_template)
+    url = _make_database(postgres, _seeded_template)
+    yield url
+    _drop_database(postgres, url)
 
 
 @dataclass(frozen=True)
@@ -104,8 +118,10 @@ def make_checkout(tmp_path: Path) -> Callable[..., Checkout]:
         checkout = Checkout(tmp_path / name)
         for part in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "data/raw/.gitignore", ".gitignore"):
             (checkout.root / part).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / part, checkout.root / part)
-        shutil.copytree(ROOT / "data" / "seed", checkout.root / "data" / "seed")
+            # Contents only: a checkout of this test may be written to, whatever rights the files here have.
+            shutil.copyfile(ROOT / part, checkout.root / part)
+        seeds = checkout.root / "data" / "seed"
+        shutil.copytree(ROOT / "data" / "seed", seeds, copy_function=shutil.copyfile)
         checkout.git("init", "--quiet", "--initial-branch=main")
         if commit:
             checkout.git("add", "--all")

@@ -1,0 +1,1 @@
+"""The dashboard's pages and the sections they are made of."""

@@ -44,11 +44,12 @@ def show(words: Words) -> None:
 
 def _chosen(model: Model, members: dict[str, Member]) -> str:
     """The province in the session, else in the address, else the one of the model's example."""
-    asked = st.session_state.get("province") or st.query_params.get("province")
+    # A page change drops what its widgets held; the copy brings the reader back to where he was.
+    asked = st.session_state.get("province") or st.query_params.get("province") or st.session_state.get("kept")
     if asked not in members:
         example = [str(model.example.get(column.name)) for column in model.request_columns]
         asked = next((entity for entity in example if entity in members), next(iter(members)))
-    st.session_state["province"] = asked
+    st.session_state["province"] = st.session_state["kept"] = asked
     st.query_params["province"] = asked
     return str(asked)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -15,13 +16,15 @@ from frontend.words import Words
 
 def table(model: Model, clusters: Clusters, words: Words) -> pd.DataFrame:
     """A row a member: name, level's rank, capital, every figure in its unit, distance in standard deviations."""
+    # What decides the level stands beside it.
+    ordered = sorted(model.features, key=lambda f: f.name not in model.features_used)
     rows = [
         {
             words("table.name"): m.name,
             words("table.level"): m.cluster,
-            words("table.capital"): m.place.ibukota,
-            **{charts.axis_title(f, words): m.features.get(f.name) for f in model.features},
+            **{charts.axis_title(f, words): m.features.get(f.name) for f in ordered},
             words("table.distance"): m.distance,
+            words("table.capital"): m.place.ibukota,
         }
         for m in sorted(clusters.members, key=lambda m: (m.cluster, m.name))
     ]
@@ -80,12 +83,15 @@ def _styled(model: Model, shown: pd.DataFrame, words: Words) -> object:
     colors, marks = level_colors(len(model.levels)), glyphs(len(model.levels))
     level = words("table.level")
 
-    def name(rank: int) -> str:
+    def name(rank: Any) -> str:
         return f"{marks[rank]} {model.levels[rank].label(words.language)}"
 
-    def color(rank: int) -> str:
+    def color(rank: Any) -> str:
         return f"background-color: {colors[rank]}; color: {ink_on(colors[rank])}"
 
     numbers = [charts.axis_title(f, words) for f in model.features] + [words("table.distance")]
-    formats = {level: name, **dict.fromkeys(numbers, lambda v: words.number(None if pd.isna(v) else float(v)))}
+    formats: dict[Any, Any] = {
+        level: name,
+        **dict.fromkeys(numbers, lambda v: words.number(None if pd.isna(v) else float(v), 2)),
+    }
     return shown.style.format(formats).map(color, subset=[level])

@@ -19,7 +19,7 @@ def check(feature: Feature, text: str, words: Words, *, needed: bool) -> tuple[f
     try:
         value = words.parse(text)
     except ValueError:
-        return None, words("try.error.number", example=words.number(_middle(feature)))
+        return None, words("try.error.number", example=words.number(feature.middle))
     if value is None:
         return None, words("try.error.empty") if needed else ""
     low, high = feature.minimum, feature.maximum
@@ -27,10 +27,6 @@ def check(feature: Feature, text: str, words: Words, *, needed: bool) -> tuple[f
         limits = {"minimum": words.number(low, 0), "maximum": words.number(high, 0)}
         return value, words("try.error.range", unit=feature.unit(words.language), **limits)
     return value, ""
-
-
-def _middle(feature: Feature) -> float:
-    return ((feature.minimum or 0.0) + (feature.maximum or 20.0)) / 2 + 0.5
 
 
 def _key(feature: Feature) -> str:
@@ -49,7 +45,8 @@ def _fill(model: Model, source: dict[str, Any], words: Words) -> None:
 def show(model: Model, clusters: Clusters, selected: Member, words: Words) -> None:
     """Draws the form and, once asked, the answer."""
     origin = (selected.entity, words.language, model.model_version)
-    if st.session_state.get("try_origin") != origin:
+    # A page change drops what the fields held.
+    if st.session_state.get("try_origin") != origin or _key(model.features[0]) not in st.session_state:
         st.session_state["try_origin"] = origin
         _fill(model, dict(selected.features), words)
     parts.html(
@@ -117,12 +114,13 @@ def _ask(model: Model, selected: Member, words: Words) -> None:
         try:
             with st.spinner(words("try.asking")):
                 st.session_state["try_answer"] = api.predict(model.name, body)
-            return
         except RejectedError as error:
             fields = error.fields or {"": error.message}
             wrong = {name: words("try.error.api", expected=expected) for name, expected in fields.items()}
         except ApiDownError:
             wrong = {"": words("try.failed")}
+        else:
+            return
     st.session_state["try_answer"] = wrong
 
 

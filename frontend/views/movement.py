@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 
 import streamlit as st
 
@@ -28,9 +29,7 @@ def between_years(clusters: Clusters, before: int, after: int) -> tuple[Move, ..
             continue
         note = broken.get(member.entity)
         fields = {"from": old, "to": new, "note": note}
-        moves.append(
-            Move(entity=member.entity, name=member.name, kind="break" if note else _kind(old, new), **fields)  # type: ignore[arg-type]
-        )
+        moves.append(Move(entity=member.entity, name=member.name, kind="break" if note else _kind(old, new), **fields))
     return tuple(moves)
 
 
@@ -49,10 +48,16 @@ def show(model: Model, clusters: Clusters, words: Words) -> None:
     if not choices:
         st.info(words("moved.none"))
     else:
-        title = st.segmented_control(
-            words("moved.choice"), list(choices), default=next(iter(choices)), required=True, key="moved_against"
+        first = next(iter(choices))
+        against = st.segmented_control(
+            words("moved.choice"),
+            list(choices),
+            format_func=lambda key: choices[key][0],
+            default=first,
+            required=True,
+            key="moved_against",
         )
-        _moves(model, choices.get(str(title), next(iter(choices.values()))), words)
+        _moves(model, choices[against or first][1], words)
     if parts.years(clusters):
         parts.html(
             f'<h2 class="sg-title" style="margin-top:1rem">{escape(words("moved.history"))}</h2>'
@@ -60,15 +65,17 @@ def show(model: Model, clusters: Clusters, words: Words) -> None:
         )
 
 
-def _choices(clusters: Clusters, words: Words) -> dict[str, tuple[Move, ...]]:
+def _choices(clusters: Clusters, words: Words) -> dict[str, tuple[str, tuple[Move, ...]]]:
+    """What can be compared: a title and the moves, the nearest first."""
     choices = {}
     if clusters.movement:
         against = clusters.movement.against
         title = words("moved.against_model", version=against.model_version, period=against.period)
-        choices[title] = clusters.movement.moves
+        choices["model"] = title, clusters.movement.moves
     known = parts.years(clusters)
-    for before, after in reversed(list(zip(known, known[1:], strict=False))):
-        choices[words("moved.against_year", before=before, after=after)] = between_years(clusters, before, after)
+    for before, after in reversed(list(pairwise(known))):
+        title = words("moved.against_year", before=before, after=after)
+        choices[f"{before}-{after}"] = title, between_years(clusters, before, after)
     return choices
 
 

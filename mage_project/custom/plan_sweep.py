@@ -5,7 +5,9 @@ from typing import Any
 from sigap import workflow
 
 if "custom" not in globals():
-    from mage_ai.data_preparation.decorators import custom, test
+    from mage_ai.data_preparation.decorators import custom
+if "test" not in globals():
+    from mage_ai.data_preparation.decorators import test
 
 
 @custom

@@ -5,7 +5,9 @@ from typing import Any
 from sigap import workflow
 
 if "data_exporter" not in globals():
-    from mage_ai.data_preparation.decorators import data_exporter, test
+    from mage_ai.data_preparation.decorators import data_exporter
+if "test" not in globals():
+    from mage_ai.data_preparation.decorators import test
 
 
 @data_exporter

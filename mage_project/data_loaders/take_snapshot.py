@@ -5,7 +5,9 @@ from typing import Any
 from sigap import workflow
 
 if "data_loader" not in globals():
-    from mage_ai.data_preparation.decorators import data_loader, test
+    from mage_ai.data_preparation.decorators import data_loader
+if "test" not in globals():
+    from mage_ai.data_preparation.decorators import test
 
 
 @data_loader

@@ -5,7 +5,9 @@ from typing import Any
 from sigap import workflow
 
 if "transformer" not in globals():
-    from mage_ai.data_preparation.decorators import test, transformer
+    from mage_ai.data_preparation.decorators import transformer
+if "test" not in globals():
+    from mage_ai.data_preparation.decorators import test
 
 
 @transformer

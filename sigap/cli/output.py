@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 import traceback
@@ -19,8 +20,10 @@ from rich.text import Text
 
 from sigap.errors import SigapError
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+# Into a file or a pipe, lines are not cut to the 80 columns that nobody has there.
+_WIDTH = None if sys.stdout.isatty() else 140
+console = Console(highlight=False, width=_WIDTH)
+errors = Console(highlight=False, stderr=True)
 
 
 def say(text: str | Table | Text = "", style: str = "") -> None:
@@ -57,6 +60,13 @@ def clean_exit(log: Callable[[], Path]) -> Iterator[None]:
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except PermissionError as error:
+        fault = SigapError(
+            f"{error.filename} can't be read or written by this account.",
+            remedy="Was Sigap run by another account before? Use that one, or give this one the folder (chown).",
+        )
+        show_error(fault)
+        raise SystemExit(1) from None
     except Exception as error:
         place = ""
         with contextlib.suppress(Exception):
@@ -155,5 +165,6 @@ def table(*columns: str, title: str | None = None) -> Table:
     """An empty table in the house style."""
     result = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        result.add_column(column, overflow="fold")
+        # An address that is broken over two lines can't be clicked or copied.
+        result.add_column(column, overflow="fold", no_wrap=column == "Address")
     return result

@@ -56,6 +56,14 @@ def describe(result: dict[str, Any]) -> str:
     return f"{result.get('model', '')} {version} on data {result.get('data_version', '')} {verb}. {reason}".strip()
 
 
+def show_result(result: dict[str, Any], variables: dict[str, Any]) -> None:
+    """Say what a pipeline decided, and why a data version that was asked for was not made."""
+    say(describe(result))
+    asked, data_version = variables.get("version"), result.get("data_version")
+    if asked and data_version and asked != data_version:
+        say(f"The data is the same as in {data_version}, so no data version {asked} was made.")
+
+
 def prepare_tables(settings: Settings) -> dict[str, int]:
     """Bring the schema up to date and load the seed figures where they are missing.
 
@@ -84,7 +92,7 @@ def run_word(settings: Settings, model: str, variables: dict[str, Any]) -> int:
             raise ServiceError(
                 "Sigap is just starting or stopping; Mage does not run.", remedy="Try again in some seconds."
             )
-        say(describe(run_model(settings, model, variables)))
+        show_result(run_model(settings, model, variables), variables)
         return 0
     try:
         with stop_on_signal(), supervised(settings) as (supervisor, reporter):
@@ -97,7 +105,7 @@ def run_word(settings: Settings, model: str, variables: dict[str, Any]) -> int:
                 prepare_tables(settings)
                 supervisor.wait_ready()
                 reporter.steps = None
-            say(describe(run_model(settings, model, variables)))
+            show_result(run_model(settings, model, variables), variables)
     except StopRequested:
         return 130
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich.text import Text
@@ -38,9 +39,19 @@ def status(settings: Settings) -> int:
         lines.add_row(
             str(record["name"]), state, str(record["pid"]), _since(record), _memory(record), str(record["address"])
         )
+    for name, address in missing(supervisor, records).items():
+        lines.add_row(name, Text("starting", "yellow"), "-", "-", "-", address)
     say(lines)
     _show_models(settings, [str(record["name"]) for record in records])
-    return 0 if supervisor is not None and answers and all(answers) else 1
+    complete = supervisor is not None and not missing(supervisor, records)
+    return 0 if complete and answers and all(answers) else 1
+
+
+def missing(supervisor: dict[str, Any] | None, records: list[dict[str, object]]) -> dict[str, str]:
+    """Services that the supervisor keeps and that don't run at this moment, with their addresses."""
+    running = {record["name"] for record in records}
+    kept: dict[str, str] = supervisor["services"] if supervisor is not None else {}
+    return {name: address for name, address in kept.items() if name not in running}
 
 
 def stop(settings: Settings) -> int:
@@ -74,7 +85,7 @@ def _answers(record: dict[str, object]) -> bool:
 
 
 def _since(record: dict[str, object]) -> str:
-    return time.strftime("%d %b %H:%M:%S", time.localtime(float(str(record["create_time"]))))
+    return time.strftime("%d %b %H:%M:%S", time.localtime(float(str(record["started"]))))
 
 
 def _memory(record: dict[str, object]) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from sigap.catalog import declaration
 from sigap.cli.output import say, table
+from sigap.errors import RegistryError
 from sigap.settings import Settings
+
+if TYPE_CHECKING:
+    from sigap.registry.models import Registry
 
 
 def list_data(settings: Settings, name: str) -> None:
@@ -37,12 +42,32 @@ def rollback_data(settings: Settings, name: str, version: str) -> None:
     say(f"The served model is unchanged; `./run pipeline {name} --data {restored.name}` trains from it.")
 
 
-def list_models(settings: Settings, name: str) -> None:
-    """The registered versions of a model, newest first."""
-    from sigap.registry.models import Registry
+def open_registry(settings: Settings, name: str) -> Registry:
+    """The registry, after a look whether it answers: that takes no seconds of importing and trying again.
+
+    Raises:
+        UnknownModelError: There is no model of that name.
+        RegistryError: MLflow does not answer.
+    """
+    import httpx
 
     declaration(name)
-    found = Registry(settings).versions(name)
+    try:
+        httpx.get(f"{settings.tracking_uri}/health", timeout=5)
+    except httpx.TransportError as error:
+        where = "MLFLOW_TRACKING_URI" if settings.mlflow_tracking_uri else settings.tracking_uri
+        raise RegistryError(
+            f"MLflow, which keeps the versions of {name}, does not answer at {where}.",
+            remedy="Start it with ./run in another shell; ./run status shows what runs.",
+        ) from error
+    from sigap.registry.models import Registry
+
+    return Registry(settings)
+
+
+def list_models(settings: Settings, name: str) -> None:
+    """The registered versions of a model, newest first."""
+    found = open_registry(settings, name).versions(name)
     lines = table("Version", "Data", "Aliases", "Registered")
     for version in sorted(found, key=lambda version: version.number, reverse=True):
         created = time.strftime("%Y-%m-%d %H:%M", time.localtime(version.created_at))
@@ -55,19 +80,13 @@ def list_models(settings: Settings, name: str) -> None:
 
 def rollback_model(settings: Settings, name: str, to: int | None) -> None:
     """Serve an earlier version again."""
-    from sigap.registry.models import Registry
-
-    declaration(name)
-    version = Registry(settings).rollback(name, to)
+    version = open_registry(settings, name).rollback(name, to)
     say(f"{name} {version.name} (data {version.data_version or '-'}) is served again.")
 
 
 def promote_model(settings: Settings, name: str, number: int) -> None:
     """Serve a version by hand, unless another promotion comes in between."""
-    from sigap.registry.models import Registry
-
-    declaration(name)
-    registry = Registry(settings)
+    registry = open_registry(settings, name)
     champion = registry.champion(name)
     version = registry.promote(name, number, champion.number if champion else None)
     say(f"{name} {version.name} (data {version.data_version or '-'}) is served.")

@@ -188,7 +188,7 @@ class Contract:
 def _expected(word: Column | Feature) -> str:
     """What a value of `word` has to be, in words with its unit."""
     text = _KIND_WORDS[word.kind]
-    unit = f" {word.unit.en}" if isinstance(word, Feature) else ""
+    unit = f" {word.unit.en}" if isinstance(word, Feature) and word.unit.en else ""
     if word.minimum is not None and word.maximum is not None:
         text += f" from {word.minimum:g} to {word.maximum:g}{unit}"
     elif word.minimum is not None:

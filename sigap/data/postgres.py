@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import psycopg
@@ -16,6 +18,11 @@ from sigap.settings import Settings
 MIGRATIONS = Path(__file__).parent / "migrations"
 # Any fixed number will do; it keeps two starts at once from migrating or seeding side by side.
 SCHEMA_LOCK = 7_401_893
+
+_HOST = re.compile(r"[\w.,\-]+|[0-9a-fA-F:.%]+|/[^@:]*")
+_PORT = re.compile(r"[\d,]+")
+# Alembic keeps its context in module variables.
+_MIGRATING = Lock()
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -72,13 +79,21 @@ def address(settings: Settings) -> str:
         parts = conninfo_to_dict(settings.dsn)
     except psycopg.ProgrammingError:
         # libpq's message quotes the URL, password included.
-        raise ConfigurationError(
-            "DATABASE_URL can't be parsed.",
-            remedy="Expected postgresql://user:password@host:5432/name; "
-            "characters such as @ : / in the password are written %40 %3A %2F.",
-        ) from None
-    host, port = parts.get("host", "localhost"), parts.get("port", 5432)
-    return f"{host}:{port}, database {parts.get('dbname') or parts.get('user', '')!r}"
+        raise _unreadable_url() from None
+    host, port = str(parts.get("host") or "localhost"), str(parts.get("port") or 5432)
+    name = str(parts.get("dbname") or parts.get("user") or "")
+    # An unescaped @ or / in the password moves its rest into these, where a message would show it.
+    if not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or "@" in name:
+        raise _unreadable_url()
+    return f"{host}:{port}, database {name!r}"
+
+
+def _unreadable_url() -> ConfigurationError:
+    return ConfigurationError(
+        "DATABASE_URL can't be parsed.",
+        remedy="Expected postgresql://user:password@host:5432/name; "
+        "characters such as @ : / in the password are written %40 %3A %2F.",
+    )
 
 
 def _remedy(settings: Settings) -> str:
@@ -125,7 +140,7 @@ def _upgrade(settings: Settings) -> None:
     config.set_main_option("path_separator", "os")
     engine = create_engine("postgresql+psycopg://", creator=lambda: connect(settings))
     try:
-        with engine.connect() as connection:
+        with _MIGRATING, engine.connect() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except DBAPIError as error:

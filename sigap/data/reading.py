@@ -102,7 +102,9 @@ def _column_types(connection: Connection, declaration: Declaration) -> dict[str,
     select = ", ".join(f"{_selected(word)} AS {_quoted(word.name)}" for word in words)
     try:
         cursor = connection.execute(f"SELECT {select} FROM {declaration.source.relation} LIMIT 0".encode())  # noqa: S608
-    except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
+    except psycopg.errors.InsufficientPrivilege:
+        raise
+    except psycopg.ProgrammingError as error:
         raise ContractError(
             f"The tables behind the model {declaration.name!r} are not as declared: {error.diag.message_primary}.",
             remedy="`./run` brings Sigap's own tables up to date; a table of your own needs the declared columns.",

@@ -247,12 +247,20 @@ class DataVersions:
         Raises:
             VersionError: Its data is neither in the cache nor in the remote, or damaged.
         """
-        with self.lock(), self._dvc() as repo:
-            self._fetch(repo, self._known(model, md5) or _uncommitted(model, md5))
-            return Path(repo.cache.local.oid_to_path(md5))
+        with self._dvc() as repo:
+            cached = Path(repo.cache.local.oid_to_path(md5))
+            # DVC moves a file into its cache whole, so that reading there has to wait for nobody.
+            if not cached.is_file() or _file_md5(cached) != md5:
+                with self.lock():
+                    self._fetch(repo, self._known(model, md5) or _uncommitted(model, md5))
+            return cached
 
     def _store(self, model: str) -> None:
         """`dvc add` and `dvc push`, as far as they are not done yet."""
+        pointer = self.pointer(model)
+        if pointer.exists() and not _pointed_md5(pointer.read_bytes()):
+            # DVC rewrites it in place, so a process killed there leaves half a pointer, which DVC then refuses to read.
+            pointer.unlink()
         with self._dvc() as repo:
             repo.add(str(self.path(model)))
             repo.push([str(self.pointer(model))], remote=REMOTE)
@@ -307,9 +315,9 @@ class DataVersions:
         repo.cloud.pull([HashInfo("md5", version.md5)], remote=REMOTE)
         if not cached.is_file():
             raise VersionError(
-                f"The data of {version.tag} (md5 {version.md5}) is neither in DVC's cache nor in the remote "
-                f"{self._settings.dvc_remote}.",
-                remedy="Set SIGAP_DVC_REMOTE_URL to the remote it was pushed to.",
+                f"The data of {version.tag} (md5 {version.md5}) is neither in DVC's cache nor whole in the "
+                f"remote {self._settings.dvc_remote}.",
+                remedy="Set SIGAP_DVC_REMOTE_URL to the remote it was pushed to, or bring that file back there.",
             )
         if _file_md5(cached) != version.md5:
             cached.unlink()
@@ -323,7 +331,6 @@ class DataVersions:
     def _dvc(self) -> Iterator[Repo]:
         """DVC's repository of the checkout, with our remote; whatever goes wrong inside becomes a `VersionError`."""
         # Imported here: half a second that most words of the CLI need not spend.
-        from dvc.exceptions import DvcException
         from dvc.repo import Repo
 
         config: dict[str, Any] = {
@@ -340,8 +347,9 @@ class DataVersions:
                 yield repo
         except VersionError:
             raise
-        except (DvcException, OSError) as error:
-            cause = str(error).strip().rstrip(".") or type(error).__name__
+        except Exception as error:
+            # Not DvcException alone: each kind of remote has errors of its own.
+            cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             raise VersionError(
                 f"DVC can't do its part in {self._settings.root}: {cause}.",
                 remedy="The last version is as it was; once the cause is gone, run it again.",
@@ -355,10 +363,11 @@ def _uncommitted(model: str, md5: str) -> DataVersion:
 def _pointed_md5(pointer: bytes) -> str:
     """The md5 in a DVC pointer; empty when it is no whole pointer to one file."""
     try:
-        outs = yaml.safe_load(pointer)["outs"]
-        return str(outs[0]["md5"])
+        out = yaml.safe_load(pointer)["outs"][0]
+        whole = bool(out["path"]) and re.fullmatch(r"[0-9a-f]{32}", out["md5"]) is not None
     except (yaml.YAMLError, KeyError, IndexError, TypeError):
         return ""
+    return str(out["md5"]) if whole else ""
 
 
 def _file_md5(path: Path) -> str:

@@ -53,7 +53,7 @@ def registry_errors(settings: Settings, doing: str) -> Iterator[None]:
         if isinstance(error, requests.ConnectionError | requests.Timeout) or "Max retries exceeded" in str(error):
             raise RegistryError(
                 f"MLflow can't be reached at {public(settings.tracking_uri)} while {doing}.",
-                remedy="Start it (`./run`), or set MLFLOW_TRACKING_URI to your own server. Nothing was promoted.",
+                remedy="Start it (`./run`), or set MLFLOW_TRACKING_URI to your own server; then run this again.",
             ) from error
         first_line = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
         raise RegistryError(

@@ -161,10 +161,8 @@ class Registry:
 
     def find(self, model: str, fingerprint: str, data_md5: str) -> ModelVersion | None:
         """The newest version that answers alike from the same data, or None."""
-        for version in self.versions(model):
-            if version.tags.get(TAG_FINGERPRINT) == fingerprint and version.tags.get(TAG_DATA_MD5) == data_md5:
-                return version
-        return None
+        wanted = {TAG_FINGERPRINT: fingerprint, TAG_DATA_MD5: data_md5}
+        return next((each for each in self.versions(model) if wanted.items() <= each.tags.items()), None)
 
     def register(
         self, bundle: Path, estimator: Any, example: pd.DataFrame, run_id: str, trusted_types: Sequence[str] = ()
@@ -206,7 +204,7 @@ class Registry:
                 )
             return self.version(model, int(made.version)), True
 
-    def promote(self, model: str, number: int, expected_current: int | None) -> ModelVersion:
+    def promote(self, model: str, number: int, expected_current: int | None, *, by_gate: bool = False) -> ModelVersion:
         """Moves the served alias to a version, if it still stands where the caller saw it.
 
         First `previous` is set to the version served until now, then the served alias moves, once. Cut off between
@@ -216,6 +214,7 @@ class Registry:
             model: The model.
             number: The version to serve.
             expected_current: The version served when the decision was taken; None if there was none.
+            by_gate: Whether the gate decided. What a person replaces, the gate does not put back.
 
         Returns:
             The version, now served.
@@ -235,7 +234,7 @@ class Registry:
                     "somebody moved it meanwhile.",
                     remedy="Look at `./run model versions`, then run the pipeline or promote again.",
                 )
-            return self._move(model, current, self._servable(model, number), by_person=False)
+            return self._move(model, current, self._servable(model, number), by_gate=by_gate)
 
     def rollback(self, model: str, to: int | None = None) -> ModelVersion:
         """Serves an earlier version again; the gate will not put back the one that was taken out.
@@ -263,7 +262,7 @@ class Registry:
             target = self._servable(model, to)
             if current and current.number == to:
                 return current
-            return self._move(model, current, target, by_person=True)
+            return self._move(model, current, target, by_gate=False)
 
     def repair(self, model: str) -> ModelVersion | None:
         """Mends what a promotion that was cut off has left; the served version.
@@ -393,12 +392,12 @@ class Registry:
         self._mark_served(current)
         return self.version(model, current.number)
 
-    def _move(self, model: str, current: ModelVersion | None, target: ModelVersion, *, by_person: bool) -> ModelVersion:
+    def _move(self, model: str, current: ModelVersion | None, target: ModelVersion, *, by_gate: bool) -> ModelVersion:
         number = str(target.number)
         with self._errors(f"promoting {model} {target.name}"):
             if current:
                 self.client.set_model_version_tag(model, number, REPLACED, str(current.number))
-                if not by_person:
+                if by_gate:
                     self.client.set_model_version_tag(model, str(current.number), REPLACED_BY, number)
                 self.client.set_registered_model_alias(model, PREVIOUS, str(current.number))
             self.client.set_registered_model_alias(model, self.served_alias, number)

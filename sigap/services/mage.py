@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sigap.services.service import Service
+from sigap.services.service import Service, environment
 from sigap.settings import Settings
 
 OWNER = "admin@sigap.local"
@@ -18,10 +18,7 @@ def mage_service(settings: Settings) -> Service:
     """Mage with the project `mage_project/` of the checkout, its state in the state folder."""
     return Service(
         name="mage",
-        command=[
-            *(sys.executable, "-m", "sigap.services.mage_launch"),
-            *(str(settings.root / "mage_project"), settings.host, str(settings.mage_port)),
-        ],
+        command=[sys.executable, "-m", "sigap.services.mage_launch", settings.host, str(settings.mage_port)],
         log=settings.state / "logs" / "mage.log",
         port=settings.mage_port,
         address=settings.mage_address,
@@ -35,9 +32,11 @@ def mage_service(settings: Settings) -> Service:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    return settings.as_environment() | {
+    return environment(settings) | {
         # The project is found by its path, so the code of Sigap has to be found by the environment.
         "PYTHONPATH": str(_CODE),
+        # In the environment and no argument, because Mage opens its database as soon as it is imported.
+        "MAGE_REPO_PATH": str(settings.root / "mage_project"),
         "MAGE_DATA_DIR": str(settings.state / "mage"),
         "REQUIRE_USER_AUTHENTICATION": "1",
         "DEFAULT_OWNER_EMAIL": OWNER,
@@ -46,6 +45,8 @@ def _environment(settings: Settings) -> dict[str, str]:
         # Mage's own default is a public constant, with which anybody could sign a session.
         "JWT_SECRET": settings.secret("mage_jwt"),
         "DISABLE_TERMINAL": "1",
+        # A disabled terminal still starts its shell for whoever connects: let it be one that ends at once.
+        "SHELL_COMMAND": "true",
         # Blocks are edited in Git, not in the page, which would rewrite the project's files.
         "DISABLE_NOTEBOOK_EDIT_ACCESS": "1",
         "DISABLE_AUTO_BROWSER_OPEN": "1",

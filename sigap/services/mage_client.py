@@ -19,6 +19,8 @@ Event = dict[str, Any]
 _POLL_SECONDS = 0.3
 _SILENT_SECONDS = 30
 """How long Mage may not answer: longer than its supervisor needs to start it again."""
+_READING_SECONDS = 30
+"""How long after its start Mage may take to read the pipelines' files."""
 _MAX_DEATHS = 3
 
 
@@ -64,8 +66,7 @@ def run_pipeline(
 
 
 def _trigger(api: MageApi, model: str) -> Json:
-    # Mage reads its pipelines' files some seconds after it began to answer.
-    limit = time.monotonic() + _SILENT_SECONDS
+    limit = time.monotonic() + _READING_SECONDS
     reason = "it has no API trigger"
     while time.monotonic() < limit:
         try:
@@ -189,7 +190,8 @@ class _Run:
                 remedy=f"See {self.address}.",
             )
         cause = ((failed.get("metrics") or {}).get("error") or {}).get("error")
-        cause = cause or self.api.last_logged_error(failed["id"]) or "it gave no reason"
+        if not cause or cause.startswith("Failed to pass tests"):
+            cause = self.api.logged_cause(self.model, failed["id"]) or cause or "it gave no reason."
         return PipelineError(
             f"The step {failed['block_uuid']} of run {self.run} of the pipeline {self.model} failed: {cause}",
             remedy=f"Its whole log is at {self.address}.",

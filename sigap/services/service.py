@@ -1,7 +1,7 @@
 """A service, its process, and the certainty that a process is ours before it is ended.
 
 Every process that Sigap starts leads its own session, carries a mark in its environment that its children inherit,
-and has a record (pid and time of creation) in the state folder. A process counts as ours only when the record or the
+and has a record (pid and birth) in the state folder. A process counts as ours only when the record or the
 mark says so: a pid alone may belong to somebody else by now.
 """
 
@@ -29,6 +29,7 @@ MARK = "SIGAP_PROCESS_OF"
 """Environment variable that every process of ours carries; its value is `<state folder>:<service>`."""
 
 _TICK = 0.05
+_LOG_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ class Running:
         service.log.parent.mkdir(parents=True, exist_ok=True)
         if service.prepare is not None:
             service.prepare()
+        _rotate(service.log)
         account = service.account
         with service.log.open("ab") as log:
             self.log_start = log.tell()
@@ -161,9 +163,8 @@ class Running:
         self._write_record()
 
     def _write_record(self) -> None:
-        try:
-            created = psutil.Process(self.process.pid).create_time()
-        except psutil.NoSuchProcess:
+        birth = birth_of(self.process.pid)
+        if birth is None:
             return
         draft = self.record.with_suffix(".part")
         draft.write_text(
@@ -171,7 +172,8 @@ class Running:
                 {
                     "name": self.service.name,
                     "pid": self.process.pid,
-                    "create_time": created,
+                    "birth": birth,
+                    "started": time.time(),
                     "host": self.service.host,
                     "port": self.service.port,
                     "ready_url": self.service.ready_url,
@@ -243,6 +245,12 @@ class Running:
         self.record.unlink(missing_ok=True)
 
 
+def _rotate(log: Path) -> None:
+    """Put a log that has grown large aside, keeping one."""
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+
+
 def mark(state: Path, name: str) -> str:
     """Value of the mark that the processes of service `name` carry."""
     return f"{state.resolve()}:{name}"
@@ -309,12 +317,25 @@ def recorded(state: Path) -> list[dict[str, object]]:
     return sorted(records, key=lambda record: bool(record["store"]))
 
 
+def birth_of(pid: int) -> str | None:
+    """What tells a process from every other that had or will have its pid; None when there is no such process."""
+    try:
+        # Ticks since the start of the machine: unlike a time of day, they don't move when the clock is set.
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{ticks}"
+    except (OSError, IndexError):
+        pass
+    try:
+        return str(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
 def alive(record: dict[str, object]) -> bool:
-    """Whether the process of a record (`pid`, `create_time`) still runs."""
+    """Whether the process of a record (`pid`, `birth`) still runs."""
     try:
         process = psutil.Process(int(str(record["pid"])))
-        same = abs(process.create_time() - float(str(record["create_time"]))) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        return birth_of(process.pid) == record["birth"] and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, KeyError, ValueError):
         return False
 
@@ -365,7 +386,7 @@ def check_ports(services: Iterable[Service]) -> None:
         settings.append(f"{service.port_setting or 'another port'}={free_port(service.host, service.port + 1)}")
     if faults:
         raise ServiceError(
-            " ".join(faults), remedy=f"Stop that process, or choose a free port: {' '.join(settings)} ./run."
+            "\n".join(faults), remedy=f"Stop that process, or choose a free port: {' '.join(settings)} ./run"
         )
 
 

@@ -15,7 +15,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from sigap.errors import ServiceError
-from sigap.services.service import Running, Service, alive, check_ports, describe_exit, end_leftovers
+from sigap.services.service import Running, Service, alive, birth_of, check_ports, describe_exit, end_leftovers
 
 _TICK = 0.1
 _STABLE_SECONDS = 60
@@ -58,6 +58,7 @@ class Supervisor:
         self.notify = notify
         self.leftovers: list[str] = []
         self._keepers: list[_Keeper] = []
+        self._started = 0.0
         self._lock = FileLock(state / "run" / "supervisor.lock")
 
     def __enter__(self) -> Supervisor:
@@ -82,8 +83,8 @@ class Supervisor:
                 remedy="Give your account the right to, or set SIGAP_STATE_DIR to a folder of yours.",
             ) from error
         self.leftovers = end_leftovers(self.state)
-        record = {"pid": os.getpid(), "create_time": psutil.Process().create_time()}
-        _record_path(self.state).write_text(json.dumps(record))
+        self._started = time.time()
+        self._write_record()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,10 +105,23 @@ class Supervisor:
         """
         services = list(services)
         check_ports(services)
-        for service in services:
-            keeper = _Keeper(service, self.state, self.notify)
-            self._keepers.append(keeper)
+        keepers = [_Keeper(service, self.state, self.notify) for service in services]
+        self._keepers += keepers
+        self._write_record()
+        for keeper in keepers:
             keeper.start()
+
+    def _write_record(self) -> None:
+        record = {
+            "pid": os.getpid(),
+            "birth": birth_of(os.getpid()),
+            "started": self._started,
+            "services": {keeper.service.name: keeper.service.address for keeper in self._keepers},
+        }
+        path = _record_path(self.state)
+        draft = path.with_suffix(".part")
+        draft.write_text(json.dumps(record))
+        draft.replace(path)
 
     def wait_ready(self, *names: str) -> None:
         """Wait until services are ready.
@@ -166,7 +180,9 @@ class _Keeper(threading.Thread):
         try:
             self._running = Running(self.service, self._state)
             ready = self._running.wait_ready(self.stopping.is_set)
-        except ServiceError as error:
+        except Exception as fault:
+            # Whatever it is has to reach whoever waits; a thread that just ends would look like a ready service.
+            error = fault if isinstance(fault, ServiceError) else _as_service_error(name, fault)
             if self._running is not None:
                 self._running.stop()
                 self._running = None
@@ -209,12 +225,21 @@ class _Keeper(threading.Thread):
         return None
 
 
+def _as_service_error(name: str, fault: Exception) -> ServiceError:
+    if isinstance(fault, PermissionError):
+        return ServiceError(
+            f"{name} can't be started: {fault.filename} can't be used by this account.",
+            remedy="Was it started by another account before? Use that one, or give this one the state folder (chown).",
+        )
+    return ServiceError(f"{name} can't be started: {type(fault).__name__}: {fault}.")
+
+
 def _record_path(state: Path) -> Path:
     return state / "run" / "supervisor.json"
 
 
 def supervisor_record(state: Path) -> dict[str, object] | None:
-    """Pid and time of creation of the supervisor that has the state folder; None when none runs."""
+    """Record of the supervisor that has the state folder (pid, birth, start, addresses); None when none runs."""
     try:
         record: dict[str, object] = json.loads(_record_path(state).read_text())
     except (OSError, ValueError):

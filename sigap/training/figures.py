@@ -90,9 +90,9 @@ def parallel_coordinates(trained: Trained, language: Language = "en") -> Figure:
     figure = _figure(10, 5.6)
     axes = figure.subplots()
     colours = _colours(trained)
-    places = np.arange(len(features))
+    markers, places = _markers(trained), np.arange(len(features))
     for row, rank in zip(position, ranks, strict=True):
-        axes.plot(places, row, color=colours[rank], alpha=0.55, linewidth=1.2)
+        axes.plot(places, row, color=colours[rank], marker=markers[rank], markersize=3.5, alpha=0.6, linewidth=1.2)
     for at, feature in enumerate(features):
         ends = (high[feature.name], low[feature.name]) if down[at] else (low[feature.name], high[feature.name])
         axes.vlines(at, 0, 1, color=_FAINT, linewidth=0.8, zorder=0)

@@ -178,7 +178,8 @@ class Relay:
             while data := source.recv(65536):
                 if not self.silent:
                     sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
+            if not self.silent:
+                sink.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture

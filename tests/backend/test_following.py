@@ -200,6 +200,33 @@ def test_a_registry_that_falls_silent_holds_up_no_request(
     wait_for(lambda: api.get("/health").json()["dependencies"]["registry"]["status"] == "down", "The loss")
     assert "ReadTimeout" in api.get("/health").json()["dependencies"]["registry"]["fault"]
     assert api.predict(BODY).json()["model_version"] == f"v{versions[0]}"
+    started_meanwhile = start_api(relay.uri, "silent")
+    assert started_meanwhile.predict(BODY).json()["model_version"] == f"v{versions[0]}"
+
+
+def test_an_alias_that_is_taken_away_leaves_the_last_champion_in_service(
+    mlflow_server: MlflowServer, versions: tuple[str, ...], start_api: StartApi
+) -> None:
+    mlflow_server.point(versions[0], "taken")
+    api = start_api(mlflow_server.uri, "taken")
+    answer = api.predict(BODY).content
+    mlflow_server.client.delete_registered_model_alias(MODEL, "taken")
+    wait_for(lambda: api.get("/health").json()["status"] == "degraded", "The loss")
+    for each in (api, start_api(mlflow_server.uri, "taken")):
+        assert each.predict(BODY).content == answer
+        assert "has the alias 'taken'" in each.get("/health/ready").json()["models"][MODEL]["reason"]
+
+
+def test_a_body_far_over_the_limit_is_answered_by_the_real_server_too(
+    mlflow_server: MlflowServer, versions: tuple[str, ...], start_api: StartApi
+) -> None:
+    mlflow_server.point(versions[0], "huge")
+    api = start_api(mlflow_server.uri, "huge")
+    for size in (100_000, 10_000_000):
+        response = httpx.post(f"{api.url}/predict", content=b"[" * size)
+        assert response.status_code == 413
+        assert response.headers["content-type"] == "application/problem+json"
+    assert api.predict(BODY).status_code == 200
 
 
 def test_a_kept_bundle_that_was_altered_is_fetched_anew(

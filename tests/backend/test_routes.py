@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from backend.app import create_app
+from backend.schemas import Answer
 from sigap.errors import ConfigurationError, UnknownModelError
 from sigap.settings import Settings, get_settings
 from tests.backend.bundles import BODY, EDUCATION, LEFT_OUT, USED
@@ -168,8 +169,10 @@ def test_the_openapi_document_types_each_models_request(client: Client) -> None:
     assert request["additionalProperties"] is False
     assert set(request["required"]) == set(BODY)
     literacy = request["properties"]["angka_melek_huruf"]
-    assert literacy["x-unit"] == "%"
-    assert {"type": "number", "minimum": 0.0, "maximum": 100.0}.items() <= literacy["anyOf"][0].items()
+    assert literacy["title"] == "Literacy rate (%)"
+    assert (literacy["type"], literacy["minimum"], literacy["maximum"]) == (["number", "null"], 0, 100)
+    assert "angka_melek_huruf" in json.dumps(post["responses"]["422"])
+    Answer.model_validate(post["responses"]["200"]["content"]["application/json"]["example"])
     assert request["properties"]["provinsi_id"]["pattern"] == "^(?:P[0-9]{2}([0-9]{2})?)$"
     references = json.dumps(document).split('"$ref": "#/components/schemas/')[1:]
     assert {name.split('"')[0] for name in references} <= set(document["components"]["schemas"])

@@ -1,6 +1,6 @@
 """A small API that answers as the contract says, on the real figures, so that the dashboard can be tested alone.
 
-`python -m tests.frontend.standin PORT [data|empty]` serves it; the tests use `answers()` without a server.
+`python -m tests.frontend.standin PORT [LEVELS|empty]` serves it; the tests use `answers()` without a server.
 """
 
 from __future__ import annotations
@@ -67,9 +67,13 @@ class Clustering:
 
 def _as_of(figures: pd.DataFrame, year: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Latest figures of each entity of `year`, at most two years old, and the year of each."""
-    recent = figures[(figures.tahun <= year) & (figures.tahun >= year - 2)].sort_values("tahun")
+    recent = figures[(figures.tahun <= year) & (figures.tahun >= year - 2)].sort_values("tahun").copy()
     present = figures[figures.tahun == year].provinsi_id
     recent = recent[recent.provinsi_id.isin(present)]
+    if year >= 2024:  # figures of the old territories say nothing about the new ones
+        broken = pd.read_csv(SEED / "breaks.csv").provinsi_id
+        old = recent.provinsi_id.isin(broken) & (recent.tahun < 2024)
+        recent.loc[old, ["angka_melek_huruf", "rata_lama_sekolah", "harapan_lama_sekolah"]] = np.nan
     names = list(EDUCATION.feature_names)
     values = recent.groupby("provinsi_id")[names].last().dropna(subset=list(USED))
     years = recent[names].notna().mul(recent.tahun, axis=0).replace(0, np.nan).groupby(recent.provinsi_id).max()
@@ -77,14 +81,14 @@ def _as_of(figures: pd.DataFrame, year: int) -> tuple[pd.DataFrame, pd.DataFrame
 
 
 @lru_cache
-def answers() -> dict[str, Any]:
-    """The answers of GET /models/education and /models/education/clusters, and the model for predictions."""
+def answers(k: int = 3) -> dict[str, Any]:
+    """The answers of GET /models/education and /models/education/clusters with `k` levels, and the fitted model."""
     figures = pd.read_csv(SEED / "province_figures.csv")
     places = pd.read_csv(SEED / "provinces.csv").set_index("provinsi_id")
     notes = pd.read_csv(SEED / "breaks.csv")
     values, years = _as_of(figures, 2024)
-    model = Clustering(values, 3)
-    labels = EDUCATION.task.labels(3)
+    model = Clustering(values, k)
+    labels = EDUCATION.task.labels(k)
     cluster, distance = model.assign(values[list(USED)].to_numpy(float))
     levels = [
         {
@@ -119,7 +123,7 @@ def answers() -> dict[str, Any]:
     ]
     manifest = {
         "served": True,
-        "model_version": "v2",
+        "model_version": f"v{k}",
         "alias": "champion",
         "trained_at": "2026-11-20T06:12:44Z",
         "data": {
@@ -141,7 +145,7 @@ def answers() -> dict[str, Any]:
         "model": {**_declared(), **manifest},
         "clusters": {
             "model": "education",
-            "model_version": "v2",
+            "model_version": f"v{k}",
             "data_version": "v2",
             "levels": levels,
             "period": 2024,
@@ -248,7 +252,7 @@ def _movement(figures: pd.DataFrame, model: Clustering, members: list, breaks: l
     return {"against": {"model_version": "v1", "data_version": "v1", "period": 2023}, "moves": moves}
 
 
-def predict(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+def predict(body: dict[str, Any], k: int = 3) -> tuple[int, dict[str, Any]]:
     """Status and body of POST /models/education/predict."""
     errors = []
     for feature in EDUCATION.features:
@@ -260,7 +264,7 @@ def predict(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
             errors.append({"field": feature.name, "value": value, "expected": expected, "remedy": "Correct it."})
     if errors:
         return 422, {"type": "about:blank", "title": "Invalid request", "status": 422, "detail": "", "errors": errors}
-    model, levels = answers()["fitted"], answers()["model"]["levels"]
+    model, levels = answers(k)["fitted"], answers(k)["model"]["levels"]
     point = np.array([[body[name] for name in USED]], float)
     rank, distance = (float(x[0]) for x in model.assign(point))
     level = levels[int(rank)]
@@ -270,7 +274,7 @@ def predict(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         "cluster": int(rank),
         "cluster_label": level["text"],
         "distance_to_center": distance,
-        "model_version": "v2",
+        "model_version": f"v{k}",
         "model": "education",
         "data_version": "v2",
         "features_used": list(USED),
@@ -280,8 +284,8 @@ def predict(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     }
 
 
-def make_app(mode: str = "data") -> FastAPI:
-    """The stand-in; `mode` is `data` or `empty` (no champion yet) and can be changed at `PUT /mode/{mode}`."""
+def make_app(mode: str = "3") -> FastAPI:
+    """The stand-in; `mode` is the number of levels, or `empty` (no champion); `PUT /mode/{mode}` changes it."""
     app = FastAPI()
     app.state.mode = mode
 
@@ -292,28 +296,23 @@ def make_app(mode: str = "data") -> FastAPI:
 
     @app.get("/models")
     def models() -> Any:
-        return {"models": [_model()]}
+        return {"models": [{"name": "education", "served": app.state.mode != "empty"}]}
 
     @app.get("/models/education")
     def model() -> Any:
-        return _model()
-
-    def _model() -> Any:
         if app.state.mode == "empty":
             return {**dict.fromkeys(answers()["model"]), **_declared(), "served": False, "alias": "champion"}
-        return answers()["model"]
+        return answers(int(app.state.mode))["model"]
 
     @app.get("/models/education/clusters")
     def clusters() -> Any:
-        return JSONResponse(NONE_YET, 503) if app.state.mode == "empty" else answers()["clusters"]
-
-    @app.get("/health")
-    def health() -> Any:
-        return {"status": "ok" if app.state.mode == "data" else "degraded"}
+        return JSONResponse(NONE_YET, 503) if app.state.mode == "empty" else answers(int(app.state.mode))["clusters"]
 
     @app.post("/models/education/predict")
     async def ask(request: Request) -> Any:
-        status, body = (503, NONE_YET) if app.state.mode == "empty" else predict(await request.json())
+        if app.state.mode == "empty":
+            return JSONResponse(NONE_YET, 503)
+        status, body = predict(await request.json(), int(app.state.mode))
         return JSONResponse(body, status)
 
     return app

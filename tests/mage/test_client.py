@@ -1,14 +1,185 @@
+"""Runs through a real Mage server: what comes back, and that every fault comes back too."""
+
 from __future__ import annotations
 
+import signal
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+
+from sigap.errors import PipelineError
+from sigap.services.mage_api import MageApi
 from sigap.services.mage_client import run_pipeline
+from tests.mage.conftest import running_mage
+
+pytestmark = pytest.mark.usefixtures("mage")
 
 
-def test_a_run_is_recorded_with_every_block_completed(mage, mage_settings):
+def worker_pool(settings):
+    """Mage's process that starts its workers; it exists once a job has run."""
+    status = httpx.get(f"{settings.mage_address}/api/status", trust_env=False).json()["statuses"][0]
+    (pool,) = psutil.Process(status["scheduler_process_id"]).children()
+    return pool
+
+
+def eventually(condition, seconds=5):
+    limit = time.monotonic() + seconds
+    while not condition() and time.monotonic() < limit:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_a_run_is_recorded_block_by_block_and_leaves_the_checkout_as_it_was(mage_settings):
     events = []
     result = run_pipeline(mage_settings, "fan", {"greeting": "halo"}, events.append)
     assert result["candidates"] == [2, 3, 4, 5, 6]
     assert result["greeting"] == "halo"
     assert result["nested"] == {"none": None, "text": "é" * 5000}
     completed = [event["block"] for event in events if event.get("status") == "completed"]
-    assert completed == ["start", "plan", "fit", *(f"fit:k_{k}" for k in range(2, 7)), "finish"]
+    children = {f"fit:k_{k}" for k in range(2, 7)}
+    assert completed[:3] == ["start", "plan", "fit"]
+    assert set(completed[3:8]) == children
+    assert completed[8:] == ["finish"]
+    assert events[0]["event"] == "started"
     assert events[-1]["done"] == events[-1]["total"] == 9
+    with MageApi(mage_settings) as api:
+        api.sign_in()
+        record = api.run(events[0]["run"])
+    assert record["status"] == "completed"
+    assert {block["block_uuid"] for block in record["block_runs"]} == {"start", "plan", "fit", "finish", *children}
+    git = ["git", "-C", str(mage_settings.root), "status", "--porcelain"]
+    assert subprocess.run(git, capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_two_runs_at_once_end_each_with_its_own_result(mage_settings):
+    with ThreadPoolExecutor() as threads:
+        first, second = threads.map(
+            lambda greeting: run_pipeline(mage_settings, "fan", {"greeting": greeting, "items": 2}), ["satu", "dua"]
+        )
+    assert (first["greeting"], second["greeting"]) == ("satu", "dua")
+
+
+@pytest.mark.parametrize(
+    ("variables", "cause"),
+    [({"raises": "cars"}, "There is no table 'cars'."), ({"items": 100}, "100 items are too many.")],
+    ids=["a block that raises", "a block whose test fails"],
+)
+def test_a_failing_block_comes_back_with_its_cause(mage_settings, variables, cause):
+    with pytest.raises(PipelineError) as caught:
+        run_pipeline(mage_settings, "one", variables)
+    assert "The step start of run" in caught.value.message
+    assert cause in caught.value.message
+    assert f"{mage_settings.mage_address}/pipelines/one/runs/" in caught.value.remedy
+
+
+def test_a_real_step_passes_on_its_own_error(mage_settings):
+    with pytest.raises(PipelineError) as caught:
+        run_pipeline(mage_settings, "education", {"data_version": "v9"})
+    assert "The step take_snapshot of run" in caught.value.message
+    assert "v9" in caught.value.message
+
+
+def test_a_block_that_takes_too_long_is_ended(mage_settings, tmp_path):
+    impatient = mage_settings.model_copy(update={"step_timeout_seconds": 2})
+    pid_file = tmp_path / "pid"
+    with pytest.raises(PipelineError, match=r"The step start of run \d+ .* took longer than 2 s"):
+        run_pipeline(impatient, "one", {"seconds": 120, "pid_file": str(pid_file)})
+    pid = int(pid_file.read_text())
+    assert eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_lost_job_is_tried_once_more_and_then_given_up(mage_settings):
+    run_pipeline(mage_settings, "one", {})
+    impatient = mage_settings.model_copy(update={"stuck_seconds": 3})
+    pool = worker_pool(mage_settings)
+    events = []
+    pool.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(PipelineError, match=r"stuck at the step start \(queued\): no step moved for 3 s"):
+            run_pipeline(impatient, "one", {}, events.append)
+    finally:
+        pool.send_signal(signal.SIGCONT)
+    assert [event["event"] for event in events if event["event"] in {"started", "retry"}] == [
+        "started",
+        "retry",
+        "started",
+    ]
+
+
+def test_the_second_try_of_a_lost_job_succeeds(mage_settings):
+    run_pipeline(mage_settings, "one", {})
+    impatient = mage_settings.model_copy(update={"stuck_seconds": 5})
+    pool = worker_pool(mage_settings)
+    pool.send_signal(signal.SIGSTOP)
+
+    def wake(event):
+        if event["event"] == "retry":
+            pool.send_signal(signal.SIGCONT)
+
+    try:
+        assert run_pipeline(impatient, "one", {"greeting": "halo"}, wake)["greeting"] == "halo"
+    finally:
+        pool.send_signal(signal.SIGCONT)
+
+
+def test_a_step_whose_process_keeps_dying_is_given_up(mage_settings, tmp_path):
+    pid_file = tmp_path / "pid"
+    over = threading.Event()
+
+    def kill_again_and_again():
+        while not over.wait(0.6):
+            if pid_file.exists():
+                psutil.Process(int(pid_file.read_text())).kill()
+                pid_file.unlink()
+
+    killer = threading.Thread(target=kill_again_and_again)
+    killer.start()
+    try:
+        with pytest.raises(PipelineError, match=r"The process of the step start .* died 3 times"):
+            run_pipeline(mage_settings, "one", {"seconds": 120, "pid_file": str(pid_file)})
+    finally:
+        over.set()
+        killer.join()
+
+
+def test_a_wrong_trigger_token_is_an_error(mage_settings):
+    with MageApi(mage_settings) as api:
+        api.sign_in()
+        trigger = api.trigger("fan")
+        with pytest.raises(PipelineError, match="refused to start a run"):
+            api.start(trigger | {"token": "wrong"}, {})
+
+
+def test_an_unknown_pipeline_is_named(mage_settings, monkeypatch):
+    monkeypatch.setattr("sigap.services.mage_client._READING_SECONDS", 0.5)
+    with pytest.raises(PipelineError, match="can't run a pipeline 'boats'"):
+        run_pipeline(mage_settings, "boats", {})
+
+
+def test_without_mage_the_error_says_how_to_start_it(own_settings):
+    with pytest.raises(PipelineError, match=r"can't be reached .* Start it with \./run"):
+        run_pipeline(own_settings, "fan", {})
+
+
+def test_a_server_ended_amid_a_run_takes_its_children_along_and_the_run_is_an_error(own_settings, monkeypatch):
+    monkeypatch.setattr("sigap.services.mage_client._SILENT_SECONDS", 2)
+    family = []
+
+    def end_server(event):
+        if event.get("status") == "running":
+            family.extend(psutil.Process(running.process.pid).children(recursive=True))
+            running.process.terminate()  # the server alone, not its group
+
+    with running_mage(own_settings) as running:
+        with pytest.raises(
+            PipelineError, match=r"has not answered for \d+ s, while run 1 .* at the step start \(running\)"
+        ):
+            run_pipeline(own_settings, "one", {"seconds": 120}, end_server)
+        assert len(family) >= 4  # scheduler, table of jobs, worker pool, worker
+        _, alive = psutil.wait_procs(family, timeout=5)
+    assert alive == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -12,7 +13,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -145,20 +148,28 @@ def workshop(settings: Settings, tmp_path: Path) -> Workshop:
 
 
 @pytest.fixture
-def python(settings: Settings) -> Callable[[str], subprocess.Popen[str]]:
-    """Starts Python code in a process of its own, in which `settings` are this test's."""
+def in_process() -> Iterator[Callable[..., Process]]:
+    """Starts a function of a test module in a real process of its own, which may be killed."""
+    started: list[Process] = []
 
-    def start(code: str) -> subprocess.Popen[str]:
-        preamble = (
-            "import os, signal\nfrom pathlib import Path\nfrom tests.registry.conftest import make_settings\n"
-            f"settings = make_settings(Path({str(settings.root)!r}), {settings.tracking_uri!r})\n"
-        )
-        return subprocess.Popen(
-            [sys.executable, "-c", preamble + code],
-            cwd=Path(__file__).parents[2],
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    def start(function: Callable[..., None], *arguments: Any) -> Process:
+        process = _processes.Process(target=function, args=arguments)
+        process.start()
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        process.join(120)
+        assert process.exitcode is not None
+
+
+# Forked from a small server that has imported what they need: a fresh interpreter would spend seconds on that.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["sigap.workflow", "tests.registry.conftest"])
+Process = ForkServerProcess
+
+
+def kill_me(*_: Any, **__: Any) -> None:
+    """Ends this process as `kill -9` does."""
+    os.kill(os.getpid(), signal.SIGKILL)

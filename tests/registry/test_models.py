@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import signal
-import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import pytest
 from sigap.bundle import MANIFEST, TAG_BUNDLE_RUN, TAG_DATA_MD5, TAG_MANIFEST_SHA256, read_manifest
 from sigap.errors import AliasMovedError, BundleError, ConfigurationError, RegistryError
 from sigap.registry.models import Registry
-from tests.registry.conftest import Workshop, free_port, make_settings, tiny_model
+from sigap.settings import Settings
+from tests.registry.conftest import Process, Workshop, free_port, kill_me, make_settings, tiny_model
 
-Python = Callable[[str], "subprocess.Popen[str]"]
+Start = Callable[..., Process]
+MOVED = 3
 
 
 def test_registers_with_signature_example_and_tags(workshop: Workshop) -> None:
@@ -48,10 +50,10 @@ def test_promotes_keeps_the_way_back_and_rolls_back(workshop: Workshop) -> None:
     for name in ("one", "two", "three"):
         workshop.register(name)
     assert registry.champion(model) is None
-    registry.promote(model, 1, None)
+    registry.promote(model, 1, None, by_gate=True)
     assert registry.alias(model, "previous") is None
-    registry.promote(model, 2, 1)
-    registry.promote(model, 3, 2)
+    registry.promote(model, 2, 1, by_gate=True)
+    registry.promote(model, 3, 2, by_gate=True)
     assert numbers(workshop) == (3, 2)
     assert not any(each.withdrawn for each in registry.versions(model)[1:])
 
@@ -60,7 +62,7 @@ def test_promotes_keeps_the_way_back_and_rolls_back(workshop: Workshop) -> None:
     assert registry.version(model, 3).withdrawn
     assert registry.rollback(model, to=1).number == 1
     assert registry.promote(model, 3, 1).number == 3
-    assert not registry.version(model, 1).withdrawn
+    assert registry.version(model, 1).withdrawn
 
 
 def test_promoting_twice_changes_nothing(workshop: Workshop) -> None:
@@ -91,48 +93,44 @@ def test_an_alias_deleted_by_a_person_is_noticed(workshop: Workshop) -> None:
         workshop.registry.promote(workshop.model, 2, 1)
 
 
-def test_of_two_promoters_at_once_one_wins(workshop: Workshop, python: Python) -> None:
+def test_of_two_promoters_at_once_one_wins(workshop: Workshop, in_process: Start) -> None:
     for name in ("one", "two", "three"):
         workshop.register(name)
     workshop.registry.promote(workshop.model, 1, None)
-    code = (
-        "from sigap.errors import AliasMovedError\nfrom sigap.registry.models import Registry\n"
-        "try: Registry(settings).promote({model!r}, {number}, 1)\n"
-        "except AliasMovedError: print('moved')\nelse: print('won')"
-    )
-    both = [python(code.format(model=workshop.model, number=number)) for number in (2, 3)]
-    said = [process.communicate(timeout=60) for process in both]
-    assert sorted(out.strip() for out, _ in said) == ["moved", "won"], said
-    winner = 2 if said[0][0].strip() == "won" else 3
-    assert numbers(workshop) == (winner, 1)
+    won = workshop.folder / "won"
+    both = [in_process(promote, workshop.settings, workshop.model, number, 1, won) for number in (2, 3)]
+    for process in both:
+        process.join(60)
+    assert sorted(process.exitcode or 0 for process in both) == [0, MOVED]
+    assert numbers(workshop) == (int(won.read_text()), 1)
+
+
+def promote(settings: Settings, model: str, number: int, expected: int, won: Path) -> None:
+    try:
+        Registry(settings).promote(model, number, expected)
+    except AliasMovedError:
+        sys.exit(MOVED)
+    won.write_text(str(number))
 
 
 @pytest.mark.parametrize("cut_off_at", ["previous", "champion"])
 def test_killed_while_promoting_the_old_champion_stays_and_the_next_call_mends(
-    workshop: Workshop, python: Python, cut_off_at: str
+    workshop: Workshop, in_process: Start, cut_off_at: str
 ) -> None:
     registry, model = workshop.registry, workshop.model
     for name in ("one", "two", "three"):
         workshop.register(name)
     registry.promote(model, 1, None)
     registry.promote(model, 2, 1)
-    killed = python(
-        "from sigap.registry.models import Registry\n"
-        "registry = Registry(settings)\nmove = registry.client.set_registered_model_alias\n"
-        "def cut_off(model, alias, number):\n"
-        f"    if alias == {cut_off_at!r}: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    move(model, alias, number)\n"
-        "registry.client.set_registered_model_alias = cut_off\n"
-        f"registry.promote({model!r}, 3, 2)"
-    )
-    _, errors = killed.communicate(timeout=60)
-    assert killed.returncode == -signal.SIGKILL, errors
+    killed = in_process(promote_until, workshop.settings, model, 3, 2, cut_off_at)
+    killed.join(60)
+    assert killed.exitcode == -signal.SIGKILL
     assert numbers(workshop) == ((2, 2) if cut_off_at == "champion" else (2, 1))
 
     served = registry.repair(model)
     assert served is not None
     assert served.number == 2
-    assert not served.withdrawn or "replaced_by" not in served.tags
+    assert "replaced_by" not in served.tags
     assert numbers(workshop) == (2, 1)
     assert not registry.version(model, 3).withdrawn
     registry.promote(model, 3, 2)
@@ -140,22 +138,31 @@ def test_killed_while_promoting_the_old_champion_stays_and_the_next_call_mends(
 
 
 def test_killed_while_registering_there_is_no_version_and_the_next_one_is_whole(
-    workshop: Workshop, python: Python
+    workshop: Workshop, in_process: Start
 ) -> None:
     bundle, run_id = workshop.bundle("one", "0" * 32), workshop.run("0" * 32)
-    killed = python(
-        "from sigap.registry.models import Registry\nfrom tests.registry.conftest import tiny_model\n"
-        "registry = Registry(settings)\n"
-        "registry.client.create_model_version = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"registry.register(Path({str(bundle)!r}), *tiny_model(), {run_id!r})"
-    )
-    _, errors = killed.communicate(timeout=60)
-    assert killed.returncode == -signal.SIGKILL, errors
+    killed = in_process(register_until_created, workshop.settings, bundle, run_id)
+    killed.join(60)
+    assert killed.exitcode == -signal.SIGKILL
     assert workshop.registry.versions(workshop.model) == []
     version, created = workshop.registry.register(bundle, *tiny_model(), run_id)
     assert created
     assert version.number == 1
     assert len(workshop.client.get_run(run_id).outputs.model_outputs) == 1
+
+
+def promote_until(settings: Settings, model: str, number: int, expected: int, alias: str) -> None:
+    """Promotes, and is killed when it is about to move `alias`."""
+    registry = Registry(settings)
+    move = registry.client.set_registered_model_alias
+    registry.client.set_registered_model_alias = lambda *wanted: kill_me() if wanted[1] == alias else move(*wanted)
+    registry.promote(model, number, expected, by_gate=True)
+
+
+def register_until_created(settings: Settings, bundle: Path, run_id: str) -> None:
+    registry = Registry(settings)
+    registry.client.create_model_version = kill_me
+    registry.register(bundle, *tiny_model(), run_id)
 
 
 def test_the_served_alias_is_a_setting(workshop: Workshop) -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,20 +21,14 @@ from sigap.registry.models import Registry
 from sigap.settings import Settings
 from sigap.training.preprocess import TRUSTED_TYPES
 from tests.conftest import Checkout
-from tests.registry.conftest import free_port
+from tests.registry.conftest import Process, free_port, kill_me
 
 PARAMS = "education:\n  k_min: 2\n  k_max: 4\n  n_init: 5\n  bootstraps: 20\n"
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from sigap import workflow
-from sigap.registry.models import Registry
-from sigap.settings import Settings
-
-settings = Settings(root=Path({root!r}), state_dir=Path({state!r}), MLFLOW_TRACKING_URI={uri!r}, DATABASE_URL={url!r})
-{before}
-print(workflow.run("education", settings=settings)["model_version"])
-"""
+BETTER = (
+    "UPDATE education_data SET rata_lama_sekolah = 11.2, harapan_lama_sekolah = 15.1"
+    " WHERE provinsi_id = 'P35' AND tahun = 2024"
+)
+Start = Callable[..., Process]
 
 
 @dataclass
@@ -64,18 +55,6 @@ class Line:
     def runs(self) -> list[Any]:
         experiment = self.client.get_experiment_by_name("education")
         return list(self.client.search_runs([experiment.experiment_id]))
-
-    def process(self, before: str = "") -> subprocess.Popen[str]:
-        """`workflow.run` in a process of its own, after the Python statements `before`."""
-        values = {"root": str(self.settings.root), "state": str(self.settings.state)}
-        values |= {"uri": self.settings.tracking_uri, "url": self.settings.dsn, "before": before}
-        return subprocess.Popen(
-            [sys.executable, "-c", KILLED.format(**values)],
-            cwd=Path(__file__).parents[2],
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
 
 
 @pytest.fixture
@@ -155,10 +134,7 @@ def test_new_data_a_new_champion_and_back(line: Line) -> None:
     assert first is not None
     model = (line.registry.bundle(first) / MODEL).read_bytes()
 
-    line.sql(
-        "UPDATE education_data SET rata_lama_sekolah = 11.2, harapan_lama_sekolah = 15.1"
-        " WHERE provinsi_id = 'P35' AND tahun = 2024"
-    )
+    line.sql(BETTER)
     second = line.run(version="v_2025_Q1")
     assert (second["rule"], second["champion"], second["data_version"]) == ("new_data", "v2", "v_2025_Q1")
     assert second["decision"]["comparison"]["rows"] == 38
@@ -181,11 +157,6 @@ def test_new_data_a_new_champion_and_back(line: Line) -> None:
     assert (line.registry.bundle(line.registry.champion("education")) / MODEL).read_bytes() == model
     assert len(line.registry.versions("education")) == 2
 
-    # What a person takes out of service, the gate does not put back.
-    line.registry.rollback("education")
-    assert line.run(data_version="v1")["rule"] == "withdrawn"
-    assert line.aliases()["champion"] == 2
-
 
 def test_no_admissible_challenger_and_the_champion_stays(line: Line) -> None:
     line.run()
@@ -204,14 +175,14 @@ def test_no_admissible_challenger_and_the_champion_stays(line: Line) -> None:
 @pytest.mark.parametrize(
     "cut_off_in",
     [
-        "Registry.promote",  # registered, no alias yet
-        "Registry._mark_served",  # alias moved, not yet marked
+        "promote",  # registered, no alias yet
+        "_mark_served",  # alias moved, not yet marked
     ],
 )
-def test_killed_around_the_promotion_the_next_run_ends_well(line: Line, cut_off_in: str) -> None:
-    process = line.process(f"{cut_off_in} = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)")
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL, errors
+def test_killed_around_the_promotion_the_next_run_ends_well(line: Line, in_process: Start, cut_off_in: str) -> None:
+    killed = in_process(run_until, line.settings, cut_off_in)
+    killed.join(120)
+    assert killed.exitcode == -signal.SIGKILL
     assert len(line.registry.versions("education")) == 1
     result = line.run()
     assert result["champion"] == "v1"
@@ -219,14 +190,50 @@ def test_killed_around_the_promotion_the_next_run_ends_well(line: Line, cut_off_
     assert len(line.registry.versions("education")) == 1
 
 
-def test_two_runs_at_once_end_well(line: Line) -> None:
-    both = [line.process() for _ in range(2)]
-    said = [process.communicate(timeout=200) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert [out.strip() for out, _ in said] == ["v1", "v1"]
+def run_until(settings: Settings, cut_off_in: str) -> None:
+    setattr(Registry, cut_off_in, kill_me)
+    run_once(settings)
+
+
+def run_once(settings: Settings) -> None:
+    workflow.run("education", settings=settings)
+
+
+def test_two_runs_at_once_end_well(line: Line, in_process: Start) -> None:
+    both = [in_process(run_once, line.settings) for _ in range(2)]
+    for process in both:
+        process.join(200)
+    assert [process.exitcode for process in both] == [0, 0]
     assert len(line.registry.versions("education")) == 1
     assert line.aliases() == {"champion": 1}
+    assert len(line.runs()) == 2 * 4
     assert all(run.info.status == "FINISHED" for run in line.runs())
+
+
+def test_of_two_runs_the_one_with_the_later_data_has_the_say(line: Line) -> None:
+    line.run()
+    line.sql(BETTER)
+    slow = registered(line, workflow.snapshot("education", settings=line.settings))
+    line.sql(BETTER.replace("11.2", "11.3"))
+    assert line.run()["champion"] == "v3"
+    late = workflow.decide(slow, settings=line.settings)
+    assert (late["rule"], late["promoted"], late["champion"]) == ("superseded", False, "v3")
+
+
+def test_what_a_person_took_out_of_service_only_a_person_puts_back(line: Line) -> None:
+    line.run()
+    line.sql(BETTER)
+    assert line.run()["champion"] == "v2"
+    line.registry.rollback("education")
+    refused = line.run()
+    assert (refused["rule"], refused["model_version"], refused["champion"]) == ("withdrawn", "v2", "v1")
+    asked_for = line.run(data_version="v2")
+    assert (asked_for["rule"], asked_for["champion"]) == ("new_data", "v2")
+
+
+def registered(line: Line, taken: dict[str, Any]) -> dict[str, Any]:
+    items = workflow.plan(workflow.clean(taken, settings=line.settings), settings=line.settings)
+    return workflow.register([workflow.fit(item, settings=line.settings) for item in items], settings=line.settings)
 
 
 def test_without_mlflow_nothing_is_half_registered(line: Line) -> None:

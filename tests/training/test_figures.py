@@ -4,7 +4,7 @@ import pytest
 from sigap.training.figures import FIGURES, cluster_profile, draw, elbow, parallel_coordinates, scatter_matrix
 
 
-@pytest.mark.parametrize("language", ["en", "id"])
+@pytest.mark.parametrize("language", ["id"])
 def test_each_figure_is_drawn_and_not_blank(with_2024, tmp_path, language):
     paths = draw(tmp_path, with_2024, language)
     assert [path.stem for path in paths] == list(FIGURES)

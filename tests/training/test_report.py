@@ -28,6 +28,11 @@ def checkout(tmp_path, figures):
     shutil.copytree(ROOT / "sigap", root / "sigap", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "requirements", root / "requirements")
     save(figures, root / "data" / "raw")
+    # Fewer bootstraps: they cost most of the time, and what is asked here is whether they repeat.
+    params = root / "params.yaml"
+    text = params.read_text()
+    assert "bootstraps: 100" in text
+    params.write_text(text.replace("bootstraps: 100", "bootstraps: 20"))
     return root
 
 

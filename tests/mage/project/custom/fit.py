@@ -1,5 +1,7 @@
 if "custom" not in globals():
-    from mage_ai.data_preparation.decorators import custom, test
+    from mage_ai.data_preparation.decorators import custom
+if "test" not in globals():
+    from mage_ai.data_preparation.decorators import test
 
 
 @custom

@@ -1,0 +1,111 @@
+"""Pictures of the dashboard for the README and the documentation, taken from the running system.
+
+`./run bench screenshots` opens the dashboard that the settings name (start it with `./run` first) in headless Chromium
+and writes `docs/images/dashboard.png`; `--all` adds every page in both themes, languages and widths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from sigap.settings import ROOT, get_settings
+
+WAIT_MS = 60_000
+# Of its own accord a browser asks its maker for updates; pictures are taken without the internet.
+FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+WIDTHS = {"desktop": 1440, "phone": 390}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture: where, how wide in pixels, in which theme, and which tab is opened first (0 the first)."""
+
+    name: str
+    path: str
+    width: int = 1440
+    height: int | None = None
+    theme: str = "light"
+    tab: int = 0
+
+
+README = Shot("dashboard", "education?lang=en&province=P96", height=1180)
+
+
+def every_page() -> list[Shot]:
+    """Both pages and every tab, on a desktop and a phone, light and dark, in both languages."""
+    shots = []
+    for theme, language in (("light", "id"), ("dark", "en")):
+        for device, width in WIDTHS.items():
+            tail = f"{device}-{theme}-{language}"
+            shots.append(Shot(f"overview-{tail}", f"overview?lang={language}", width, None, theme))
+            shots += [
+                Shot(f"education-{tab + 1}-{tail}", f"education?lang={language}&province=P32", width, None, theme, tab)
+                for tab in range(5)
+            ]
+    return shots
+
+
+def take(browser: Browser, address: str, shot: Shot, folder: Path) -> Path:
+    """Takes one picture, as high as the page when no height is given.
+
+    Raises:
+        SystemExit: The page does not show a champion within a minute.
+    """
+    context = browser.new_context(
+        viewport={"width": shot.width, "height": shot.height or 1000},
+        color_scheme="dark" if shot.theme == "dark" else "light",
+        device_scale_factor=2 if shot.name == README.name else 1,
+    )
+    page = context.new_page()
+    try:
+        page.goto(f"{address}/{shot.path}", timeout=WAIT_MS)
+        page.locator(".sg-squares").first.wait_for(timeout=WAIT_MS)
+    except Exception as error:
+        raise SystemExit(f"{address}/{shot.path} shows no champion. Start the system with ./run first.") from error
+    _settle(page)
+    if shot.tab:
+        page.get_by_role("tab").nth(shot.tab).click()
+        _settle(page)
+    if shot.height is None:
+        full = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+        page.set_viewport_size({"width": shot.width, "height": int(full) + 10})
+        _settle(page)
+    path = folder / f"{shot.name}.png"
+    page.screenshot(path=path)
+    context.close()
+    return path
+
+
+def _settle(page: Page) -> None:
+    """Waits until charts are drawn: nothing in the page tells when the last one is."""
+    if page.locator(".st-key-map_frame").count():
+        page.locator(".st-key-map_frame .scatterlayer .points path").first.wait_for(timeout=WAIT_MS)
+    page.wait_for_timeout(1500)
+
+
+def main() -> None:
+    """Takes the pictures and says where they are."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="every page, theme, language and width")
+    parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "images", help="where the pictures go")
+    chosen = parser.parse_args()
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        raise SystemExit("No Chromium was found on the PATH. Install it (Debian: apt-get install chromium).")
+    settings = get_settings()
+    address = f"http://{settings.host}:{settings.dashboard_port}"
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        for shot in every_page() if chosen.all else [README]:
+            print(take(browser, address, shot, chosen.folder))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""A further model in the catalogue is served, typed and documented without a line of code in the API."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.app import create_app
+from backend.problems import RequestError
+from backend.schemas import Validator
+from sigap.catalog import Column, Declaration, Feature, Kind, Text
+from sigap.settings import Settings
+from tests.backend.bundles import EDUCATION
+from tests.backend.conftest import Client
+
+
+def text(word: str) -> Text:
+    return Text(id=word, en=word)
+
+
+def feature(name: str, kind: Kind, **options: object) -> Feature:
+    return Feature.model_validate(
+        {"name": name, "kind": kind, "title": text(name), "meaning": text(name), "unit": text("u"), **options}
+    )
+
+
+OTHER: Declaration = EDUCATION.model_copy(
+    update={
+        "name": "car_price",
+        "features": (
+            feature("doors", Kind.INTEGER, minimum=1),
+            feature("fuel", Kind.CATEGORY, categories=("gas", "diesel")),
+            feature("weight", Kind.NUMBER, maximum=5000),
+            feature("trim", Kind.TEXT),
+        ),
+        "columns": (
+            *EDUCATION.columns,
+            Column(name="age", kind=Kind.INTEGER, meaning=text("Age"), minimum=0, maximum=30),
+        ),
+        "request_columns": ("age",),
+        "example": {"age": 3, "doors": 4, "fuel": "gas", "weight": 1200.5, "trim": "base"},
+    }
+)
+USED = ("doors", "fuel")
+
+
+def test_every_model_has_its_own_typed_route(tmp_path: Path) -> None:
+    settings = Settings(state_dir=tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    with asyncio.Runner() as runner:
+        client = Client(create_app(settings, (EDUCATION, OTHER)), runner)
+        document = client.get("/openapi.json").json()
+        assert {"/predict", "/models/education/predict", "/models/car_price/predict"} <= set(document["paths"])
+        fields = document["components"]["schemas"]["CarPriceRequest"]["properties"]
+        assert fields["fuel"]["enum"] == ["gas", "diesel", None]
+        assert (fields["doors"]["type"], fields["doors"]["minimum"]) == (["integer", "null"], 1)
+        assert "maximum" not in fields["doors"]
+        assert client.get("/models/car_price").json()["example"] == OTHER.example
+        answer = client.post("/models/car_price/predict", json=OTHER.example)
+        assert answer.status_code == 503
+        assert "./run pipeline car_price" in answer.json()["detail"]
+        assert [model["name"] for model in client.get("/models").json()["models"]] == ["education", "car_price"]
+
+
+def test_every_kind_of_field_is_checked() -> None:
+    check = Validator(OTHER)
+    assert check(dict(OTHER.example), USED) == OTHER.example
+    assert check(OTHER.example | {"weight": None, "trim": None, "age": None}, USED)["trim"] is None
+    for name, value, expected in [
+        ("doors", 2.5, "a whole number of at least 1 (u)"),
+        ("doors", 0, "a whole number of at least 1 (u)"),
+        ("doors", True, "a whole number of at least 1 (u)"),
+        ("fuel", "coal", "one of: gas, diesel"),
+        ("weight", 5001, "a number of at most 5000 (u)"),
+        ("trim", 3, "a text (u)"),
+        ("age", 31, "a whole number from 0 to 30"),
+        ("fuel", None, "one of: gas, diesel"),
+    ]:
+        with pytest.raises(RequestError) as error:
+            check(OTHER.example | {name: value}, USED)
+        (problem,) = error.value.errors
+        assert (problem.field, problem.expected) == (name, expected)
+
+
+@given(value=st.integers() | st.floats() | st.text() | st.none() | st.lists(st.integers()))
+def test_no_value_passes_for_a_category(value: object) -> None:
+    with pytest.raises(RequestError):
+        Validator(OTHER)(OTHER.example | {"fuel": value}, USED)

@@ -1,0 +1,141 @@
+"""A stand-in API, the dashboard on it, and a browser that may reach nothing else."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, sync_playwright
+from streamlit.testing.v1 import AppTest
+
+from sigap.settings import get_settings
+from tests.frontend.standin import make_app
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = "/usr/bin/chromium"
+# What a browser does of its own accord would look like a request of the page.
+QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class StandIn:
+    """The stand-in API on a port of its own, which can be stopped and started again."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.app = make_app()
+
+    def start(self) -> None:
+        config = uvicorn.Config(
+            self.app, "127.0.0.1", self.port, log_level="error", access_log=False, ws="none", lifespan="off"
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._server.force_exit = True
+        self._thread.join(10)
+
+    @contextmanager
+    def serving(self, mode: str) -> Iterator[None]:
+        before, self.app.state.mode = self.app.state.mode, mode
+        try:
+            yield
+        finally:
+            self.app.state.mode = before
+
+
+@pytest.fixture(scope="session")
+def standin() -> Iterator[StandIn]:
+    server = StandIn()
+    server.start()
+    yield server
+    server.stop()
+
+
+def clear_caches() -> None:
+    import streamlit as st
+
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def app(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+    """The dashboard inside this process, not yet run."""
+    monkeypatch.setenv("SIGAP_API_URL", standin.address)
+    clear_caches()
+    yield AppTest.from_file(str(ROOT / "frontend" / "app.py"), default_timeout=30)
+    clear_caches()
+
+
+def shown(app: AppTest) -> str:
+    """All HTML that a page shows."""
+    return "\n".join(element.proto.body for element in app.get("html"))
+
+
+@pytest.fixture(scope="session")
+def dashboard(standin: StandIn) -> Iterator[str]:
+    """Address of a running dashboard, started as `./run` starts it."""
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", "frontend/app.py", "--server.address=127.0.0.1"]
+    environment = os.environ | {"SIGAP_API_URL": standin.address}
+    with subprocess.Popen(
+        [*command, f"--server.port={port}"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            try:
+                if httpx.get(f"{address}/_stcore/health").is_success:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        yield address
+        process.terminate()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page of 1440 × 1000 that fails its test when it asks anything but this machine."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    opened = context.new_page()
+    asked: list[str] = []
+    opened.on("request", lambda request: asked.append(request.url))
+    yield opened
+    context.close()
+    local = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
+    assert asked
+    assert [url for url in asked if not url.startswith(local)] == []

@@ -1,0 +1,102 @@
+"""The dashboard as its readers see it, in headless Chromium; the `page` fixture refuses any outside request."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.frontend.conftest import StandIn
+from tests.frontend.standin import answers
+
+pytestmark = pytest.mark.browser
+
+MARKS = ".st-key-map_frame .scatterlayer .points path.point"
+LAND = ".st-key-map_frame .scatterlayer path.js-fill"
+SLOW = 20_000
+
+
+def _open(page: Page, dashboard: str, path: str = "education?lang=id") -> None:
+    page.goto(f"{dashboard}/{path}")
+    expect(page.locator(".sg-panel").first).to_be_visible(timeout=SLOW)
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
+def test_the_map_draws_38_provinces_and_the_coast_without_internet(
+    page: Page, dashboard: str, theme: str, width: int
+) -> None:
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    page.set_viewport_size({"width": width, "height": 844})
+    # The bare address leads on to the page, with what the link asked for.
+    _open(page, dashboard, "?lang=id&province=P35")
+    # One mark a province, and the ring around the chosen one.
+    expect(page.locator(MARKS)).to_have_count(38 + 1, timeout=SLOW)
+    fills = page.locator(MARKS).evaluate_all("marks => marks.map(mark => getComputedStyle(mark).fill)")
+    sizes = sorted(fills.count(color) for color in set(fills) if color != "none")
+    assert [size for size in sizes if size > 1] == sorted(level["size"] for level in answers()["model"]["levels"])
+    # Neighbours and Indonesia, the latter with all its islands and as wide as the map.
+    land = page.locator(LAND)
+    expect(land).to_have_count(2)
+    assert land.nth(1).get_attribute("d").count("M") > 100  # type: ignore[union-attr]
+    box, frame = land.nth(1).bounding_box(), page.locator(".st-key-map_frame").bounding_box()
+    assert box is not None
+    assert frame is not None
+    assert box["width"] > 0.9 * frame["width"]
+    # Nothing runs out of the page; on a phone the map is swiped within its frame.
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+
+
+def test_a_click_on_the_map_shows_that_province(page: Page, dashboard: str) -> None:
+    _open(page, dashboard)
+    expect(page.locator(MARKS)).to_have_count(39, timeout=SLOW)
+    papua = max(page.locator(MARKS).all(), key=lambda mark: mark.bounding_box()["x"])  # type: ignore[index]
+    papua.click(force=True)
+    expect(page.locator(".sg-panel h3").first).to_have_text("Papua", timeout=SLOW)
+    expect(page).to_have_url(re.compile("province=P94"))
+
+
+def test_tiles_count_38_too(page: Page, dashboard: str) -> None:
+    _open(page, dashboard)
+    page.get_by_text("Kotak", exact=True).click()
+    expect(page.locator(".sg-tile")).to_have_count(38, timeout=SLOW)
+
+
+def test_language_stays_while_pages_change(page: Page, dashboard: str) -> None:
+    _open(page, dashboard)
+    page.get_by_text("English", exact=True).click()
+    expect(page.get_by_role("heading", name="What holds it back")).to_be_visible(timeout=SLOW)
+    expect(page).to_have_url(re.compile("lang=en"))
+    page.get_by_role("link", name="Overview").click()
+    expect(page.get_by_text("What needs attention")).to_be_visible(timeout=SLOW)
+    page.get_by_role("link", name="Open Education readiness").click()
+    expect(page.get_by_role("heading", name="What holds it back")).to_be_visible(timeout=SLOW)
+
+
+def test_the_form_answers_with_the_level(page: Page, dashboard: str) -> None:
+    _open(page, dashboard)
+    page.get_by_role("tab", name="Coba angka").click()
+    page.get_by_role("button", name="Isi angka contoh").click()
+    expect(page.get_by_label("Rata-rata lama sekolah (tahun)", exact=True)).to_have_value("9,2", timeout=SLOW)
+    page.get_by_role("button", name="Lihat tingkatnya").click()
+    expect(page.get_by_text("Tingkat menurut angka ini")).to_be_visible(timeout=SLOW)
+
+
+def test_an_open_page_survives_an_api_that_goes_and_comes_back(page: Page, dashboard: str, standin: StandIn) -> None:
+    _open(page, dashboard)
+    standin.stop()
+    try:
+        expect(page.get_by_text("Data belum bisa dimuat")).to_be_visible(timeout=SLOW)
+        expect(page.locator("[data-testid=stException]")).to_have_count(0)
+    finally:
+        standin.start()
+    expect(page.locator(".sg-panel").first).to_be_visible(timeout=SLOW)
+
+
+def test_an_open_page_shows_a_new_champion_by_itself(page: Page, dashboard: str, standin: StandIn) -> None:
+    with standin.serving("empty"):
+        page.goto(f"{dashboard}/education?lang=id")
+        expect(page.get_by_text("Belum ada model untuk dipakai")).to_be_visible(timeout=SLOW)
+    expect(page.locator(".sg-panel").first).to_be_visible(timeout=SLOW)
+    with standin.serving("2"):
+        expect(page.locator(".sg-group")).to_have_count(2, timeout=SLOW)

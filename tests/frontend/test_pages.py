@@ -1,0 +1,137 @@
+"""The pages' logic, run without a browser against the stand-in API."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from frontend.api import Clusters, Model
+from frontend.views.overview import attention
+from frontend.words import Words
+from tests.frontend.conftest import StandIn, clear_caches, shown
+from tests.frontend.standin import USED, answers, predict
+
+
+def test_the_finding_stands_on_top_in_both_languages(app: AppTest) -> None:
+    app.run()
+    assert not app.exception
+    assert "16 dari 38 provinsi berada di tingkat Tinggi. 6 masih di tingkat Rendah." in shown(app)
+    app.segmented_control(key="lang").set_value("en").run()
+    assert not app.exception
+    assert "16 of 38 provinces are at High Readiness. 6 are still at Low Readiness." in shown(app)
+    assert "en" in app.query_params["lang"]
+
+
+def test_a_link_opens_its_province_and_language(app: AppTest) -> None:
+    app.query_params.update({"lang": "en", "province": "P96"})
+    app.run()
+    page = shown(app)
+    assert "<h3>Papua Tengah</h3>" in page
+    assert "6.12 years" in page
+    assert "needs 2.24 years more" in page
+    assert "fewer" in page
+
+
+@pytest.mark.parametrize("asked", ["P00", "<script>alert(1)</script>"])
+def test_a_link_with_nonsense_opens_the_page(app: AppTest, asked: str) -> None:
+    app.query_params.update({"lang": asked, "province": asked})
+    app.run()
+    assert not app.exception
+    assert "<script>" not in shown(app)
+    assert "<h3>Jawa Timur</h3>" in shown(app)
+
+
+def test_choosing_a_province_shows_what_holds_it_back(app: AppTest) -> None:
+    app.run()
+    app.selectbox(key="province").set_value("P32").run()
+    member = next(m for m in answers()["clusters"]["members"] if m["entity"] == "P32")
+    assert "<h3>Jawa Barat</h3>" in shown(app)
+    assert f"perlu berkurang {Words('id').number(-member['gap']['rasio_guru_murid'])} murid" in shown(app)
+    assert "P32" in app.query_params["province"]
+
+
+def test_left_out_features_and_versions_are_said(app: AppTest) -> None:
+    app.run()
+    page = shown(app)
+    assert "Hanya terbit untuk 14 dari 38 provinsi." in page
+    assert "Data v2: 212 baris, angka sampai 2024" in page
+    assert "BPS" in page
+
+
+def test_the_form_asks_the_model(app: AppTest) -> None:
+    app.run()
+    app.button(key="try_example").click().run()
+    assert app.text_input(key="try_rata_lama_sekolah").value == "9,2"
+    _submit(app)
+    example = answers()["model"]["example"]
+    _, expected = predict(example)
+    page = shown(app)
+    assert f"{expected['distance_to_center']:.2f}".replace(".", ",") in page
+    assert "Tingkat menurut angka ini" in page
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [("99", "Harus antara 0 dan 20 tahun."), ("abc", "Ini bukan angka."), ("", "Angka ini diperlukan model.")],
+)
+def test_the_form_says_what_is_wrong_with_which_field(app: AppTest, typed: str, said: str) -> None:
+    app.run()
+    app.text_input(key="try_rata_lama_sekolah").set_value(typed)
+    _submit(app)
+    assert not app.exception
+    assert said in shown(app)
+    assert "Tingkat menurut angka ini" not in shown(app)
+
+
+def test_an_unused_figure_may_stay_empty(app: AppTest) -> None:
+    app.run()
+    unused = next(f for f in answers()["model"]["features"] if f["name"] not in USED)
+    app.text_input(key=f"try_{unused['name']}").set_value("")
+    _submit(app)
+    assert "Tingkat menurut angka ini" in shown(app)
+
+
+def test_searching_the_table(app: AppTest) -> None:
+    app.run()
+    app.text_input(key="search").set_value("papua (").run()
+    assert not app.exception
+    app.text_input(key="search").set_value("papua").run()
+    assert len(app.dataframe[0].value) == 6
+
+
+@pytest.mark.parametrize("levels", [2, 4, 5, 6])
+def test_nothing_assumes_three_levels(app: AppTest, standin: StandIn, levels: int) -> None:
+    with standin.serving(str(levels)):
+        app.run()
+        assert not app.exception
+        page = shown(app)
+    assert all(level["label"]["id"] in page for level in answers(levels)["model"]["levels"])
+
+
+def test_without_a_champion_the_page_says_how_to_get_one(app: AppTest, standin: StandIn) -> None:
+    with standin.serving("empty"):
+        app.run()
+        assert not app.exception
+        assert "./run pipeline education" in shown(app)
+
+
+def test_with_the_api_down_the_page_is_calm(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGAP_API_URL", "http://127.0.0.1:9")
+    clear_caches()
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert "Data belum bisa dimuat" in shown(app)
+
+
+def test_the_overview_says_what_needs_attention() -> None:
+    model = Model.model_validate(answers()["model"])
+    clusters = Clusters.model_validate(answers()["clusters"])
+    notes = attention(model, clusters, Words("en"))
+    assert any("Papua (2024)" in note for note in notes)
+    assert any("Education budget" in note for note in notes)
+
+
+def _submit(app: AppTest) -> None:
+    next(b for b in app.button if b.label == "Lihat tingkatnya").click()
+    app.run()

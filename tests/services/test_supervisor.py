@@ -1,0 +1,172 @@
+"""Services are restarted when killed, ended with all their children, and nobody else's process is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sigap.errors import ServiceError
+from sigap.services.service import Service, alive, free_port, marked, port_is_free, recorded
+from sigap.services.supervisor import AlreadyRunningError, Supervisor, stop_supervisor, supervisor_record
+from tests.services.conftest import WITH_CHILD, Events, gone, wait_until
+
+Make = Callable[..., Service]
+
+
+def answering_pid(service: Service) -> int:
+    with urllib.request.urlopen(str(service.ready_url), timeout=5) as answer:
+        return int(answer.read())
+
+
+def test_starts_all_and_ends_all_with_children_that_left_their_session(
+    state: Path, make_service: Make, events: Events
+) -> None:
+    services = [make_service("web", extra=WITH_CHILD), make_service("other", store=True)]
+    with Supervisor(state, events) as supervisor:
+        supervisor.start(services)
+        supervisor.wait_ready()
+        pids = [process.pid for process in marked(state)]
+        assert len(pids) == 3
+        assert {record["name"] for record in recorded(state)} == {"web", "other"}
+    assert all(gone(pid) for pid in pids)
+    assert all(port_is_free("127.0.0.1", service.port) for service in services)
+    # A store is stopped after those that keep their data in it.
+    assert [event.service for event in events if event.kind == "stopped"] == ["web", "other"]
+    assert recorded(state) == []
+
+
+def test_a_killed_service_is_started_again_and_said_so(state: Path, make_service: Make, events: Events) -> None:
+    service = make_service(extra=WITH_CHILD)
+    with Supervisor(state, events) as supervisor:
+        supervisor.start([service])
+        supervisor.wait_ready()
+        before = answering_pid(service)
+        child = psutil.Process(before).children()[0].pid
+        os.kill(before, signal.SIGKILL)
+        assert events.wait("died").text == "was ended by SIGKILL"
+        events.wait("ready", again=True)
+        assert answering_pid(service) != before
+        assert gone(child), "the child of the killed one must not stay beside the new one's"
+
+
+def test_a_service_that_ignores_the_request_to_end_is_killed(state: Path, make_service: Make) -> None:
+    service = make_service(extra="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)", stop_seconds=0.5)
+    with Supervisor(state) as supervisor:
+        supervisor.start([service])
+        supervisor.wait_ready()
+        pid = answering_pid(service)
+    assert gone(pid)
+
+
+def test_a_service_that_ends_at_once_fails_with_its_last_words(state: Path, make_service: Make) -> None:
+    service = make_service(extra="sys.exit('no such table: provinces')")
+    with Supervisor(state) as supervisor:
+        supervisor.start([service])
+        with pytest.raises(ServiceError, match=r"web ended with exit code 1 before.*\n.*no such table") as caught:
+            supervisor.wait_ready()
+    assert str(service.log) in caught.value.remedy
+
+
+def test_a_service_that_never_answers_fails_after_its_time(state: Path, make_service: Make) -> None:
+    service = make_service(extra="import time; time.sleep(600)", start_seconds=1)
+    with Supervisor(state) as supervisor:
+        supervisor.start([service])
+        with pytest.raises(ServiceError, match="did not answer within 1 s"):
+            supervisor.wait_ready()
+
+
+def test_a_taken_port_names_its_holder_and_leaves_it_alone(state: Path, make_service: Make) -> None:
+    free = make_service("free")
+    taken = make_service("api")
+    with subprocess.Popen(taken.command) as foreign:
+        try:
+            wait_until(taken.is_ready, "the foreign server answers")
+            with Supervisor(state) as supervisor:
+                with pytest.raises(ServiceError, match=rf"Port {taken.port} for api .*\(pid {foreign.pid}") as caught:
+                    supervisor.start([free, taken])
+                assert "SIGAP_API_PORT=" in caught.value.remedy
+                assert port_is_free("127.0.0.1", free.port), "nothing is started when one can't be"
+            assert answering_pid(taken) == foreign.pid
+        finally:
+            foreign.kill()
+
+
+def test_only_one_supervisor_has_a_state_folder(state: Path) -> None:
+    with Supervisor(state):
+        assert alive(supervisor_record(state) or {})
+        with pytest.raises(AlreadyRunningError, match=rf"already runs.*\(pid {os.getpid()}\)"), Supervisor(state):
+            pass
+    assert supervisor_record(state) is None
+
+
+ELSEWHERE = """
+    import signal, sys, time
+    from pathlib import Path
+    from sigap.services.service import Service
+    from sigap.services.supervisor import Supervisor
+    from sigap.cli.session import StopRequested, stop_on_signal
+    from tests.services.conftest import SERVER, WITH_CHILD
+    state, port = Path(sys.argv[1]), int(sys.argv[2])
+    service = Service(
+        name="web", command=[sys.executable, "-c", SERVER.format(extra=WITH_CHILD), str(port)], port=port,
+        log=state / "logs" / "web.log", address="", ready_url=f"http://127.0.0.1:{port}/",
+    )
+    try:
+        with stop_on_signal(), Supervisor(state) as supervisor:
+            supervisor.start([service])
+            supervisor.wait_ready()
+            print("ready", flush=True)
+            time.sleep(600)
+    except StopRequested:
+        pass
+"""
+
+
+def supervisor_elsewhere(state: Path) -> subprocess.Popen[str]:
+    """A supervisor in a process of its own, its service ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(ELSEWHERE), str(state), str(free_port())],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_stop_from_another_process(state: Path) -> None:
+    with supervisor_elsewhere(state) as process:
+        pids = [each.pid for each in marked(state)]
+        assert len(pids) == 2
+        assert stop_supervisor(state) == (process.pid, [])
+        assert process.wait(10) == 0
+    assert all(gone(pid) for pid in pids)
+    assert stop_supervisor(state) == (None, [])
+
+
+def test_after_a_killed_supervisor_the_next_ends_its_leftovers_and_nothing_else(state: Path) -> None:
+    # A stranger of the same kind, on whose pid a record of ours still stands.
+    with supervisor_elsewhere(state) as process, subprocess.Popen(["sleep", "600"]) as stranger:
+        process.kill()
+        process.wait()
+        left = [each.pid for each in marked(state)]
+        assert len(left) == 2, "server and child outlive the supervisor"
+        record = json.loads((state / "run" / "web.json").read_text())
+        record |= {"name": "old", "pid": stranger.pid}
+        (state / "run" / "old.json").write_text(json.dumps(record))
+        with Supervisor(state) as supervisor:
+            assert supervisor.leftovers == ["web"]
+            assert all(gone(pid) for pid in left)
+        assert stranger.poll() is None
+        stranger.kill()
