@@ -63,6 +63,13 @@ class Feature(Word):
     personal: bool = Field(False, description="Whether it says something about a person.")
     source: str = Field("", description="Who publishes it.")
 
+    def shortfall(self, value: float, goal: float) -> float:
+        """Signed change in the feature's unit from `value` to `goal`; 0 where `value` is as good already or better."""
+        change = goal - value
+        beyond = (change < 0) if self.higher_is_better else (change > 0)
+        # Nine decimals are far below any figure's precision and above floating-point noise.
+        return 0.0 if beyond and self.higher_is_better is not None else round(change, 9)
+
     @model_validator(mode="after")
     def _range_is_ordered(self) -> Feature:
         if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
@@ -117,11 +124,10 @@ class Clustering(Word):
         else:
             stem = self.middle.en.split(" ", 1)
             between = [
-                Text(id=f"{self.middle.id} {i}", en=" ".join([f"{stem[0]} {i}", *stem[1:]])) for i in range(1, count + 1)
+                Text(id=f"{self.middle.id} {i}", en=" ".join([f"{stem[0]} {i}", *stem[1:]]))
+                for i in range(1, count + 1)
             ]
         return (self.best, *between, self.worst)
-
-
 
 
 class Declaration(Word):

@@ -70,9 +70,7 @@ EDUCATION = Declaration(
             name="break_en",
             kind=Kind.TEXT,
             sql="b.keterangan_en",
-            meaning=Text(
-                id="Perubahan batas atau definisi, dalam bahasa Inggris", en="Change of border or definition"
-            ),
+            meaning=Text(id="Perubahan batas atau definisi, dalam bahasa Inggris", en="Change of border or definition"),
         ),
     ),
     features=(
