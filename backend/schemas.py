@@ -35,8 +35,8 @@ class Answer(BaseModel):
     features_used: list[str]
     features_left_out: list[str] = Field(description="Declared features that this model does not use.")
     gap_to_next_level: dict[str, float] | None = Field(
-        description="Change in each used feature, in its unit, that leads to the centre of the next better level; "
-        "null at the best level."
+        description="What each used feature lacks, in its unit and signed, to the centre of the next better level; "
+        "0 where it is there already, null at the best level."
     )
     out_of_training_range: list[str] = Field(
         description="Used features whose value lies outside of what the model was trained on: judge with care."

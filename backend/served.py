@@ -27,6 +27,7 @@ Origin = Literal["registry", "disk"]
 class Served:
     """A model version that answers."""
 
+    declaration: Declaration
     version: str
     manifest: ClusteringManifest
     manifest_sha256: str
@@ -69,8 +70,8 @@ class Served:
         if cluster == 0:
             return None
         center = self.manifest.levels[cluster - 1].center
-        # Nine decimals are far below any figure's precision and above floating-point noise.
-        return {name: round(center[name] - values[name], 9) for name in self.manifest.features_used}
+        feature = self.declaration.feature
+        return {name: feature(name).shortfall(values[name], center[name]) for name in self.manifest.features_used}
 
     def _in_range(self, name: str, value: float) -> bool:
         known = self.manifest.training_range[name]
@@ -99,6 +100,7 @@ def load(
     _agrees(manifest, declaration)
     members = _members(folder)
     served = Served(
+        declaration=declaration,
         version=version,
         manifest=manifest,
         manifest_sha256=manifest_sha256,

@@ -100,7 +100,7 @@ def main() -> None:
             for port, path in ((dashboard, "/_stcore/health"), (mlflow, "/health"), (mage, "/api/status"))
         ]
         begin = time.monotonic()
-        subprocess.run([sys.executable, "run", "--help"], cwd=clone, env=env, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "run", "settings"], cwd=clone, env=env, check=True, stdout=subprocess.DEVNULL)
         rows = [("installing", time.monotonic() - begin)]
         for label in ("first start", "second start"):
             log = (Path(folder) / "log").open("wb")

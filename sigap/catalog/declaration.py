@@ -65,6 +65,13 @@ class Feature(Word):
     sql: str = Field("", description="Expression that selects it; empty for the column of that name in the table.")
     aliases: tuple[str, ...] = Field((), description="Other headings under which files bring it.")
 
+    def shortfall(self, value: float, goal: float) -> float:
+        """Signed change in the feature's unit from `value` to `goal`; 0 where `value` is as good already or better."""
+        change = goal - value
+        beyond = (change < 0) if self.higher_is_better else (change > 0)
+        # Nine decimals are far below any figure's precision and above floating-point noise.
+        return 0.0 if beyond and self.higher_is_better is not None else round(change, 9)
+
     @model_validator(mode="after")
     def _range_is_ordered(self) -> Feature:
         if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# MLflow reads these when it is imported or called. By default it reports usage to its makers, prints a line a run, and
-# tries for minutes before it says that nobody is there.
-for _name, _value in {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-}.items():
-    os.environ.setdefault(_name, _value)
+import requests
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
-import requests  # noqa: E402
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-
-from sigap.errors import RegistryError  # noqa: E402
-from sigap.settings import Settings  # noqa: E402
+from sigap.errors import RegistryError
+from sigap.settings import Settings
 
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 EXISTS = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")

@@ -203,7 +203,11 @@ def _member(trained: Trained, row: int, entity: str) -> dict[str, Any]:
         "cluster": cluster,
         "distance": float(trained.distances[row, cluster]),
         # Nine decimals, as in the API's answers: far below any figure's precision and above floating-point noise.
-        "gap": {name: round(center - (features[name] or 0.0), 9) for name, center in better.items()} or None,
+        "gap": {
+            name: trained.declaration.feature(name).shortfall(features[name] or 0.0, center)
+            for name, center in better.items()
+        }
+        or None,
     }
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 
-from sigap.data.postgres import connect, migrate, newest_revision
+from sigap.data.postgres import MIGRATIONS, connect, migrate, newest_revision
 from sigap.data.seed import seed
 from sigap.errors import ConfigurationError, ServiceError, SigapError
 from sigap.settings import Settings
@@ -83,6 +85,19 @@ def test_two_starts_at_once(checkout: Checkout, database: str) -> None:
     assert [process.communicate(timeout=60)[0] for process in both] == ["done\n", "done\n"]
     with connect(settings) as connection:
         assert connection.execute("SELECT count(*) FROM education_data").fetchone() == (212,)
+
+
+def test_migrations_go_back_and_forth_by_alembic_itself(
+    settings: Settings, execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", settings.dsn)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    command.downgrade(config, "base")
+    assert execute("SELECT to_regclass('education_data'), to_regclass('seeds')") == [(None, None)]
+    command.upgrade(config, "head")
+    assert seed(settings)["education_data"] == 212
 
 
 def test_a_schema_from_a_newer_sigap_is_refused(settings: Settings, execute: Execute) -> None:

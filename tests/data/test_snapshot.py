@@ -165,6 +165,22 @@ def test_a_table_that_is_not_as_declared_changes_nothing(
     assert checkout.git("tag") == ""
 
 
+def test_a_user_who_may_not_read_is_told_what_is_missing(
+    settings: Settings, checkout: Checkout, education: Declaration, execute: Execute
+) -> None:
+    name = f"reader_{execute('SELECT current_database()')[0][0]}"
+    execute(f"CREATE ROLE {name} LOGIN PASSWORD 'p'")
+    url = f"postgresql://{name}:p@{settings.dsn.rsplit('@', 1)[1]}"
+    try:
+        with pytest.raises(ServiceError, match=r"Reading education_data at .* is not allowed .*GRANT"):
+            take_snapshot(education, checkout.settings(database=url))
+        execute(f"GRANT SELECT ON education_data, provinces, definition_breaks TO {name}")
+        # Reading is all that a snapshot needs.
+        assert take_snapshot(education, checkout.settings(database=url)).rows == 212
+    finally:
+        execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
 def test_a_reading_is_of_one_moment_while_others_write(
     settings: Settings, education: Declaration, execute: Execute
 ) -> None:

@@ -342,6 +342,16 @@ def test_two_at_once_make_one_version(checkout: Checkout) -> None:
     assert checkout.git("rev-list", "--count", "HEAD") == "2"
 
 
+def test_waiting_for_another_process_has_an_end(checkout: Checkout) -> None:
+    settings = checkout.settings(step_timeout_seconds=1)
+    with (
+        DataVersions(settings).lock(),
+        pytest.raises(VersionError, match=r"Another process .* over 1 s .*data\.lock"),
+        DataVersions(settings).lock(),
+    ):
+        pass
+
+
 def test_a_commit_by_somebody_else_meanwhile_is_kept(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Git._new_commit
     calls = []

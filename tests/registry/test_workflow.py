@@ -15,10 +15,11 @@ import pytest
 from mlflow import MlflowClient
 
 from sigap import workflow
-from sigap.bundle import MODEL, TAG_DECISION, read_manifest, read_members
+from sigap.bundle import MANIFEST, MODEL, TAG_DECISION, read_manifest, read_members
 from sigap.errors import PipelineError, RegistryError, TrainingError
 from sigap.registry.models import Registry
 from sigap.settings import Settings
+from sigap.training import figures
 from sigap.training.preprocess import TRUSTED_TYPES
 from tests.conftest import Checkout
 from tests.registry.conftest import Process, free_port, kill_me
@@ -58,7 +59,9 @@ class Line:
 
 
 @pytest.fixture
-def line(checkout: Checkout, seeded_database: str, mlflow_uri: str) -> Iterator[Line]:
+def line(checkout: Checkout, seeded_database: str, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    # One figure a run; all of them are drawn in the tests of training.
+    monkeypatch.setattr(figures, "FIGURES", {"elbow": figures.elbow})
     (checkout.root / "params.yaml").write_text(PARAMS)
     settings = checkout.settings(database=seeded_database, MLFLOW_TRACKING_URI=mlflow_uri)
     client = MlflowClient(mlflow_uri, mlflow_uri)
@@ -88,7 +91,7 @@ def test_from_table_to_champion_and_the_same_again(line: Line) -> None:
     assert {"init", "n_init", "random_state"} <= set(children[0].data.params)
     assert {"silhouette", "inertia", "davies_bouldin", "smallest_cluster", "stability"} <= set(children[0].data.metrics)
     files = [file.path for file in line.client.list_artifacts(parents[0].info.run_id, "figures")]
-    assert len(files) == 5
+    assert files == ["figures/elbow.png"]
     manifest = read_manifest(line.registry.bundle(champion))
     assert {each.run_id for each in manifest.sweep} == {run.info.run_id for run in children}
 
@@ -229,6 +232,19 @@ def test_what_a_person_took_out_of_service_only_a_person_puts_back(line: Line) -
     assert (refused["rule"], refused["model_version"], refused["champion"]) == ("withdrawn", "v2", "v1")
     asked_for = line.run(data_version="v2")
     assert (asked_for["rule"], asked_for["champion"]) == ("new_data", "v2")
+
+
+def test_a_damaged_champion_is_replaced_and_a_deleted_experiment_restored(line: Line) -> None:
+    line.run()
+    champion = line.registry.champion("education")
+    assert champion is not None
+    damaged = line.settings.root / MANIFEST
+    damaged.write_text("{}")
+    line.client.log_artifact(champion.run_id, str(damaged), "bundle")
+    line.client.delete_experiment(line.client.get_experiment_by_name("education").experiment_id)
+    line.sql(BETTER)
+    result = line.run()
+    assert (result["rule"], result["champion"]) == ("not_comparable", "v2")
 
 
 def registered(line: Line, taken: dict[str, Any]) -> dict[str, Any]:

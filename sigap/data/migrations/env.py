@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 
 from sigap.data.postgres import SCHEMA_LOCK, connect
 from sigap.settings import get_settings
@@ -21,6 +21,6 @@ if (given := context.config.attributes.get("connection")) is not None:
     run(given)
     given.commit()
 else:
-    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(get_settings()))
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(get_settings()), poolclass=NullPool)
     with engine.begin() as own:
         run(own)

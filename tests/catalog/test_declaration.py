@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from sigap.catalog import Declaration, declaration, declarations
+from sigap.errors import UnknownModelError
+
+
+def test_a_shortfall_points_to_the_better_side_only():
+    education = declaration("education")
+    years, pupils = education.feature("rata_lama_sekolah"), education.feature("rasio_guru_murid")
+    assert years.shortfall(8.2, 9.7) == pytest.approx(1.5)
+    assert years.shortfall(11.2, 9.7) == 0
+    assert pupils.shortfall(20.5, 13.4) == pytest.approx(-7.1)
+    assert pupils.shortfall(11.0, 13.4) == 0
+
+
+@pytest.mark.parametrize("k", range(2, 8))
+def test_every_number_of_levels_has_its_labels(k: int):
+    labels = [label.id for label in declaration("education").task.labels(k)]
+    assert len(set(labels)) == k
+    assert (labels[0], labels[-1]) == ("Tinggi", "Rendah")
+
+
+def test_an_unknown_model_is_named_with_those_there_are():
+    with pytest.raises(UnknownModelError, match=r"'educatoin'.*education"):
+        declaration("educatoin")
+
+
+@pytest.mark.parametrize("model", declarations(), ids=lambda model: model.name)
+def test_a_declaration_that_contradicts_itself_is_refused(model: Declaration):
+    content = model.model_dump()
+    for broken in (
+        content | {"features": (*content["features"], content["features"][0])},
+        content | {"source": content["source"] | {"time": "no_such_column"}},
+        content | {"example": {"no_such_field": 1}},
+    ):
+        with pytest.raises(ValidationError):
+            Declaration.model_validate(broken)
