@@ -60,6 +60,16 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(65536, ge=1024, description="Longest body of a prediction request.")
     language: Literal["id", "en"] = Field("id", description="Language in which the dashboard opens.")
 
+    exchange_websocket_url: str = Field(
+        "wss://ws-feed.exchange.coinbase.com", description="Feed of the exchange that `./run ingest` listens to."
+    )
+    exchange_rest_url: str = Field(
+        "https://api.exchange.coinbase.com", description="Where the exchange answers questions for past candles."
+    )
+    exchange_stall_seconds: float = Field(
+        15.0, gt=0, le=600, description="A feed that says nothing usable for this long is opened anew."
+    )
+
     git_commit: bool = Field(True, description="Whether a new snapshot's pointer is committed and tagged in Git.")
     dvc_remote_url: str | None = Field(
         None, description="DVC remote for snapshots (folder, s3://…); by default a folder inside the state folder."
