@@ -8,7 +8,7 @@ file with its sha256 and size, so that an altered or half-written bundle is refu
 | clustering | `X` [n, columns] | `label` int64 [n], the rank; `distances` [n, k] |
 | regression | `X` [n, columns] | `value` [n], in the target's unit |
 | classification | `X` [n, columns] | `probability` [n], of yes |
-| forecasting | `X` [n, lags and more] | `change` [n], the next step's log return |
+| forecasting | `X` [n, lags], log returns, the newest first | `change` [n], the next step's log return |
 
 `X` is float or double, as the model itself says; its columns are the manifest's `inputs` one after another, or, where
 there are none, `features_used`. Empty answers are arrays of length 0, never missing outputs.
@@ -21,7 +21,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -141,7 +141,9 @@ class AnswerExample(Part):
     """A request and the numbers that have to come out of it; the self-test of every load."""
 
     request: dict[str, Any]
-    answer: dict[str, float] = Field(description="Of regression `value`, `low`, `high`; of yes or no `probability`.")
+    answer: dict[str, float] = Field(
+        description="Of a number or a forecast `value`, `low`, `high`; of yes or no `probability`."
+    )
 
 
 class InputColumn(Part):
@@ -189,16 +191,18 @@ class Interval(Part):
     """A conformal interval: what is added to a prediction, on its scale, for the lower and the upper end."""
 
     confidence: float
-    scale: Literal["linear", "log"]
+    scale: Literal["linear", "log", "volatility"] = Field(
+        description="`volatility`: multiples of how much the series moved of late, on the scale of logarithms."
+    )
     low: float
     high: float
     coverage: float = Field(description="Share of held-out true values that such intervals held, measured.")
     method: str
 
-    def around(self, value: float) -> tuple[float, float]:
-        """The interval's ends around a prediction, in the target's unit."""
-        if self.scale == "log":
-            return value * math.exp(self.low), value * math.exp(self.high)
+    def around(self, value: float, spread: float = 1.0) -> tuple[float, float]:
+        """The interval's ends around a prediction, in the target's unit; `spread` is that of a `volatility` scale."""
+        if self.scale != "linear":
+            return value * math.exp(self.low * spread), value * math.exp(self.high * spread)
         return value + self.low, value + self.high
 
 
@@ -290,15 +294,52 @@ class ClassificationManifest(SupervisedManifest):
     fairness: tuple[FairnessEntry, ...] = ()
 
 
+class Forecast(NamedTuple):
+    """The next step as it is answered, with the naive forecast beside it: the last value stays."""
+
+    value: float
+    low: float
+    high: float
+    naive: float
+    direction: Literal["up", "down", "unchanged"]
+
+
 class ForecastingManifest(SupervisedManifest):
-    """A forecast's bundle."""
+    """A forecast's bundle. `baseline.verdict` says whether it beats the naive forecast, and `note` says it plainly.
+
+    A request that brings no values of its own is answered from `closes`, as of `last_time`.
+    """
 
     task: Literal["forecasting"]
-    step: str
+    step: Literal["1d", "1h", "1m"]
     lags: int = Field(description="Past log returns that the model takes, the newest first.")
     interval: Interval
-    last_time: str = Field(description="ISO 8601, UTC: the newest row it was trained on.")
+    spread_floor: float = Field(description="Least spread that the interval is stretched by.")
+    last_time: str = Field(description="ISO 8601, UTC: when the newest step that it was trained on began.")
     last_value: float
+    closes: tuple[float, ...] = Field(description="The newest `lags` + 1 values, the oldest first.")
+    note: Bilingual = Field(description="What the forecast is worth beside the naive one, for people.")
+
+    def returns(self, closes: Sequence[float]) -> list[float]:
+        """The ONNX input's row: log returns of the newest `lags` + 1 values (oldest first), the newest first.
+
+        Raises:
+            ValueError: There are fewer, or one is not above zero.
+        """
+        newest = closes[-self.lags - 1 :]
+        if len(newest) <= self.lags or not all(0 < value < math.inf for value in newest):
+            raise ValueError(f"expected at least {self.lags + 1} values above zero")
+        logs = [math.log(value) for value in newest]
+        return [logs[at] - logs[at - 1] for at in range(self.lags, 0, -1)]
+
+    def forecast(self, closes: Sequence[float], change: float) -> Forecast:
+        """The answer to what the ONNX model says of `returns(closes)`: the next step's log return."""
+        returns = self.returns(closes)
+        spread = max(math.sqrt(sum(value * value for value in returns) / self.lags), self.spread_floor)
+        naive = float(closes[-1])
+        value = naive * math.exp(change)
+        low, high = self.interval.around(value, spread)
+        return Forecast(value, low, high, naive, "up" if change > 0 else "down" if change < 0 else "unchanged")
 
 
 Manifest = Annotated[
