@@ -32,6 +32,10 @@ MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 MEMBERS = "members.json"
 
+# What a run holds beside its bundle, and who it is meant for.
+MODEL_CARD = "model_card.md"
+DATA_PROFILE = "data_profile.json"
+
 # Tags on a registered model version: the registry writes them, the API follows them to the bundle.
 TAG_BUNDLE_RUN = "bundle_run_id"
 TAG_BUNDLE_PATH = "bundle_path"
@@ -246,6 +250,26 @@ class ManifestBase(Part):
     files: dict[str, FileEntry]
 
 
+class Trait(Part):
+    """How the members of a cluster differ from all rows in one feature, or in how many of them have a category."""
+
+    feature: str
+    category: str | None = Field(None, description="None of a number.")
+    here: float = Field(description="Mean of the members, in the feature's unit; of a category, the share that has it.")
+    overall: float = Field(description="The same of all rows.")
+    effect: float = Field(description="`here` minus `overall`, in standard deviations of all rows.")
+
+
+class Profile(Part):
+    """What a cluster of mixed columns looks like, where a centre per feature would not say it."""
+
+    cluster: int
+    typical: dict[str, float | str] = Field(
+        description="Per used feature: the median of the members in its unit, or their most frequent category."
+    )
+    traits: tuple[Trait, ...] = Field(description="What distinguishes it, the greatest effect, either way, first.")
+
+
 class ClusteringManifest(ManifestBase):
     """A clustering's bundle."""
 
@@ -253,6 +277,9 @@ class ClusteringManifest(ManifestBase):
     levels: tuple[Level, ...]
     sweep: tuple[CandidateEntry, ...]
     example: Example
+    profiles: tuple[Profile, ...] = Field(
+        (), description="By rank, where clusters are ordered by size; none where the levels' centres say it all."
+    )
 
 
 class SupervisedManifest(ManifestBase):
