@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 Rule = Literal[
     "inadmissible",
+    "waiting",
     "equal",
     "first",
     "superseded",
@@ -39,12 +40,14 @@ class Comparison:
 
     Attributes:
         rows: Rows compared.
-        challenger: Mean silhouette of the challenger's labels, −1 to 1, higher is better.
-        champion: Mean silhouette of the champion's labels in the same space.
-        difference: Challenger minus champion.
+        challenger: The challenger's score by `metric`.
+        champion: The champion's on the same rows (and, of supervised models, the same folds).
+        difference: By how much the challenger is better, negative where it is worse, whichever way the metric points.
         low: Lower end of the difference's interval.
         high: Its upper end.
         confidence: The interval's confidence, 0 to 1.
+        metric: `silhouette`, `accuracy` (both higher is better) or `rmse` (lower is better, in the target's unit).
+        minimum_effect: Least difference that changes the champion when the data is the same, in the metric's unit.
     """
 
     rows: int
@@ -54,6 +57,8 @@ class Comparison:
     low: float
     high: float
     confidence: float = CONFIDENCE
+    metric: str = "silhouette"
+    minimum_effect: float = MINIMUM_EFFECT
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Decision:
         rule: The rule that decided.
         reason: The same as a sentence, with its numbers.
         comparison: What was measured, or None where nothing needed to be.
-        minimum_effect: Least gain in silhouette on the same data.
+        minimum_effect: Least gain on the same data, in the comparison's metric.
     """
 
     promote: bool
@@ -154,7 +159,7 @@ def decide(
     withdrawn: bool = False,
     same_data: bool = False,
     comparison: Comparison | None = None,
-    minimum_effect: float = MINIMUM_EFFECT,
+    minimum_effect: float | None = None,
 ) -> Decision:
     """The verdict on a challenger.
 
@@ -166,8 +171,10 @@ def decide(
         withdrawn: Whether a person took the challenger out of service.
         same_data: Whether both were trained on the same snapshot.
         comparison: Both on the same rows; None where the champion can't be applied to them.
-        minimum_effect: Least gain in silhouette that changes the champion when the data is the same.
+        minimum_effect: Least gain that changes the champion when the data is the same; by default the comparison's.
     """
+    if minimum_effect is None:
+        minimum_effect = comparison.minimum_effect if comparison else MINIMUM_EFFECT
 
     def verdict(promote: bool, rule: Rule, reason: str) -> Decision:
         return Decision(promote, rule, reason, comparison, minimum_effect)
@@ -188,13 +195,13 @@ def decide(
         return verdict(True, "not_comparable", f"{champion} can't be applied to the new rows, the challenger can.")
     measured = _in_words(comparison, champion)
     if comparison.high < 0:
-        return verdict(False, "worse", f"The challenger separates the same rows worse: {measured}.")
+        return verdict(False, "worse", f"The challenger is worse on the same rows: {measured}.")
     if not same_data:
         return verdict(True, "new_data", f"The data is new and the challenger is not worse on it: {measured}.")
     if comparison.low > 0 and comparison.difference >= minimum_effect:
-        return verdict(True, "better", f"The challenger separates the same rows better: {measured}.")
+        return verdict(True, "better", f"The challenger is better on the same rows: {measured}.")
     return verdict(
-        False, "not_better", f"On the same data a gain of {minimum_effect:.2f} beyond doubt is needed: {measured}."
+        False, "not_better", f"On the same data a gain of {_number(minimum_effect)} beyond doubt is needed: {measured}."
     )
 
 
@@ -236,8 +243,17 @@ def _has_silhouette(labels: NDArray[np.int64]) -> bool:
 
 
 def _in_words(comparison: Comparison, champion: str) -> str:
+    signed = (f"{'+' if value > 0 else ''}{_number(value)}" for value in _difference(comparison))
+    difference, low, high = signed
     return (
-        f"silhouette {comparison.challenger:.3f} against {comparison.champion:.3f} of {champion}, "
-        f"difference {comparison.difference:+.3f} [{comparison.low:+.3f}, {comparison.high:+.3f}] "
-        f"on {comparison.rows} rows"
+        f"{comparison.metric} {_number(comparison.challenger)} against {_number(comparison.champion)} of {champion}, "
+        f"gain {difference} [{low}, {high}] on {comparison.rows} rows"
     )
+
+
+def _difference(comparison: Comparison) -> tuple[float, float, float]:
+    return comparison.difference, comparison.low, comparison.high
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"

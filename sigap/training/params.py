@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sigap.errors import ConfigurationError
 
 PARAMS = "params.yaml"
+Section = TypeVar("Section", bound=BaseModel)
 
 
 class Params(BaseModel):
@@ -38,6 +39,15 @@ def read_params(root: Path, model: str) -> Params:
     Raises:
         ConfigurationError: The file can't be read, has no such section, or a value can't be used; the message names it.
     """
+    return read_section(root, model, Params)
+
+
+def read_section(root: Path, model: str, kind: type[Section]) -> Section:
+    """The section of `model` in the checkout's `params.yaml`, as `kind` describes it.
+
+    Raises:
+        ConfigurationError: The file can't be read, has no such section, or a value can't be used; the message names it.
+    """
     path = root / PARAMS
     try:
         sections = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -48,7 +58,7 @@ def read_params(root: Path, model: str) -> Params:
     if not isinstance(sections, dict) or not isinstance(sections.get(model), dict):
         raise ConfigurationError(f"{path} has no section {model!r}.", remedy="Add one; every value has a default.")
     try:
-        return Params.model_validate(sections[model])
+        return kind.model_validate(sections[model])
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join([model, *(str(part) for part in first["loc"])])

@@ -9,7 +9,8 @@ import pandas as pd
 
 from sigap.catalog import declaration
 from sigap.settings import Settings
-from sigap.training.sweep import Progress, Trained, read_params, train
+from sigap.training.sweep import Progress, Trained
+from sigap.training.trainer import train, trainer
 
 ASSIGNMENTS = "assignments.csv"
 METRICS = "metrics.json"
@@ -28,8 +29,8 @@ def train_and_report(model: str, settings: Settings, progress: Progress | None =
     """
     declared = declaration(model)
     snapshot = settings.root / "data" / "raw" / f"{model}_snapshot.parquet"
-    trained = train(declared, snapshot, read_params(settings.root, model), progress)
-    return write_report(settings.root / "reports" / model, trained)
+    how, trained = train(declared, snapshot, trainer(declared).params(settings.root, model), progress)
+    return how.report(trained, settings.root / "reports" / model)
 
 
 def write_report(folder: Path, trained: Trained) -> Path:

@@ -181,7 +181,7 @@ def _codes(values: pd.Series[Any], categories: Sequence[str]) -> NDArray[np.int6
 def _columns(values: pd.Series[Any], column: InputColumn) -> NDArray[np.float64]:
     if column.kind == "number":
         numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        return np.where(np.isnan(numbers), column.impute, numbers)[:, None]
+        return np.where(np.isnan(numbers), np.float64(column.impute or 0.0), numbers)[:, None]
     codes = _codes(values, column.categories)
     if column.kind == "one_hot":
         return np.eye(len(column.categories) + 1)[codes][:, :-1]

@@ -1,0 +1,286 @@
+"""Writing the serving bundle of a regression or a classification: the chosen model as ONNX, and its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import to_onnx as converted
+from skl2onnx.common.data_types import DoubleTensorType
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble._forest import BaseForest
+from sklearn.ensemble._gb import BaseGradientBoosting
+from sklearn.pipeline import Pipeline
+
+from sigap import bundle
+from sigap.bundle import (
+    AnswerExample,
+    ClassificationManifest,
+    CodeEntry,
+    DataEntry,
+    InputColumn,
+    RegressionManifest,
+    RowEncoder,
+    TriedEntry,
+)
+from sigap.catalog import Kind
+from sigap.catalog.declaration import Classification
+from sigap.errors import BundleError
+from sigap.training import evaluation
+from sigap.training.evaluation import Floats
+from sigap.training.recipes import pipeline
+from sigap.training.supervised import SupervisedTrained
+
+OPSETS = {"": 17, "ai.onnx.ml": 3}
+IR_VERSION = 8
+# ONNX adds a forest's trees up in float32, scikit-learn in float64.
+TOLERANCE = 1e-5
+# The rows that are also encoded one by one, as the API does; beyond, they are drawn.
+ENCODED_ROWS = 20_000
+THRESHOLD = 0.5
+
+
+def write_bundle(
+    folder: Path,
+    trained: SupervisedTrained,
+    *,
+    data: DataEntry,
+    code: CodeEntry,
+    run_id: str,
+    candidate_runs: Mapping[str, str],
+    trained_at: datetime | None,
+) -> RegressionManifest | ClassificationManifest:
+    """Writes manifest.json and model.onnx into `folder`; see `sigap.training.trainer.Trainer.write_bundle`.
+
+    Raises:
+        BundleError: The ONNX model answers otherwise than scikit-learn on a row of the snapshot.
+    """
+    model = to_onnx(trained)
+    session = _session(model)
+    _check_parity(session, trained)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / bundle.MANIFEST).unlink(missing_ok=True)
+    (folder / bundle.MODEL).write_bytes(model)
+    common: dict[str, Any] = {
+        "model": trained.declaration.name,
+        "trained_at": (trained_at or datetime.now(UTC)).isoformat(timespec="seconds"),
+        "run_id": run_id,
+        "data": data,
+        "code": code,
+        "features_used": trained.prepared.used,
+        "features_left_out": trained.prepared.left_out,
+        "training_range": trained.prepared.ranges(trained.declaration),
+        "inputs": inputs(trained),
+        "metrics": trained.metrics,
+        "fingerprint": _fingerprint(trained, model),
+        "files": {bundle.MODEL: bundle.digest(folder / bundle.MODEL)},
+        "target": trained.declaration.target.name if trained.declaration.target else "",
+        "winner": trained.chosen.name,
+        "sweep": _sweep(trained, candidate_runs),
+        "baseline": trained.baseline,
+        "example": _example(session, trained),
+    }
+    manifest: RegressionManifest | ClassificationManifest
+    if isinstance(trained.declaration.task, Classification):
+        manifest = ClassificationManifest(
+            **common,
+            task="classification",
+            threshold=THRESHOLD,
+            calibrated=trained.calibrated,
+            calibration=trained.calibration,
+            reference=reference(trained),
+            fairness=trained.fairness,
+        )
+    else:
+        manifest = RegressionManifest(**common, task="regression", interval=trained.interval, segments=trained.segments)
+    (folder / bundle.MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def to_onnx(trained: SupervisedTrained) -> bytes:
+    """What follows the encoder, as ONNX: input `X` double [n, width], output `value` or `probability` double [n].
+
+    Scaling and trees are computed in doubles. Where scikit-learn's trees compare float32 values, so does the graph:
+    one bit more, and values on a tree's edge would fall to its other side. The same model gives the same bytes.
+    """
+    fitted = pipeline(trained.model)
+    classifies = isinstance(trained.declaration.task, Classification)
+    width = sum(column.width for column in inputs(trained))
+    written = converted(
+        fitted["estimate"],
+        initial_types=[("rows", DoubleTensorType([None, width]))],
+        target_opset=OPSETS,
+        options={"zipmap": False} if classifies else None,
+    )
+    _begin(written.graph, fitted, width)
+    _finish(written.graph, classifies, isinstance(trained.model, TransformedTargetRegressor))
+    written.ir_version = IR_VERSION
+    written.producer_name = "sigap"
+    onnx.checker.check_model(written, full_check=True)
+    serialized: bytes = written.SerializeToString(deterministic=True)
+    return serialized
+
+
+def inputs(trained: SupervisedTrained) -> tuple[InputColumn, ...]:
+    """How the model's features become its columns."""
+    found: tuple[InputColumn, ...] = pipeline(trained.model)["encode"].inputs
+    return found
+
+
+def fingerprint(trained: SupervisedTrained) -> str:
+    """sha256 (hex) over what decides an answer: the model, how a row reaches it, and what is said beside its number."""
+    return _fingerprint(trained, to_onnx(trained))
+
+
+def reference(trained: SupervisedTrained) -> dict[str, float | str | None]:
+    """A typical value of each used feature: the median of a number, the most frequent category."""
+    typical: dict[str, float | str | None] = {}
+    for name in trained.prepared.used:
+        column = trained.prepared.table[name]
+        if trained.declaration.feature(name).kind is Kind.CATEGORY:
+            typical[name] = str(column.mode().iloc[0])
+        else:
+            typical[name] = float(column.median())
+    return typical
+
+
+def predict(session: onnxruntime.InferenceSession, rows: Floats) -> Floats:
+    """The single output of a supervised model on encoded rows, shape (n,)."""
+    values: Floats = np.asarray(session.run(None, {"X": rows})[0], dtype=np.float64)
+    return values
+
+
+def _begin(graph: onnx.GraphProto, fitted: Pipeline, width: int) -> None:
+    """Puts scaling, and narrowing where the estimator does it, between `X` and the estimator's `rows`."""
+    nodes, last = [], "X"
+    if "scale" in fitted.named_steps:
+        scale = fitted["scale"]
+        graph.initializer.append(numpy_helper.from_array(np.asarray(scale.mean_, dtype=np.float64), "mean"))
+        graph.initializer.append(numpy_helper.from_array(np.asarray(scale.scale_, dtype=np.float64), "deviation"))
+        nodes.append(helper.make_node("Sub", [last, "mean"], ["centered"]))
+        nodes.append(helper.make_node("Div", ["centered", "deviation"], ["scaled"]))
+        last = "scaled"
+    if isinstance(fitted["estimate"], BaseForest | BaseGradientBoosting):
+        nodes.append(helper.make_node("Cast", [last], ["narrow"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Cast", ["narrow"], ["rows"], to=TensorProto.DOUBLE))
+    else:
+        nodes.append(helper.make_node("Identity", [last], ["rows"]))
+    for node in reversed(nodes):
+        graph.node.insert(0, node)
+    del graph.input[:]
+    graph.input.append(helper.make_tensor_value_info("X", TensorProto.DOUBLE, ["n", width]))
+
+
+def _finish(graph: onnx.GraphProto, classifies: bool, exponential: bool) -> None:
+    """Makes one double [n] of the converter's outputs, under the name that the bundle's format gives it."""
+    graph.name = "sigap"
+    name = "probability" if classifies else "value"
+    raw = graph.output[-1].name
+    nodes = [helper.make_node("Cast", [raw], ["as_double"], to=TensorProto.DOUBLE)]
+    last = "as_double"
+    if classifies:
+        nodes.append(helper.make_node("Gather", [last, "yes"], ["of_yes"], axis=1))
+        graph.initializer.append(helper.make_tensor("yes", TensorProto.INT64, [], [1]))
+        last = "of_yes"
+    if exponential:
+        nodes.append(helper.make_node("Exp", [last], ["exponential"]))
+        last = "exponential"
+    graph.initializer.append(helper.make_tensor("flat", TensorProto.INT64, [1], [-1]))
+    nodes.append(helper.make_node("Reshape", [last, "flat"], [name]))
+    graph.node.extend(nodes)
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["n"]))
+
+
+def _fingerprint(trained: SupervisedTrained, model: bytes) -> str:
+    decides = {
+        "model": trained.declaration.name,
+        "onnx": hashlib.sha256(model).hexdigest(),
+        "inputs": [column.model_dump(exclude={"missing_share"}) for column in inputs(trained)],
+        "left_out": [entry.name for entry in trained.prepared.left_out],
+        "range": {name: each.model_dump() for name, each in trained.prepared.ranges(trained.declaration).items()},
+        "interval": trained.interval.model_dump() if trained.interval else None,
+        "segments": [each.model_dump() for each in trained.segments],
+        "calibrated": trained.calibrated,
+        "baseline": trained.baseline.text.model_dump(),
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _sweep(trained: SupervisedTrained, runs: Mapping[str, str]) -> tuple[TriedEntry, ...]:
+    return tuple(
+        TriedEntry(
+            name=each.name,
+            params=each.params,
+            run_id=runs.get(each.name, ""),
+            metrics=each.metrics,
+            admissible=each.admissible,
+            reason=each.reason,
+        )
+        for each in trained.tried
+    )
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _check_parity(session: onnxruntime.InferenceSession, trained: SupervisedTrained) -> None:
+    """Every row has to get scikit-learn's answer, and each row encoded by itself the matrix' row."""
+    features = trained.prepared.features
+    matrix = pipeline(trained.model)["encode"].transform(features)
+    _check_rows(trained, features, matrix)
+    found, expected = predict(session, matrix), evaluation.answers(trained.model, features)
+    wrong = ~np.isclose(found, expected, rtol=TOLERANCE, atol=1e-6)
+    if isinstance(trained.declaration.task, Classification):
+        # An answer on the edge of yes and no must not depend on who computes it, either.
+        sure = np.abs(expected - THRESHOLD) > TOLERANCE
+        wrong |= sure & ((found >= THRESHOLD) != (expected >= THRESHOLD))
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise BundleError(
+            f"{trained.declaration.name}: the ONNX model answers {int(wrong.sum())} of {len(features)} rows otherwise "
+            f"than scikit-learn, first {trained.prepared.keys[first]} ({found[first]:g}, expected "
+            f"{expected[first]:g}).",
+            remedy="Nothing was promoted. Check the versions of onnx, onnxruntime and scikit-learn against the lock.",
+        )
+
+
+def _check_rows(trained: SupervisedTrained, features: pd.DataFrame, matrix: Floats) -> None:
+    encoder = RowEncoder(inputs(trained))
+    positions = evaluation.sampled(len(features), ENCODED_ROWS, trained.params.random_state)
+    for position in positions:
+        if encoder.encode(_values(features.iloc[position])) != matrix[position].tolist():
+            raise BundleError(
+                f"{trained.declaration.name}: the row {trained.prepared.keys[position]} is encoded otherwise by the "
+                "API than in training.",
+                remedy="Nothing was promoted. This is an error in Sigap; please report it.",
+            )
+
+
+def _values(row: pd.Series[Any]) -> dict[str, Any]:
+    return {str(name): None if pd.isna(value) else value for name, value in row.items()}
+
+
+def _example(session: onnxruntime.InferenceSession, trained: SupervisedTrained) -> AnswerExample:
+    request = trained.declaration.example
+    row = np.array([RowEncoder(inputs(trained)).encode(request)])
+    value = float(predict(session, row)[0])
+    if trained.interval is None:
+        return AnswerExample(request=request, answer={"probability": value})
+    low, high = trained.interval.around(value)
+    if not all(math.isfinite(each) for each in (value, low, high)):
+        raise BundleError(f"{trained.declaration.name}: the declared example gets no finite answer.")
+    return AnswerExample(request=request, answer={"value": value, "low": low, "high": high})
