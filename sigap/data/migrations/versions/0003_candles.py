@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
@@ -25,8 +25,8 @@ def upgrade() -> None:
                     low numeric NOT NULL,
                     close numeric NOT NULL,
                     volume numeric NOT NULL,
-                    origin text NOT NULL DEFAULT 'import'
-                        CONSTRAINT candles_origin CHECK (origin IN ('import', 'mock', 'rest', 'trades')),
+                    origin text NOT NULL DEFAULT 'own'
+                        CONSTRAINT candles_origin CHECK (origin IN ('own', 'import', 'mock', 'rest', 'trades')),
                     updated_at timestamptz NOT NULL DEFAULT now(),
                     PRIMARY KEY (product, step, opened_at)
                 );
@@ -34,7 +34,8 @@ def upgrade() -> None:
                     FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sigap_touch();
                 COMMENT ON TABLE candles IS 'Finished intervals only; an interval without a trade has no row.';
                 COMMENT ON COLUMN candles.origin IS
-                    'import: a file; mock: made up; rest: asked of the exchange; trades: added up from its trades.';
+                    'own: written by you; import: from a file; mock: made up, gives way to whatever is real; '
+                    'rest: asked of the exchange; trades: added up from its trades.';
             END IF;
         END $$;
 
