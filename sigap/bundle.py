@@ -102,7 +102,7 @@ class Level(Part):
     label: Bilingual
     text: str = Field(description="The label as answered: `Tinggi (High Readiness)`.")
     size: int
-    center: dict[str, float] = Field(description="Centre per used feature, in the feature's unit.")
+    center: dict[str, float] = Field(description="Centre per used number, in the feature's unit.")
 
 
 class CandidateEntry(Part):
@@ -196,7 +196,7 @@ class Interval(Part):
 
     confidence: float
     scale: Literal["linear", "log", "volatility"] = Field(
-        description="`volatility`: multiples of how much the series moved of late, on the scale of logarithms."
+        description="`volatility`: multiples of the root of recent volatility, on the scale of logarithms."
     )
     low: float
     high: float
@@ -341,7 +341,7 @@ class ForecastingManifest(SupervisedManifest):
     step: Literal["1d", "1h", "1m"]
     lags: int = Field(description="Past log returns that the model takes, the newest first.")
     interval: Interval
-    spread_floor: float = Field(description="Least spread that the interval is stretched by.")
+    volatility_floor: float = Field(description="Least volatility that the interval is stretched by.")
     last_time: str = Field(description="ISO 8601, UTC: when the newest step that it was trained on began.")
     last_value: float
     closes: tuple[float, ...] = Field(description="The newest `lags` + 1 values, the oldest first.")
@@ -362,10 +362,10 @@ class ForecastingManifest(SupervisedManifest):
     def forecast(self, closes: Sequence[float], change: float) -> Forecast:
         """The answer to what the ONNX model says of `returns(closes)`: the next step's log return."""
         returns = self.returns(closes)
-        spread = max(math.sqrt(sum(value * value for value in returns) / self.lags), self.spread_floor)
+        volatility = max(math.sqrt(sum(value * value for value in returns) / self.lags), self.volatility_floor)
         naive = float(closes[-1])
         value = naive * math.exp(change)
-        low, high = self.interval.around(value, spread)
+        low, high = self.interval.around(value, math.sqrt(volatility))
         return Forecast(value, low, high, naive, "up" if change > 0 else "down" if change < 0 else "unchanged")
 
 

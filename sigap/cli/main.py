@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -130,6 +131,38 @@ def train(name: ModelName) -> None:
         say(f"  {done}/{total}  {what}")
 
     say(f"Written: {train_and_report(name, get_settings(), show)}")
+
+
+@app.command(rich_help_panel="Data")
+def ingest(
+    product: Annotated[str, typer.Option("--product", help="As the exchange names it.")] = "BTC-USD",
+    step: Annotated[
+        str, typer.Option("--step", help="`1m`, `1h` or `1d`; the model `bitcoin_price` uses `1d`.")
+    ] = "1d",
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--since",
+            formats=["%Y-%m-%d"],
+            help="Ask for candles from this day on; by default whatever is missing since the oldest one stored.",
+        ),
+    ] = None,
+    mock: Annotated[
+        bool, typer.Option("--mock", help="Ask a mock exchange on this machine: needs no internet, and is made up.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Fill what is missing and end, without the live feed.")] = False,
+) -> None:
+    """Take candles from the exchange: what is missing over REST, then live from its feed until Ctrl-C.
+
+    Real candles take the place of mock ones; mock ones never stand beside real ones.
+    """
+    from sigap.cli.ingest import Wish
+    from sigap.cli.ingest import ingest as take
+
+    if step not in ("1m", "1h", "1d"):
+        raise typer.BadParameter(f"{step!r} is none of 1m, 1h, 1d.", param_hint="--step")
+    since = since.replace(tzinfo=UTC) if since else None
+    raise typer.Exit(take(get_settings(), Wish(product, step, since, mock, once)))
 
 
 @data.command("versions")

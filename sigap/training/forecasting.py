@@ -159,7 +159,7 @@ class ForecastTrained:
             low=-self.calibrated.half,
             high=self.calibrated.half,
             coverage=self.calibrated.coverage,
-            method="split conformal in the order of time, scaled by recent volatility, the last errors only",
+            method="split conformal in the order of time, scaled by the root of recent volatility",
         )
 
 
@@ -432,9 +432,9 @@ def _inadmissible(task: Forecasting, found: Paired) -> Bilingual | None:
         return None
     numbers = f"{found.difference:+.2%} [{found.low:+.2%}, {found.high:+.2%}]"
     return Bilingual(
-        id=f"tidak terbukti lebih baik daripada ramalan naif: galat {numbers} lebih kecil, "
+        id=f"tidak terbukti lebih baik daripada ramalan naif: keunggulan galat {numbers}, "
         f"perlu {task.minimum_effect:.1%} tanpa ragu",
-        en=f"not shown to be better than the naive forecast: error smaller by {numbers}, "
+        en=f"not shown to be better than the naive forecast: gain {numbers} in error, "
         f"{task.minimum_effect:.1%} beyond doubt needed",
     )
 
@@ -479,8 +479,9 @@ def _note(chosen: Candidate, tried: Sequence[Candidate]) -> Bilingual:
     if chosen.name != NAIVE:
         numbers = f"{chosen.metrics['gain']:.2%} [{chosen.metrics['gain_low']:.2%}, {chosen.metrics['gain_high']:.2%}]"
         return Bilingual(
-            id=f"Galatnya {numbers} lebih kecil daripada ramalan naif pada data yang tidak dilihat saat melatih.",
-            en=f"Its error is smaller than the naive forecast's by {numbers} on held-out data.",
+            id=f"Lebih baik daripada ramalan naif pada langkah yang tidak dilihat saat melatih: galat {numbers} lebih "
+            "kecil.",
+            en=f"Better than the naive forecast on held-out steps: its error is {numbers} smaller.",
         )
     rivals = [each for each in tried if each.name != NAIVE]
     if not rivals:
@@ -489,9 +490,9 @@ def _note(chosen: Candidate, tried: Sequence[Candidate]) -> Bilingual:
     numbers = f"{best.metrics['gain']:+.2%} [{best.metrics['gain_low']:+.2%}, {best.metrics['gain_high']:+.2%}]"
     return Bilingual(
         id=f"Tidak satu pun dari {len(rivals)} model terbukti lebih baik daripada ramalan naif (yang terdekat, "
-        f"{best.name}: {numbers} dari galat). Yang disajikan adalah ramalan naif dengan selangnya.",
+        f"{best.name}: keunggulan {numbers}). Yang disajikan adalah ramalan naif dengan selangnya.",
         en=f"None of {len(rivals)} models is shown to be better than the naive forecast (the closest, {best.name}: "
-        f"{numbers} of the error). What is served is the naive forecast with its interval.",
+        f"gain {numbers}). What is served is the naive forecast with its interval.",
     )
 
 
