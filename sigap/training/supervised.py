@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +13,9 @@ from numpy.typing import NDArray
 from sigap.bundle import (
     BaselineEntry,
     Bilingual,
-    CodeEntry,
-    DataEntry,
     FairnessEntry,
     Interval,
-    Manifest,
-    Paired,
     SegmentEntry,
-    SupervisedManifest,
-    read_manifest,
 )
 from sigap.catalog import Declaration
 from sigap.catalog.declaration import Classification, Regression
@@ -33,10 +25,10 @@ from sigap.training.baselines import Baseline, baselines, held_out_baseline
 from sigap.training.evaluation import Floats, Fold, Score
 from sigap.training.fairness import fairness_table
 from sigap.training.gate import Comparison
-from sigap.training.recipes import TRUSTED_TYPES, Recipe, SupervisedParams, build, read_supervised_params
-from sigap.training.rows import Rows, prepare_rows
+from sigap.training.recipes import Recipe, SupervisedParams, build
+from sigap.training.rows import Rows
 from sigap.training.segments import cut_segments, segment_of
-from sigap.training.trainer import Candidate, Spec, no_candidate
+from sigap.training.trainer import Candidate, no_candidate
 
 # The chance that a sweep on noise finds one candidate better than its baseline, shared among the candidates.
 FALSE_CHAMPION = 0.01
@@ -107,177 +99,84 @@ class SupervisedTrained:
         return self.prepared.features
 
 
-class SupervisedTrainer:
-    """How regressions and classifications are trained; see `sigap.training.trainer.Trainer`."""
+def fit(prepared: Rows, declaration: Declaration, params: SupervisedParams, name: str) -> Candidate:
+    """Scores a candidate by repeated cross-validation; a model of all rows is fitted only of the chosen one.
 
-    trusted_types: tuple[str, ...] = TRUSTED_TYPES
+    Metrics are means over the folds with their standard deviation beside them as `…_sd`; see
+    `evaluation.regression_scores` and `evaluation.classification_scores`. `baseline_…` are the scores of the
+    hardest baseline on the same folds, `gain`, `gain_low` and `gain_high` the difference to it.
 
-    def params(self, root: Path, model: str) -> SupervisedParams:
-        """See `Trainer.params`."""
-        return read_supervised_params(root, model)
+    Raises:
+        TrainingError: There is no candidate of that name.
+    """
+    recipe = params.recipes().get(name)
+    if recipe is None:
+        raise TrainingError(f"{declaration.name} has no candidate {name!r}.", remedy="Plan the sweep again.")
+    scoring = score_on(prepared, declaration, params)
+    scores = recipe_scores(prepared, declaration, params, recipe, scoring)
+    measured = _beside_baselines(declaration, params, scoring, scores)
+    hardest = _hardest(declaration, measured)
+    metrics = {
+        **evaluation.summary(scores),
+        **{f"baseline_{metric}": value for metric, value in hardest.metrics.items()},
+        "gain": hardest.gain.difference,
+        "gain_low": hardest.gain.low,
+        "gain_high": hardest.gain.high,
+    }
+    return Candidate(
+        name=name,
+        params=recipe.model_dump(),
+        metrics=metrics,
+        reason=_inadmissible(measured),
+        details={
+            "folds": scores,
+            "inner": _inner(prepared, declaration, params, recipe, scoring),
+            "baseline": hardest.model_dump(mode="json"),
+        },
+    )
 
-    def parse_params(self, values: Mapping[str, Any]) -> SupervisedParams:
-        """See `Trainer.parse_params`."""
-        return SupervisedParams.model_validate(dict(values))
 
-    def prepare(self, declaration: Declaration, table: pd.DataFrame) -> Rows:
-        """See `Trainer.prepare`."""
-        return prepare_rows(declaration, table)
+def choose(
+    declaration: Declaration, prepared: Rows, params: SupervisedParams, tried: Sequence[Candidate]
+) -> SupervisedTrained:
+    """Chooses the best mean score among the admissible, of equals the first of the sweep; fits it on all rows.
 
-    def summary(self, prepared: Rows) -> dict[str, Any]:
-        """See `Trainer.summary`."""
-        return {
-            "rows": prepared.rows,
-            "entities": len(prepared.keys),
-            "period": None,
-            "used": list(prepared.used),
-            "left_out": [each.model_dump(mode="json") for each in prepared.left_out],
-            "not_assessed": [],
-            "without_target": prepared.without_target,
-        }
-
-    def preview(self, prepared: Rows) -> pd.DataFrame:
-        """See `Trainer.preview`."""
-        table = prepared.features.copy()
-        table.insert(0, "key", prepared.keys)
-        table["target"] = prepared.target
-        return table
-
-    def candidates(self, params: SupervisedParams) -> tuple[Spec, ...]:
-        """See `Trainer.candidates`."""
-        return tuple(Spec(name, recipe.model_dump()) for name, recipe in params.recipes().items())
-
-    def fit(self, prepared: Rows, declaration: Declaration, params: SupervisedParams, name: str) -> Candidate:
-        """Scores a candidate by repeated cross-validation; a model of all rows is fitted only of the chosen one.
-
-        Metrics are means over the folds with their standard deviation beside them as `…_sd`; see
-        `evaluation.regression_scores` and `evaluation.classification_scores`. `baseline_…` are the scores of the
-        hardest baseline on the same folds, `gain`, `gain_low` and `gain_high` the difference to it.
-        """
-        recipe = params.recipes().get(name)
-        if recipe is None:
-            raise TrainingError(f"{declaration.name} has no candidate {name!r}.", remedy="Plan the sweep again.")
-        scoring = score_on(prepared, declaration, params)
-        scores = recipe_scores(prepared, declaration, params, recipe, scoring)
-        measured = _beside_baselines(declaration, params, scoring, scores)
-        hardest = _hardest(declaration, measured)
-        metrics = {
-            **evaluation.summary(scores),
-            **{f"baseline_{metric}": value for metric, value in hardest.metrics.items()},
-            "gain": hardest.gain.difference,
-            "gain_low": hardest.gain.low,
-            "gain_high": hardest.gain.high,
-        }
-        return Candidate(
-            name=name,
-            params=recipe.model_dump(),
-            metrics=metrics,
-            reason=_inadmissible(measured),
-            details={
-                "folds": scores,
-                "inner": _inner(prepared, declaration, params, recipe, scoring),
-                "baseline": hardest.model_dump(mode="json"),
-            },
-        )
-
-    def choose(
-        self, declaration: Declaration, prepared: Rows, params: SupervisedParams, tried: Sequence[Candidate]
-    ) -> SupervisedTrained:
-        """See `Trainer.choose`. The best mean score among the admissible; of equals, the first of the sweep."""
-        names = list(params.recipes())
-        ordered = tuple(sorted(tried, key=lambda each: names.index(each.name)))
-        admissible = [each for each in ordered if each.admissible]
-        if not admissible:
-            raise no_candidate(declaration, ordered)
-        metric = declaration_metric(declaration)
-        chosen = max(admissible, key=lambda each: _worth(metric, each.metrics[metric]))
-        recipe = params.recipes()[chosen.name]
-        scoring = score_on(prepared, declaration, params)
-        predicted = held_out_predictions(prepared, declaration, params, recipe, scoring)
-        _check_same(declaration, chosen, _scores(declaration, scoring, predicted))
-        unfitted = build(recipe, declaration, prepared.used, params.random_state)
-        model = evaluation.fit_model(unfitted, prepared.features, prepared.target)
-        measured: dict[str, Any] = (
-            _classification(declaration, prepared, scoring, predicted)
-            if isinstance(declaration.task, Classification)
-            else _regression(declaration, prepared, params, recipe, unfitted, scoring, predicted)
-        )
-        metrics = {**chosen.metrics, **_nested(metric, ordered, params.folds), **measured.pop("metrics")}
-        return SupervisedTrained(
-            declaration=declaration,
-            prepared=prepared,
-            params=params,
-            tried=tuple(each.without_model() for each in ordered),
-            chosen=chosen,
-            recipe=recipe,
-            model=model,
-            scoring=scoring,
-            predicted=predicted,
-            baseline=BaselineEntry.model_validate(chosen.details["baseline"]),
-            metrics=metrics,
-            **measured,
-        )
-
-    def figures(self, trained: SupervisedTrained, folder: Path) -> list[Path]:
-        """See `Trainer.figures`."""
-        from sigap.training import supervised_figures
-
-        return supervised_figures.draw(folder, trained)
-
-    def fingerprint(self, trained: SupervisedTrained) -> str:
-        """See `Trainer.fingerprint`."""
-        from sigap.training import supervised_export
-
-        return supervised_export.fingerprint(trained)
-
-    def write_bundle(
-        self,
-        folder: Path,
-        trained: SupervisedTrained,
-        *,
-        data: DataEntry,
-        code: CodeEntry,
-        run_id: str = "",
-        candidate_runs: Mapping[str, str] | None = None,
-        previous: Path | None = None,  # noqa: ARG002 - rows of one moment don't move
-        previous_version: str = "",  # noqa: ARG002
-        trained_at: datetime | None = None,
-    ) -> Manifest:
-        """See `Trainer.write_bundle`."""
-        from sigap.training import supervised_export
-
-        return supervised_export.write_bundle(
-            folder,
-            trained,
-            data=data,
-            code=code,
-            run_id=run_id,
-            candidate_runs=candidate_runs or {},
-            trained_at=trained_at,
-        )
-
-    def report(self, trained: SupervisedTrained, folder: Path) -> Path:
-        """See `Trainer.report`."""
-        from sigap.training import supervised_report
-
-        return supervised_report.write_report(folder, trained)
-
-    def compare(
-        self,
-        declaration: Declaration,
-        prepared: Rows,
-        params: SupervisedParams,
-        challenger: Path,
-        champion: Path,
-    ) -> Comparison | None:
-        """See `Trainer.compare`. Both recipes are fitted anew within the same folds of the challenger's rows.
-
-        The champion as it is served would be flattered: it has seen most of these rows while it was trained.
-        """
-        ours, theirs = (_served_recipe(read_manifest(each)) for each in (challenger, champion))
-        if ours is None or theirs is None or not set(theirs[1]) <= set(prepared.table.columns):
-            return None
-        return compare_recipes(declaration, prepared, params, ours, theirs)
+    Raises:
+        TrainingError: None is admissible, or the chosen one scores otherwise here than where it was fitted.
+    """
+    names = list(params.recipes())
+    ordered = tuple(sorted(tried, key=lambda each: names.index(each.name)))
+    admissible = [each for each in ordered if each.admissible]
+    if not admissible:
+        raise no_candidate(declaration, ordered)
+    metric = declaration_metric(declaration)
+    chosen = max(admissible, key=lambda each: _worth(metric, each.metrics[metric]))
+    recipe = params.recipes()[chosen.name]
+    scoring = score_on(prepared, declaration, params)
+    predicted = held_out_predictions(prepared, declaration, params, recipe, scoring)
+    _check_same(declaration, chosen, _scores(declaration, scoring, predicted))
+    unfitted = build(recipe, declaration, prepared.used, params.random_state)
+    model = evaluation.fit_model(unfitted, prepared.features, prepared.target)
+    measured: dict[str, Any] = (
+        _classification(declaration, prepared, scoring, predicted)
+        if isinstance(declaration.task, Classification)
+        else _regression(declaration, prepared, params, recipe, unfitted, scoring, predicted)
+    )
+    metrics = {**chosen.metrics, **_nested(metric, ordered, params.folds), **measured.pop("metrics")}
+    return SupervisedTrained(
+        declaration=declaration,
+        prepared=prepared,
+        params=params,
+        tried=tuple(each.without_model() for each in ordered),
+        chosen=chosen,
+        recipe=recipe,
+        model=model,
+        scoring=scoring,
+        predicted=predicted,
+        baseline=BaselineEntry.model_validate(chosen.details["baseline"]),
+        metrics=metrics,
+        **measured,
+    )
 
 
 Served = tuple[Recipe, tuple[str, ...]]
@@ -539,26 +438,3 @@ def _classification(declaration: Declaration, prepared: Rows, scoring: Scoring, 
         if len(impacts) > 1:
             metrics[f"disparate_impact_{feature}"] = min(impacts)
     return {"metrics": metrics, "calibrated": calibrated, "calibration": text, "fairness": table}
-
-
-def _served_recipe(manifest: Manifest) -> Served | None:
-    """The recipe that a bundle's model was made by, with its features; None where this version can't make it."""
-    if not isinstance(manifest, SupervisedManifest):
-        return None
-    entry = next((each for each in manifest.sweep if each.name == manifest.winner), None)
-    if entry is None:
-        return None
-    try:
-        return Recipe.model_validate(entry.params), manifest.features_used
-    except ValueError:
-        return None
-
-
-__all__ = [
-    "Paired",
-    "Scoring",
-    "SupervisedTrained",
-    "SupervisedTrainer",
-    "compare_recipes",
-    "comparison",
-]

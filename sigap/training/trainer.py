@@ -162,9 +162,22 @@ class Trainer(Protocol):
         """
 
     def choose(
-        self, declaration: Declaration, prepared: Prepared, params: Params, tried: Sequence[Candidate]
+        self,
+        declaration: Declaration,
+        prepared: Prepared,
+        params: Params,
+        tried: Sequence[Candidate],
+        previous: Path | None = None,
     ) -> Trained:
         """Chooses among scored candidates, with or without their models, and fits the chosen one on all rows.
+
+        Args:
+            declaration: The model.
+            prepared: What the candidates were scored on.
+            params: What the sweep tried.
+            tried: The candidates.
+            previous: Folder of the champion's bundle, for tasks whose classes have no order of their own: what the
+                champion has as segment 2 is segment 2 in the new model too.
 
         Raises:
             TrainingError: None is admissible, with each one's reason; or the chosen one fitted here is not the one
@@ -246,7 +259,7 @@ def trainer(declaration: Declaration) -> Trainer:
         from sigap.training.forecasting import ForecastingTrainer
 
         return ForecastingTrainer()
-    from sigap.training.supervised import SupervisedTrainer
+    from sigap.training.supervised_trainer import SupervisedTrainer
 
     return SupervisedTrainer()
 
