@@ -52,6 +52,10 @@ class RegistryError(SigapError):
     """The model registry refuses, can't be reached, or was changed by somebody else meanwhile."""
 
 
+class UnreachableError(RegistryError):
+    """The model registry does not answer; it may again soon."""
+
+
 class AliasMovedError(RegistryError):
     """An alias stands on another version than the one that the decision to move it was taken against."""
 

@@ -70,6 +70,13 @@ class Settings(BaseSettings):
         15.0, gt=0, le=600, description="A feed that says nothing usable for this long is opened anew."
     )
 
+    promotion: Literal["auto", "manual"] | None = Field(
+        None,
+        description="`manual`: what passes the gate waits for `./run model approve`; by default as each model declares.",
+    )
+    registry_wait_seconds: float = Field(
+        60.0, ge=0, le=3600, description="How long a pipeline step waits for an MLflow server that went away."
+    )
     git_commit: bool = Field(True, description="Whether a new snapshot's pointer is committed and tagged in Git.")
     dvc_remote_url: str | None = Field(
         None, description="DVC remote for snapshots (folder, s3://…); by default a folder inside the state folder."

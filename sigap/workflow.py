@@ -6,6 +6,7 @@ called again with the same input, after a crash or by an orchestrator's retry, a
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 import uuid
@@ -14,31 +15,36 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow.parquet as pq
 
-from sigap.bundle import DataEntry, read_members
+from sigap.bundle import DataEntry, read_manifest
 from sigap.catalog import declaration
 from sigap.data.snapshot import Snapshot, take_snapshot
 from sigap.data.versions import DataVersions
-from sigap.errors import BundleError, PipelineError, RegistryError, SigapError, TrainingError
+from sigap.errors import BundleError, PipelineError, RegistryError, SigapError, TrainingError, UnreachableError
+from sigap.model_card import CARD, best, headline, model_card
+from sigap.registry import decisions
 from sigap.registry.challenge import Challenge, settle
 from sigap.registry.code import code
+from sigap.registry.connection import wait_for_answer
+from sigap.registry.decisions import PIPELINE
 from sigap.registry.models import ModelVersion, Registry
-from sigap.registry.tracking import Data, Runs
+from sigap.registry.tracking import Data, Logged, Runs
 from sigap.settings import Settings, get_settings
-from sigap.training import clusters, figures
-from sigap.training.export import fingerprint, write_bundle
-from sigap.training.features import Prepared, prepare
-from sigap.training.movement import Previous
-from sigap.training.params import Params, read_params
-from sigap.training.preprocess import TRUSTED_TYPES
-from sigap.training.sweep import Trained, candidates, choose, read_snapshot
+from sigap.training.gate import Comparison, Decision
+from sigap.training.sweep import read_snapshot
+from sigap.training.trainer import Candidate, Prepared, Trained, Trainer, trainer
 
 Json = dict[str, Any]
 Progress = Callable[[str], None]
+Result = TypeVar("Result")
+
+PREVIEW_ROWS = 1_000
+# Longest text that is put into a tag of a run.
+TAG_LENGTH = 4_000
 
 
 def snapshot(
@@ -82,120 +88,128 @@ def clean(snapshot: Json, *, settings: Settings | None = None) -> Json:
     """Prepares the features and says what is used and what is left out.
 
     Returns:
-        `model`, `snapshot`, `period`, `rows`, `entities`, `used`, `left_out`, `not_assessed`.
+        `model`, `snapshot`, and what `sigap.training.trainer.Trainer.summary` tells: `rows`, `entities`, `period`,
+        `used`, `left_out`, `not_assessed`.
 
     Raises:
         TrainingError: The snapshot can't be trained on.
     """
-    prepared = _prepared(snapshot, settings or get_settings())
-    return {
-        "model": snapshot["model"],
-        "snapshot": snapshot,
-        "period": prepared.period,
-        "rows": prepared.rows,
-        "entities": len(prepared.matrix),
-        "used": list(prepared.used),
-        "left_out": [each.model_dump(mode="json") for each in prepared.left_out],
-        "not_assessed": [
-            {
-                "entity": each.entity,
-                "name": prepared.names[each.entity],
-                "missing": list(each.missing),
-                "reason": each.reason.model_dump(),
-            }
-            for each in prepared.not_assessed
-        ],
-    }
+    how, prepared = _prepared(snapshot, settings or get_settings())
+    return {"model": snapshot["model"], "snapshot": snapshot, **how.summary(prepared)}
 
 
 def preview(cleaned: Json, *, settings: Settings | None = None) -> pd.DataFrame:
-    """The table that the model is trained on, one row an entity: for a block that shows it."""
-    snapshot = cleaned["snapshot"]
-    source = declaration(snapshot["model"]).source
-    prepared = _prepared(snapshot, settings or get_settings())
-    table = prepared.matrix.rename_axis(source.entity).reset_index()
-    table.insert(1, source.entity_name, [prepared.names[str(entity)] for entity in table[source.entity]])
-    table.insert(2, source.time, prepared.period)
-    return table
+    """The table that the model is trained on, or its first rows: for a block that shows it."""
+    how, prepared = _prepared(cleaned["snapshot"], settings or get_settings())
+    return how.preview(prepared).head(PREVIEW_ROWS)
 
 
 def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
-    """Starts the parent run in MLflow; one item a candidate of the sweep.
+    """Starts the parent run in MLflow; one item a family of candidates, which are fitted in one process.
+
+    A process costs an orchestrator seconds, and a small candidate of a grid less than one.
 
     Returns:
-        Items `{"k", "parent_run_id", "params", "snapshot"}` for `fit`, in the order of k.
+        Items `{"name", "candidates", "parent_run_id", "params", "snapshot"}` for `fit`, in the sweep's order.
 
     Raises:
         ConfigurationError: `params.yaml` can't be used.
         RegistryError: MLflow can't be reached or refuses.
     """
     settings = settings or get_settings()
-    snapshot = cleaned["snapshot"]
-    params = read_params(settings.root, snapshot["model"])
+    snapshot, model = cleaned["snapshot"], cleaned["model"]
+    how = trainer(declaration(model))
+    params = how.params(settings.root, model)
     logged = {**params.model_dump(), "features_used": ", ".join(cleaned["used"]), "period": cleaned["period"]}
-    parent = Runs(settings, snapshot["model"]).parent(snapshot["pipeline_run"], _data(snapshot), logged)
-    return [
-        {"k": k, "parent_run_id": parent, "params": params.model_dump(), "snapshot": snapshot}
-        for k in candidates(params)
-    ]
+    runs = Runs(settings, model)
+    parent = _patiently(settings, lambda: runs.parent(snapshot["pipeline_run"], _data(snapshot), logged))
+    families: dict[str, list[str]] = {}
+    for spec in how.candidates(params):
+        families.setdefault(_family(spec.name), []).append(spec.name)
+    shared = {"parent_run_id": parent, "params": params.model_dump(mode="json"), "snapshot": snapshot}
+    return [{"name": family, "candidates": names, **shared} for family, names in families.items()]
 
 
 def fit(item: Json, *, settings: Settings | None = None) -> Json:
-    """Fits one candidate and logs it as a run under the parent.
+    """Fits a family's candidates and logs each as a run under the parent.
 
     Returns:
-        The item with `run_id`, `metrics`, `sizes`, `admissible` and `reason` (None, or why it is not admissible).
+        The item with `fitted`: of each candidate `name`, `params`, `metrics`, `admissible`, `reason` (None, or why it
+        is not admissible), `details` and `run_id`.
 
     Raises:
-        TrainingError: There are too few entities.
+        TrainingError: There are too few rows.
         RegistryError: MLflow can't be reached or refuses.
     """
     settings = settings or get_settings()
-    snapshot, k, params = item["snapshot"], int(item["k"]), Params.model_validate(item["params"])
+    snapshot = item["snapshot"]
     with _failing(settings, item):
-        started = time.perf_counter()
-        candidate = clusters.fit(_prepared(snapshot, settings), declaration(snapshot["model"]), params, k)
-        seconds = time.perf_counter() - started
-        logged = {"n_clusters": k, **params.model_dump(include={"init", "n_init", "random_state", "bootstraps"})}
-        run_id = Runs(settings, snapshot["model"]).candidate(
-            item["parent_run_id"], k, _data(snapshot), logged, candidate.metrics, seconds
-        )
-    return {**item, **candidate.as_dict(), "run_id": run_id, "admissible": candidate.admissible}
+        how, prepared = _prepared(snapshot, settings)
+        declared, params = declaration(snapshot["model"]), how.parse_params(item["params"])
+        fitted, logged = [], []
+        for name in item["candidates"]:
+            started = time.perf_counter()
+            candidate = how.fit(prepared, declared, params, name)
+            fitted.append(candidate)
+            logged.append(Logged(name, candidate.params, candidate.metrics, time.perf_counter() - started))
+        runs = Runs(settings, snapshot["model"])
+        ids = _patiently(settings, lambda: runs.candidates(item["parent_run_id"], _data(snapshot), logged))
+    return {**item, "fitted": [{**each.as_dict(), "run_id": ids[each.name]} for each in fitted]}
 
 
 def register(fits: list[Json], *, settings: Settings | None = None) -> Json:
     """Selects among the admissible candidates, writes the bundle, and registers the challenger.
 
-    A model that answers as a registered one does, from the same data, is that version and not a new one.
+    A model that answers as a registered one does, from the same data, is that version and not a new one. Where no
+    candidate is admissible nothing is registered: an answer and no error, for the sweep did what it is there for.
 
     Returns:
-        `{"model", "model_version", "created", "data_version", "parent_run_id", "k", "metrics", "snapshot"}`.
+        `{"model", "model_version", "created", "refused", "data_version", "parent_run_id", "candidate", "metrics",
+        "score", "params", "snapshot"}`; `refused` says why no candidate may become champion, and is empty otherwise.
 
     Raises:
         PipelineError: The fits are none, or not of one run.
-        TrainingError: No candidate is admissible; the champion stays.
         BundleError: The bundle does not answer as its model does.
         RegistryError: MLflow can't be reached or refuses.
     """
     settings = settings or get_settings()
     item = _one_run(fits)
     snapshot, parent = item["snapshot"], item["parent_run_id"]
-    with _failing(settings, item):
-        trained = _chosen(fits, settings)
-        with tempfile.TemporaryDirectory(prefix="sigap-") as folder:
-            drawn = Path(folder) / "figures"
-            figures.draw(drawn, trained)
-            Runs(settings, snapshot["model"]).log_files(parent, drawn, "figures")
-            version, created = _registered(Path(folder) / "bundle", trained, fits, settings)
-    return {
-        "model": snapshot["model"],
-        "model_version": version.name,
-        "created": created,
+    declared = declaration(snapshot["model"])
+    tried = {each["name"]: each for fit in fits for each in fit["fitted"]}
+    answer: Json = {
+        "model": declared.name,
+        "model_version": "",
+        "created": False,
+        "refused": "",
         "data_version": snapshot["version"],
         "parent_run_id": parent,
-        "k": trained.winner.k,
-        "metrics": trained.winner.metrics,
+        "candidate": "",
+        "metrics": {},
+        "score": best(declared, [each["metrics"] for each in tried.values()]).as_dict(),
+        "params": item["params"],
         "snapshot": snapshot,
+    }
+    with _failing(settings, item):
+        how, prepared = _prepared(snapshot, settings)
+        candidates = [Candidate.from_dict(each) for each in tried.values()]
+        try:
+            trained = how.choose(declared, prepared, how.parse_params(item["params"]), candidates)
+        except TrainingError as error:
+            if any(each.admissible for each in candidates):
+                raise
+            return {**answer, "refused": error.message}
+        runs = {name: each["run_id"] for name, each in tried.items()}
+        with tempfile.TemporaryDirectory(prefix="sigap-") as folder:
+            how.figures(trained, Path(folder) / "files" / "figures")
+            version, created = _patiently(settings, lambda: _registered(Path(folder), how, trained, item, runs, settings))
+    return {
+        **answer,
+        "model_version": version.name,
+        "created": created,
+        "candidate": trained.chosen.name,
+        "metrics": dict(trained.metrics),
+        "score": headline(declared, trained.metrics).as_dict(),
     }
 
 
@@ -203,42 +217,18 @@ def decide(registered: Json, *, settings: Settings | None = None) -> Json:
     """Puts the challenger through the gate and promotes it if it passes.
 
     Returns:
-        `{"model", "promoted", "model_version", "champion", "data_version", "rule", "reason", "k", "metrics",
-        "decision"}`; `model_version` is the challenger, `champion` the version served afterwards, both like `v3`.
+        `{"model", "promoted", "model_version", "champion", "data_version", "rows", "rule", "reason", "candidate",
+        "score", "metrics", "decision"}`; `model_version` is the challenger (empty if there is none), `champion` the
+        version served afterwards or None, both like `v3`.
 
     Raises:
         AliasMovedError: Somebody kept moving the alias while decisions were taken.
         RegistryError: MLflow can't be reached or refuses.
     """
     settings = settings or get_settings()
-    model, parent = registered["model"], registered["parent_run_id"]
     with _failing(settings, registered):
-        snapshot = registered["snapshot"]
-        challenge = Challenge(
-            model=model,
-            number=int(registered["model_version"].removeprefix("v")),
-            run_id=parent,
-            started_at=snapshot["started_at"],
-            restored=snapshot["restored"],
-        )
-        decision, champion = settle(Registry(settings), challenge, lambda: _prepared(snapshot, settings))
-        result = {
-            "model": model,
-            "promoted": decision.promote,
-            "model_version": registered["model_version"],
-            "champion": champion.name if champion else None,
-            "data_version": registered["data_version"],
-            "rule": decision.rule,
-            "reason": decision.reason,
-            "k": registered["k"],
-            "metrics": registered["metrics"],
-            "decision": decision.as_dict(),
-        }
-        runs = Runs(settings, model)
-        runs.log_json(parent, "decision.json", result)
-        tags = {name: str(result[name]) for name in ("model_version", "champion", "promoted", "rule", "reason")}
-        runs.end(parent, metrics={**registered["metrics"], "k": float(registered["k"])}, tags=tags)
-    return result
+        judge = _judged if registered["model_version"] else _refused
+        return _patiently(settings, lambda: _concluded(registered, *judge(registered, settings), settings))
 
 
 def run(
@@ -273,7 +263,7 @@ def run(
     say("plan")
     fits = []
     for item in plan(cleaned, settings=settings):
-        say(f"fit k = {item['k']}")
+        say(f"fit {item['name']}")
         fits.append(fit(item, settings=settings))
     say("register")
     registered = register(fits, settings=settings)
@@ -300,13 +290,20 @@ def _restored(model: str, data_version: str, settings: Settings) -> Snapshot:
     )
 
 
-def _prepared(snapshot: Json, settings: Settings) -> Prepared:
+def _prepared(snapshot: Json, settings: Settings) -> tuple[Trainer, Prepared]:
+    declared = declaration(snapshot["model"])
+    how = trainer(declared)
     path = DataVersions(settings).stored(snapshot["model"], snapshot["md5"])
-    return prepare(declaration(snapshot["model"]), read_snapshot(path))
+    return how, how.prepare(declared, read_snapshot(path))
 
 
 def _data(snapshot: Json) -> Data:
     return Data(snapshot["version"], snapshot["md5"], snapshot["path"], snapshot["rows"])
+
+
+def _family(name: str) -> str:
+    """What candidates of one grid share: `random_forest` of `random_forest-2`."""
+    return re.sub(r"-\d+$", "", name)
 
 
 def _one_run(fits: list[Json]) -> Json:
@@ -319,63 +316,134 @@ def _one_run(fits: list[Json]) -> Json:
     return fits[0]
 
 
-def _chosen(fits: list[Json], settings: Settings) -> Trained:
-    item = fits[0]
-    snapshot = item["snapshot"]
-    by_k = {int(each["k"]): clusters.Candidate.from_dict(each) for each in fits}
-    trained = choose(
-        declaration(snapshot["model"]),
-        _prepared(snapshot, settings),
-        Params.model_validate(item["params"]),
-        list(by_k.values()),
-    )
-    fitted, logged = float(trained.model[-1].inertia_), trained.winner.metrics["inertia"]
-    if abs(fitted - logged) > 1e-9 * max(1.0, abs(logged)):
-        raise TrainingError(
-            f"k = {trained.winner.k} has inertia {fitted!r} here and {logged!r} where it was scored.",
-            remedy="Score and register with the same locked environment; nothing was registered.",
+def _registered(
+    folder: Path, how: Trainer, trained: Trained, item: Json, candidate_runs: dict[str, str], settings: Settings
+) -> tuple[ModelVersion, bool]:
+    snapshot, parent = item["snapshot"], item["parent_run_id"]
+    registry, runs = Registry(settings), Runs(settings, snapshot["model"])
+    known = registry.find(snapshot["model"], how.fingerprint(trained), snapshot["md5"])
+    if known is None:
+        champion = registry.champion(snapshot["model"])
+        manifest = how.write_bundle(
+            folder / "bundle",
+            trained,
+            data=DataEntry(
+                version=snapshot["version"],
+                md5=snapshot["md5"],
+                rows=snapshot["rows"],
+                rows_rejected=snapshot["rejected"],
+                period=how.summary(trained.prepared)["period"],
+                git_commit=snapshot["git_commit"],
+                query=snapshot["query"],
+            ),
+            code=code(settings.root),
+            run_id=parent,
+            candidate_runs=candidate_runs,
+            previous=_previous(registry, champion),
+            previous_version=champion.name if champion else "",
+            # The run's own start: written again after a crash, the bundle has the same bytes.
+            trained_at=datetime.fromtimestamp(runs.started_at(parent) / 1000, UTC),
         )
-    return trained
-
-
-def _registered(folder: Path, trained: Trained, fits: list[Json], settings: Settings) -> tuple[ModelVersion, bool]:
-    snapshot, parent = fits[0]["snapshot"], fits[0]["parent_run_id"]
-    registry = Registry(settings)
-    if known := registry.find(snapshot["model"], fingerprint(trained), snapshot["md5"]):
+        (folder / "files" / CARD).write_text(model_card(trained.declaration, manifest), encoding="utf-8")
+    runs.log_files(parent, folder / "files")
+    if known is not None:
         return known, False
-    started = Runs(settings, snapshot["model"]).started_at(parent) / 1000
-    write_bundle(
-        folder,
-        trained,
-        data=DataEntry(
-            version=snapshot["version"],
-            md5=snapshot["md5"],
-            rows=snapshot["rows"],
-            rows_rejected=snapshot["rejected"],
-            period=trained.prepared.period,
-            git_commit=snapshot["git_commit"],
-            query=snapshot["query"],
-        ),
-        code=code(settings.root),
-        run_id=parent,
-        candidate_runs={int(each["k"]): each["run_id"] for each in fits},
-        previous=_previous(registry, snapshot["model"]),
-        # The run's own start: written again after a crash, the bundle has the same bytes.
-        trained_at=datetime.fromtimestamp(started, UTC),
-    )
-    return registry.register(folder, trained.model, trained.prepared.matrix, parent, TRUSTED_TYPES)
+    return registry.register(folder / "bundle", trained.model, trained.sample, parent, how.trusted_types)
 
 
-def _previous(registry: Registry, model: str) -> Previous | None:
-    champion = registry.champion(model)
+def _previous(registry: Registry, champion: ModelVersion | None) -> Path | None:
     if champion is None or not champion.servable:
         return None
     try:
-        members = read_members(registry.bundle(champion))
+        return registry.bundle(champion)
     except BundleError:
         # A damaged champion is all the more reason to register another; there is nothing to compare with.
         return None
-    return Previous(champion.name, champion.data_version, members)
+
+
+def _judged(registered: Json, settings: Settings) -> tuple[Decision, ModelVersion | None]:
+    snapshot, declared = registered["snapshot"], declaration(registered["model"])
+
+    def compare(challenger: Path, champion: Path) -> Comparison | None:
+        if read_manifest(champion).task != declared.task.kind:
+            return None
+        how, prepared = _prepared(snapshot, settings)
+        return how.compare(declared, prepared, how.parse_params(registered["params"]), challenger, champion)
+
+    challenge = Challenge(
+        model=declared.name,
+        number=int(registered["model_version"].removeprefix("v")),
+        run_id=registered["parent_run_id"],
+        started_at=snapshot["started_at"],
+        restored=snapshot["restored"],
+        mode=settings.promotion or declared.promotion,
+        facts={"rows": snapshot["rows"], "candidate": registered["candidate"], "score": registered["score"]},
+    )
+    return settle(Registry(settings), challenge, compare)
+
+
+def _refused(registered: Json, settings: Settings) -> tuple[Decision, ModelVersion | None]:
+    """The decision on a sweep without an admissible candidate: the champion stays, if there is one."""
+    model, snapshot = registered["model"], registered["snapshot"]
+    champion = Registry(settings).repair(model)
+    decision = Decision(False, "inadmissible", registered["refused"])
+    name = champion.name if champion else None
+    record = {"rows": snapshot["rows"], "candidate": "", "score": registered["score"], **decision.as_dict()}
+    row = decisions.Record(
+        model=model,
+        run_id=registered["parent_run_id"],
+        model_version="",
+        champion_before=name,
+        champion_after=name,
+        promoted=False,
+        rule=decision.rule,
+        reason=decision.reason,
+        record=record,
+        mode=settings.promotion or declaration(model).promotion,
+        asked_by=PIPELINE,
+        data_version=snapshot["version"],
+        data_md5=snapshot["md5"],
+    )
+    decisions.write(settings, row)
+    return decision, champion
+
+
+def _concluded(registered: Json, decision: Decision, champion: ModelVersion | None, settings: Settings) -> Json:
+    model, parent = registered["model"], registered["parent_run_id"]
+    result = {
+        "model": model,
+        "promoted": decision.promote,
+        "model_version": registered["model_version"],
+        "champion": champion.name if champion else None,
+        "data_version": registered["data_version"],
+        "rows": registered["snapshot"]["rows"],
+        "rule": decision.rule,
+        "reason": decision.reason,
+        "candidate": registered["candidate"],
+        "score": registered["score"],
+        "metrics": registered["metrics"],
+        "decision": decision.as_dict(),
+    }
+    runs = Runs(settings, model)
+    runs.log_json(parent, "decision.json", result)
+    named = ("model_version", "champion", "promoted", "rule", "reason", "candidate")
+    tags = {name: str(result[name])[:TAG_LENGTH] for name in named}
+    runs.end(parent, metrics=registered["metrics"], tags=tags)
+    return result
+
+
+def _patiently(settings: Settings, call: Callable[[], Result]) -> Result:
+    """What `call` gives, called again when MLflow was away meanwhile: whoever supervises it starts it again.
+
+    Everything that is called so may be called twice.
+    """
+    limit = time.monotonic() + settings.registry_wait_seconds
+    while True:
+        try:
+            return call()
+        except UnreachableError:
+            if not wait_for_answer(settings, limit - time.monotonic()):
+                raise
 
 
 @contextmanager
@@ -386,5 +454,5 @@ def _failing(settings: Settings, item: Json) -> Iterator[None]:
     except SigapError as error:
         with suppress(RegistryError):
             runs = Runs(settings, item["snapshot"]["model"])
-            runs.end(item["parent_run_id"], metrics={}, tags={"error": str(error)[:4000]}, failed=True)
+            runs.end(item["parent_run_id"], metrics={}, tags={"error": str(error)[:TAG_LENGTH]}, failed=True)
         raise

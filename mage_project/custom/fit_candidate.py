@@ -1,4 +1,4 @@
-"""One candidate of the sweep."""
+"""One family of the sweep's candidates."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ if "test" not in globals():
 
 @custom
 def fit_candidate(item: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
-    """Fit it and log it under the sweep's parent run."""
+    """Fit each of them and log it under the sweep's parent run."""
     return workflow.fit(item)
 
 
 @test
-def is_logged(fitted: dict[str, Any], *_: Any) -> None:
+def is_logged(family: dict[str, Any], *_: Any) -> None:
     """Every candidate leaves a run in MLflow."""
-    assert fitted["run_id"], "The candidate has no run in MLflow."
+    assert all(each["run_id"] for each in family["fitted"]), "A candidate has no run in MLflow."

@@ -1,4 +1,4 @@
-"""One item for each candidate; Mage runs the next block once an item."""
+"""One item for each family of candidates; Mage runs the next block once an item."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ if "test" not in globals():
 
 @custom
 def plan_sweep(cleaned: dict[str, Any], *_: Any, **__: Any) -> list[list[dict[str, Any]]]:
-    """Start the sweep's parent run and name every candidate as the page shows it."""
+    """Start the sweep's parent run and name every family as the page shows it."""
     items = workflow.plan(cleaned)
-    return [items, [{"block_uuid": f"k_{item['k']}"} for item in items]]
+    return [items, [{"block_uuid": item["name"]} for item in items]]
 
 
 @test

@@ -17,6 +17,6 @@ def register_challenger(fits: list[dict[str, Any]], *_: Any, **__: Any) -> dict[
 
 
 @test
-def has_version(registered: dict[str, Any], *_: Any) -> None:
-    """The gate needs a registered version to decide on."""
-    assert registered["model_version"], "The challenger has no version in the registry."
+def has_version_or_reason(registered: dict[str, Any], *_: Any) -> None:
+    """The gate needs a registered version to decide on, or the reason why there is none."""
+    assert registered["model_version"] or registered["refused"], "There is neither a challenger nor a reason."

@@ -18,5 +18,5 @@ def clean_snapshot(snapshot: dict[str, Any], *_: Any, **__: Any) -> dict[str, An
 
 @test
 def uses_features(cleaned: dict[str, Any], *_: Any) -> None:
-    """Without a feature there is nothing to cluster by."""
+    """Without a feature there is nothing to learn from."""
     assert cleaned["used"], f"No feature of {cleaned['model']} is published often enough."

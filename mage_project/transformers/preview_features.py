@@ -14,11 +14,11 @@ if "test" not in globals():
 
 @transformer
 def preview_features(cleaned: dict[str, Any], *_: Any, **__: Any) -> pd.DataFrame:
-    """One row an entity; the page shows what a block returns."""
+    """Its first rows; the page shows what a block returns."""
     return workflow.preview(cleaned)
 
 
 @test
-def is_complete(features: pd.DataFrame, *_: Any) -> None:
-    """Who lacks a feature was set aside before."""
-    assert not features.isna().to_numpy().any(), "An entity without a feature would be clustered."
+def has_rows(features: pd.DataFrame, *_: Any) -> None:
+    """Whom nothing is known of was set aside before; somebody has to be left."""
+    assert len(features), "No row is left to train on."

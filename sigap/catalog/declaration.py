@@ -46,6 +46,7 @@ class Column(Word):
     pattern: str = Field("", description="Regular expression a text has to match as a whole.")
     minimum: float | None = None
     maximum: float | None = None
+    aliases: tuple[str, ...] = Field((), description="Other headings under which files bring it.")
 
 
 class Feature(Word):
@@ -106,6 +107,18 @@ class Clustering(Word):
     smallest_share: float = Field(ge=0, lt=1, description="No cluster may have a smaller share of the entities.")
     stability_floor: float = Field(
         ge=0, le=1, description="Least mean adjusted Rand index between the clustering and those of its bootstraps."
+    )
+    missing: Literal["not_assessed", "impute"] = Field(
+        "not_assessed",
+        description="An entity that lacks a used feature is not assessed, or gets the median of the others; one that "
+        "lacks a category is in none of them.",
+    )
+    structure_floor: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Least gain in silhouette over the same rows with each column shuffled on its own, which have no "
+        "groups but those that single columns make; None asks for none.",
     )
     selection: Literal["silhouette"] = "silhouette"
     order: Literal["readiness", "size"] = Field(
@@ -234,6 +247,9 @@ class Declaration(Word):
         (), description="Columns that a request carries beside the features, to say whom it is about."
     )
     data_source: Text
+    promotion: Literal["auto", "manual"] = Field(
+        "auto", description="Whether what passes the gate is served at once, or waits for a person's approval."
+    )
 
     def task_as(self, kind: type[TaskKind]) -> TaskKind:
         """The task, known to be of this kind.

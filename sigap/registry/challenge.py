@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import onnxruntime
-import pandas as pd
-from numpy.typing import NDArray
-
-from sigap.bundle import MODEL, TAG_DATA_MD5, TAG_DECISION, TAG_FINGERPRINT, read_manifest
-from sigap.errors import AliasMovedError, BundleError
+from sigap.bundle import TAG_DATA_MD5, TAG_DECISION, TAG_FINGERPRINT
+from sigap.errors import AliasMovedError, BundleError, RegistryError
+from sigap.registry import decisions
+from sigap.registry.decisions import PIPELINE, Record
 from sigap.registry.models import ModelVersion, Registry
-from sigap.training.features import Prepared
-from sigap.training.gate import Comparison, Decision, compare, decide
-from sigap.training.preprocess import TRUSTED_TYPES
+from sigap.training.gate import Comparison, Decision, decide
 
 log = logging.getLogger(__name__)
 
-
 # How often a decision is taken when somebody moves the alias between decision and promotion.
 ATTEMPTS = 3
+
+# Compares the bundles of challenger and champion; None where the champion can't be applied to the challenger's rows.
+Compare = Callable[[Path, Path], Comparison | None]
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,9 @@ class Challenge:
         run_id: The pipeline run's parent run.
         started_at: When it began, before it read its data; seconds since 1970.
         restored: Whether a person asked for this very data version.
+        mode: `auto`, or `manual`: what passes the gate waits as `challenger` for a person's approval.
+        asked_by: Who or what started the run.
+        facts: What else belongs on the record, such as score and rows; plain JSON.
     """
 
     model: str
@@ -45,19 +45,22 @@ class Challenge:
     run_id: str
     started_at: float
     restored: bool
+    mode: Literal["auto", "manual"] = "auto"
+    asked_by: str = PIPELINE
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def settle(
-    registry: Registry, challenge: Challenge, prepared: Callable[[], Prepared]
+    registry: Registry, challenge: Challenge, compare: Compare
 ) -> tuple[Decision, ModelVersion | None]:
-    """Decides on a challenger, records the decision on its version, and promotes it if it passes.
+    """Decides on a challenger, records the decision on its version and in PostgreSQL, and promotes it if it passes.
 
     Settled again after a crash, a run gets its own decision back and nothing moves twice.
 
     Args:
         registry: Holds the challenger.
         challenge: The challenger and the run that made it.
-        prepared: Gives the challenger's data; called only if there is something to measure.
+        compare: Measures challenger and champion; called only if there is something to measure.
 
     Returns:
         The decision and the version served afterwards.
@@ -67,16 +70,21 @@ def settle(
         RegistryError: MLflow can't be reached or refuses.
     """
     for attempt in range(1, ATTEMPTS + 1):
-        champion = registry.repair(challenge.model)
+        before = champion = registry.repair(challenge.model)
+        _catch_up(registry, champion)
         challenger = registry.version(challenge.model, challenge.number)
         if earlier := _promoted_by_this_run(challenge, challenger, champion):
             return earlier, champion
-        decision = _judge(registry, challenge, challenger, champion, prepared)
+        decision = _judge(registry, challenge, challenger, champion, compare)
+        if decision.promote and challenge.mode == "manual":
+            decision = _waiting(decision, challenger)
+        record = _as_record(challenge, decision, champion, challenger)
         if decision.rule != "equal":
             # Before the promotion, so that a run cut off after it knows its own decision again.
-            record = {**decision.as_dict(), "run_id": challenge.run_id, "started_at": challenge.started_at}
             registry.annotate(challenger, TAG_DECISION, json.dumps(record, allow_nan=False))
         if not decision.promote:
+            if decision.rule != "equal":
+                registry.set_challenger(challenge.model, challenge.number)
             break
         try:
             expected = champion.number if champion else None
@@ -85,7 +93,52 @@ def settle(
         except AliasMovedError:
             if attempt == ATTEMPTS:
                 raise
+    decisions.write(registry.settings, _row(challenge.model, challenger, record, before, champion))
     return decision, champion
+
+
+def approve(registry: Registry, model: str, number: int, asked_by: str) -> ModelVersion:
+    """A person's yes to a version that passed the gate and waits.
+
+    Args:
+        registry: Holds the version.
+        model: The model.
+        number: The version.
+        asked_by: Who approves.
+
+    Returns:
+        The version, now served.
+
+    Raises:
+        AliasMovedError: Another version is served than the one that the gate compared it with.
+        RegistryError: There is no such version, it does not wait, or MLflow can't be reached.
+    """
+    before = registry.repair(model)
+    waiting = registry.version(model, number)
+    record = read_record(waiting)
+    if record.get("rule") not in ("waiting", "approved"):
+        told = f"The gate said: {record['reason']}" if record.get("reason") else "The gate has not decided on it."
+        raise RegistryError(
+            f"{model} {waiting.name} does not wait for an approval. {told}",
+            remedy=f"`./run model promote {model} {number}` serves it by hand, past the gate.",
+        )
+    served = before
+    if before is None or before.number != number:
+        former = record.get("champion_before")
+        served = registry.promote(model, number, int(former.removeprefix("v")) if former else None, by_gate=True)
+    approved = {**record, "promote": True, "rule": "approved", "asked_by": asked_by}
+    registry.annotate(waiting, TAG_DECISION, json.dumps(approved, allow_nan=False))
+    decisions.write(registry.settings, _row(model, waiting, approved, before, served))
+    return registry.version(model, number)
+
+
+def read_record(version: ModelVersion) -> dict[str, Any]:
+    """The decision on a version, as it stands in its tag; empty if there is none that can be read."""
+    try:
+        record = json.loads(version.tags.get(TAG_DECISION, "{}"))
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _judge(
@@ -93,7 +146,7 @@ def _judge(
     challenge: Challenge,
     challenger: ModelVersion,
     champion: ModelVersion | None,
-    prepared: Callable[[], Prepared],
+    compare: Compare,
 ) -> Decision:
     if champion is None:
         # Only admissible candidates are ever registered.
@@ -105,13 +158,13 @@ def _judge(
     same_data = both(TAG_DATA_MD5)
     equal = challenger.number == champion.number or (same_data and both(TAG_FINGERPRINT))
     # Of two runs at once, the one that read the table later has the say, whichever ends first.
-    served = _record(champion)
+    served = read_record(champion)
     later = bool(served.get("promote")) and served.get("started_at", 0.0) > challenge.started_at
     superseded = later and not same_data
     withdrawn = challenger.withdrawn and not challenge.restored
     comparison = None
     if not (equal or superseded or withdrawn):
-        comparison = compare_on_snapshot(registry, challenger, champion, prepared())
+        comparison = _measured(registry, challenger, champion, compare)
     return decide(
         admissible=True,
         champion=champion.name,
@@ -123,65 +176,78 @@ def _judge(
     )
 
 
+def _measured(
+    registry: Registry, challenger: ModelVersion, champion: ModelVersion, compare: Compare
+) -> Comparison | None:
+    try:
+        theirs = registry.bundle(champion) if champion.servable else None
+    except BundleError as error:
+        log.warning("The champion's bundle can't be used: %s", error)
+        theirs = None
+    return compare(registry.bundle(challenger), theirs) if theirs is not None else None
+
+
 def _promoted_by_this_run(
     challenge: Challenge, challenger: ModelVersion, champion: ModelVersion | None
 ) -> Decision | None:
-    record = _record(challenger)
+    record = read_record(challenger)
     served = champion is not None and champion.number == challenger.number
     if not served or not record.get("promote") or record.get("run_id") != challenge.run_id:
         return None
     return Decision.from_dict(record)
 
 
-def _record(version: ModelVersion) -> dict[str, Any]:
-    """The decision on a version, as it stands in its tag; empty if there is none that can be read."""
-    try:
-        record = json.loads(version.tags.get(TAG_DECISION, "{}"))
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
+def _waiting(decision: Decision, challenger: ModelVersion) -> Decision:
+    how = f"It waits for a person: `./run model approve {challenger.model} {challenger.number}`."
+    return replace(decision, promote=False, rule="waiting", reason=f"{decision.reason} {how}")
 
 
-def compare_on_snapshot(
-    registry: Registry, challenger: ModelVersion, champion: ModelVersion, prepared: Prepared
-) -> Comparison | None:
-    """Compares two versions on the challenger's rows, in the challenger's scaling.
-
-    Args:
-        registry: Holds both.
-        challenger: Was trained on `prepared`.
-        champion: May use other features; rows without a figure for one of them are left out.
-        prepared: The challenger's data.
-
-    Returns:
-        The comparison; None where the champion can't be applied: it has no intact bundle, or its features or levels
-        are not to be found in these rows.
-
-    Raises:
-        RegistryError: MLflow can't be reached.
-    """
-    try:
-        bundle = registry.bundle(champion) if champion.servable else None
-    except BundleError as error:
-        log.warning("The champion's bundle can't be used: %s", error)
-        bundle = None
-    if bundle is None:
-        return None
-    features = list(read_manifest(bundle).features_used)
-    if not set(features) <= set(prepared.now.values.columns):
-        return None
-    ours = prepared.matrix
-    theirs = prepared.now.values.loc[ours.index, features].dropna()
-    rows = ours.loc[theirs.index]
-    if rows.empty:
-        return None
-    model = registry.load(challenger, TRUSTED_TYPES)
-    return compare(model[:-1].transform(rows), model.predict(rows), _labels(bundle, theirs))
+def _as_record(
+    challenge: Challenge, decision: Decision, champion: ModelVersion | None, challenger: ModelVersion
+) -> dict[str, Any]:
+    return {
+        **challenge.facts,
+        **decision.as_dict(),
+        "run_id": challenge.run_id,
+        "started_at": challenge.started_at,
+        "champion_before": champion.name if champion else None,
+        "mode": challenge.mode,
+        "asked_by": challenge.asked_by,
+        "data_version": challenger.data_version,
+        "data_md5": challenger.tags.get(TAG_DATA_MD5, ""),
+    }
 
 
-def _labels(bundle: Path, rows: pd.DataFrame) -> NDArray[np.int64]:
-    """The served model's labels of `rows`, shape (n,)."""
-    session = onnxruntime.InferenceSession(str(bundle / MODEL), providers=["CPUExecutionProvider"])
-    wanted = {"tensor(float)": np.float32, "tensor(double)": np.float64}[session.get_inputs()[0].type]
-    labels: NDArray[np.int64] = session.run(["label"], {"X": rows.to_numpy(dtype=wanted)})[0]
-    return labels
+def _row(
+    model: str,
+    version: ModelVersion,
+    record: Mapping[str, Any],
+    before: ModelVersion | None,
+    after: ModelVersion | None,
+) -> Record:
+    return Record(
+        model=model,
+        run_id=record["run_id"],
+        model_version=version.name,
+        champion_before=before.name if before else None,
+        champion_after=after.name if after else None,
+        promoted=bool(record["promote"]),
+        rule=record["rule"],
+        reason=record["reason"],
+        record=record,
+        mode=record.get("mode", "auto"),
+        asked_by=record.get("asked_by", PIPELINE),
+        data_version=record.get("data_version", ""),
+        data_md5=record.get("data_md5", ""),
+    )
+
+
+def _catch_up(registry: Registry, champion: ModelVersion | None) -> None:
+    """Writes the champion's decision into PostgreSQL if a run that was cut off, or a database that was down, lost it."""
+    if champion is None:
+        return
+    record = read_record(champion)
+    if not record.get("promote") or "run_id" not in record:
+        return
+    row = _row(champion.model, champion, record, None, champion)
+    decisions.write(registry.settings, replace(row, champion_before=record.get("champion_before")))

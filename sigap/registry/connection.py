@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from sigap.errors import RegistryError
+from sigap.errors import RegistryError, UnreachableError
 from sigap.settings import Settings
 
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
@@ -30,14 +31,15 @@ def registry_errors(settings: Settings, doing: str) -> Iterator[None]:
         doing: What was being done, to follow "while": `promoting education v3`.
 
     Raises:
-        RegistryError: Whatever MLflow raises inside; the message says whether the server was reached.
+        UnreachableError: The server can't be reached.
+        RegistryError: Whatever else MLflow raises inside.
     """
     try:
         yield
     except (requests.RequestException, MlflowException) as error:
         # A server that answers with an error gives a code; one that can't be reached gives INTERNAL_ERROR from here.
         if isinstance(error, requests.ConnectionError | requests.Timeout) or "Max retries exceeded" in str(error):
-            raise RegistryError(
+            raise UnreachableError(
                 f"MLflow can't be reached at {public(settings.tracking_uri)} while {doing}.",
                 remedy="Start it (`./run`), or set MLFLOW_TRACKING_URI to your own server; then run this again.",
             ) from error
@@ -46,6 +48,17 @@ def registry_errors(settings: Settings, doing: str) -> Iterator[None]:
             f"MLflow at {public(settings.tracking_uri)} refused while {doing}: {first_line}",
             remedy="See the server's log, .sigap/logs/mlflow.log.",
         ) from error
+
+
+def wait_for_answer(settings: Settings, seconds: float) -> bool:
+    """Whether MLflow answers, or does so within `seconds`."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        with suppress(requests.RequestException):
+            if requests.get(f"{settings.tracking_uri}/health", timeout=5).ok:
+                return True
+        time.sleep(0.5)
+    return False
 
 
 def public(uri: str) -> str:

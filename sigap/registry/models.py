@@ -41,6 +41,7 @@ from sigap.settings import Settings
 log = logging.getLogger(__name__)
 
 PREVIOUS = "previous"
+CHALLENGER = "challenger"
 BUNDLE = "bundle"
 # How aliases moved, kept on the versions so that a move that was cut off can be told and mended.
 PROMOTED_AT = "promoted_at"
@@ -97,13 +98,14 @@ class Registry:
         settings: Name the server, the served alias and the folder of the locks.
 
     Raises:
-        ConfigurationError: The served alias is `previous`, which keeps the way back.
+        ConfigurationError: The served alias is `previous` or `challenger`, which have a meaning of their own.
     """
 
     def __init__(self, settings: Settings) -> None:
-        if settings.served_alias == PREVIOUS:
+        if settings.served_alias in (PREVIOUS, CHALLENGER):
+            marks = "the version served before" if settings.served_alias == PREVIOUS else "the version that may follow"
             raise ConfigurationError(
-                f"SIGAP_SERVED_ALIAS is {PREVIOUS!r}, which marks the version served before.",
+                f"SIGAP_SERVED_ALIAS is {settings.served_alias!r}, which marks {marks}.",
                 remedy="Choose another name, such as champion or production.",
             )
         self.settings = settings
@@ -273,6 +275,15 @@ class Registry:
         with writer(self.settings, model):
             return self._repair(model)
 
+    def set_challenger(self, model: str, number: int) -> None:
+        """Sets `challenger` on a version that stood before the gate and is not served, whatever it stood on before.
+
+        Raises:
+            RegistryError: MLflow can't be reached or refuses.
+        """
+        with writer(self.settings, model), self._errors(f"naming the challenger of {model}"):
+            self.client.set_registered_model_alias(model, CHALLENGER, str(number))
+
     def annotate(self, version: ModelVersion, tag: str, value: str) -> None:
         """Sets a tag of a version."""
         with self._errors(f"tagging {version.model} {version.name}"):
@@ -408,6 +419,8 @@ class Registry:
     def _mark_served(self, version: ModelVersion) -> None:
         number = str(version.number)
         with self._errors(f"tagging {version.model} {version.name}"):
+            if CHALLENGER in version.aliases:
+                self.client.delete_registered_model_alias(version.model, CHALLENGER)
             if REPLACED_BY in version.tags:
                 self.client.delete_model_version_tag(version.model, number, REPLACED_BY)
             if PROMOTED_AT not in version.tags or REPLACED_BY in version.tags:

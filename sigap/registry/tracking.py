@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from sigap.settings import Settings
 PARENT = "mlflow.parentRunId"
 PIPELINE_RUN = "pipeline_run"
 CANDIDATE = "candidate"
+MAXIMUM_PARAM = 6000
+"""Longest value of a parameter that MLflow takes."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,23 @@ class Data:
     md5: str
     path: str
     rows: int
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One fitted candidate as it is written down.
+
+    Attributes:
+        name: Its name within the sweep, and its run's name.
+        params: What makes it different from the others.
+        metrics: Finite values by name.
+        seconds: How long fitting and scoring took.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    seconds: float
 
 
 class Runs:
@@ -75,42 +94,43 @@ class Runs:
             self._log(run_id, data, params, {})
             return run_id
 
-    def candidate(
-        self, parent: str, k: int, data: Data, params: Mapping[str, Any], metrics: Mapping[str, float], seconds: float
-    ) -> str:
-        """Logs one fitted candidate under its parent, once; the run's id.
+    def candidates(self, parent: str, data: Data, logged: Sequence[Logged]) -> dict[str, str]:
+        """Logs fitted candidates under their parent, each once; run id by candidate name.
 
         Args:
             parent: The parent's id.
-            k: Number of clusters.
             data: The snapshot.
-            params: `n_clusters`, `init`, `n_init`, `random_state`.
-            metrics: Finite values by name.
-            seconds: How long fitting and scoring took.
+            logged: What to write down of each.
 
         Raises:
             RegistryError: MLflow can't be reached or refuses.
         """
-        with writer(self.settings, self.model), self._errors(f"logging {self.model} with k = {k}"):
-            experiment = self._experiment()
-            found = self._find(experiment, {PARENT: parent, CANDIDATE: str(k)})
-            if found and found.info.status == "FINISHED":
-                return str(found.info.run_id)
-            # A run that a killed process left behind is filled in again: the values are the same to the last digit.
-            tags = {PARENT: parent, CANDIDATE: str(k), "duration_seconds": f"{seconds:.3f}", **self._tags(data)}
-            run_id = str(found.info.run_id) if found else self._start(experiment, f"k = {k}", tags)
-            self._log(run_id, data, params, metrics)
-            self.client.set_terminated(run_id)
-            return run_id
+        names = ", ".join(each.name for each in logged)
+        with writer(self.settings, self.model), self._errors(f"logging {names} of {self.model}"):
+            experiment, shared = self._experiment(), {PARENT: parent, **self._tags(data)}
+            there = {run.data.tags.get(CANDIDATE, ""): run for run in self._all(experiment, {PARENT: parent})}
+            return {each.name: self._candidate(experiment, there.get(each.name), data, each, shared) for each in logged}
+
+    def _candidate(
+        self, experiment: str, found: Run | None, data: Data, each: Logged, shared: Mapping[str, str]
+    ) -> str:
+        if found and found.info.status == "FINISHED":
+            return str(found.info.run_id)
+        # A run that a killed process left behind is filled in again: the values are the same to the last digit.
+        tags = {**shared, CANDIDATE: each.name, "duration_seconds": f"{each.seconds:.3f}"}
+        run_id = str(found.info.run_id) if found else self._start(experiment, each.name, tags)
+        self._log(run_id, data, each.params, each.metrics)
+        self.client.set_terminated(run_id)
+        return run_id
 
     def started_at(self, run_id: str) -> int:
         """When the run was started, in milliseconds since 1970."""
         with self._errors(f"reading run {run_id}"):
             return int(self.client.get_run(run_id).info.start_time)
 
-    def log_files(self, run_id: str, folder: Path, artifact_path: str) -> None:
-        """Copies a folder's files into the run's artefacts."""
-        with self._errors(f"storing {artifact_path} of {self.model}"):
+    def log_files(self, run_id: str, folder: Path, artifact_path: str | None = None) -> None:
+        """Copies a folder's files, and those in its folders, into the run's artefacts."""
+        with self._errors(f"storing {artifact_path or 'files'} of {self.model}"):
             self.client.log_artifacts(run_id, str(folder), artifact_path)
 
     def log_json(self, run_id: str, name: str, content: Mapping[str, Any]) -> None:
@@ -141,9 +161,12 @@ class Runs:
         return str(experiment.experiment_id)
 
     def _find(self, experiment: str, tags: Mapping[str, str]) -> Run | None:
+        found = self._all(experiment, tags)
+        return found[0] if found else None
+
+    def _all(self, experiment: str, tags: Mapping[str, str]) -> list[Run]:
         conditions = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        runs = self.client.search_runs([experiment], conditions, ViewType.ACTIVE_ONLY, max_results=1)
-        return runs[0] if runs else None
+        return list(self.client.search_runs([experiment], conditions, ViewType.ACTIVE_ONLY, max_results=1000))
 
     def _end_abandoned(self, experiment: str) -> None:
         """Marks runs as killed whose process can't be working on them any more."""
@@ -168,11 +191,22 @@ class Runs:
     def _log(self, run_id: str, data: Data, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         self.client.log_inputs(run_id, [_dataset(self.model, data)])
         self.client.log_batch(
-            run_id, metrics=_metrics(metrics), params=[Param(name, str(value)) for name, value in params.items()]
+            run_id, metrics=_metrics(metrics), params=_params(params)
         )
 
     def _errors(self, doing: str) -> Any:
         return registry_errors(self.settings, doing)
+
+
+def _params(params: Mapping[str, Any]) -> list[Param]:
+    """Flat, as MLflow's page compares them: what stands inside another gets its name in front."""
+    flat: dict[str, str] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{param.key}": param.value for param in _params(value)}
+        else:
+            flat[name] = str(value)
+    return [Param(name, value[:MAXIMUM_PARAM]) for name, value in flat.items()]
 
 
 def _metrics(metrics: Mapping[str, float]) -> list[Metric]:

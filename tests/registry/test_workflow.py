@@ -16,7 +16,8 @@ from mlflow import MlflowClient
 
 from sigap import workflow
 from sigap.bundle import MANIFEST, MODEL, TAG_DECISION, read_manifest, read_members
-from sigap.errors import PipelineError, RegistryError, TrainingError
+from sigap.errors import PipelineError, RegistryError
+from sigap.registry.decisions import decisions
 from sigap.registry.models import Registry
 from sigap.settings import Settings
 from sigap.training import figures
@@ -76,7 +77,8 @@ def line(checkout: Checkout, seeded_database: str, mlflow_uri: str, monkeypatch:
 def test_from_table_to_champion_and_the_same_again(line: Line) -> None:
     first = line.run()
     assert (first["promoted"], first["rule"], first["champion"], first["data_version"]) == (True, "first", "v1", "v1")
-    assert first["k"] == 3
+    assert first["candidate"] == "k3"
+    assert first["score"]["metric"] == "silhouette"
     parents = [run for run in line.runs() if "mlflow.parentRunId" not in run.data.tags]
     children = [run for run in line.runs() if "mlflow.parentRunId" in run.data.tags]
     assert len(parents) == 1
@@ -113,6 +115,7 @@ def test_a_step_called_twice_doubles_nothing(line: Line) -> None:
     items = workflow.plan(cleaned, settings=line.settings)
     assert workflow.plan(cleaned, settings=line.settings) == items
     fits = [workflow.fit(item, settings=line.settings) for item in items]
+    assert [(item["name"], item["candidates"]) for item in items] == [(name, [name]) for name in ("k2", "k3", "k4")]
     assert workflow.fit(items[0], settings=line.settings) == fits[0]
     # Mage may hand a retried child's answer on twice, and in any order.
     registered = workflow.register([*fits[::-1], fits[0]], settings=line.settings)
@@ -166,13 +169,16 @@ def test_no_admissible_challenger_and_the_champion_stays(line: Line) -> None:
     line.sql("UPDATE education_data SET rasio_guru_murid = 16 WHERE provinsi_id = 'P35'")
     # So many clusters that some hold one province.
     (line.settings.root / "params.yaml").write_text(PARAMS.replace("2", "12", 1).replace("k_max: 4", "k_max: 12"))
-    with pytest.raises(TrainingError, match="No admissible clustering"):
-        line.run()
+    refused = line.run()
+    assert (refused["rule"], refused["promoted"], refused["champion"]) == ("inadmissible", False, "v1")
+    assert "No admissible clustering" in refused["reason"]
+    assert refused["score"]["score"] is not None
     assert line.aliases() == {"champion": 1}
     assert len(line.registry.versions("education")) == 1
-    failed = [run for run in line.runs() if run.info.status == "FAILED"]
-    assert len(failed) == 1
-    assert "No admissible clustering" in failed[0].data.tags["error"]
+    newest = decisions(line.settings, "education")[0]
+    assert (newest.rule, newest.model_version, newest.champion_after) == ("inadmissible", "", "v1")
+    parents = [run for run in line.runs() if run.data.tags.get("rule") == "inadmissible"]
+    assert [run.info.status for run in parents] == ["FINISHED"]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +260,8 @@ def registered(line: Line, taken: dict[str, Any]) -> dict[str, Any]:
 
 def test_without_mlflow_nothing_is_half_registered(line: Line) -> None:
     taken = workflow.snapshot("education", settings=line.settings)
-    gone = line.settings.model_copy(update={"mlflow_tracking_uri": f"http://127.0.0.1:{free_port()}"})
+    nobody = {"mlflow_tracking_uri": f"http://127.0.0.1:{free_port()}", "registry_wait_seconds": 0.0}
+    gone = line.settings.model_copy(update=nobody)
     with pytest.raises(RegistryError, match="can't be reached"):
         workflow.plan(workflow.clean(taken, settings=gone), settings=gone)
     items = workflow.plan(workflow.clean(taken, settings=line.settings), settings=line.settings)
