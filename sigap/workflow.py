@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from sigap.bundle import DataEntry, read_manifest
-from sigap.catalog import declaration
+from sigap.catalog import declaration, declarations
 from sigap.data.snapshot import Snapshot, take_snapshot
 from sigap.data.versions import DataVersions
 from sigap.errors import BundleError, PipelineError, RegistryError, SigapError, TrainingError, UnreachableError
@@ -45,6 +45,12 @@ Result = TypeVar("Result")
 PREVIEW_ROWS = 1_000
 # Longest text that is put into a tag of a run.
 TAG_LENGTH = 4_000
+
+
+def warm() -> None:
+    """Imports what the steps of all tasks import later: for a process whose forks shall have it at hand."""
+    for declared in declarations():
+        trainer(declared)
 
 
 def snapshot(

@@ -67,6 +67,12 @@ class MageApi:
         schedules = self._call("GET", f"pipelines/{pipeline}/pipeline_schedules")["pipeline_schedules"]
         return next((schedule for schedule in schedules if schedule["schedule_type"] == "api"), None)
 
+    def make_trigger(self, pipeline: str) -> Json:
+        """Give the pipeline an API trigger, which a pipeline whose folder holds no triggers.yaml has not."""
+        wanted = {"name": "on_request", "schedule_type": "api", "status": "active"}
+        made = self._call("POST", f"pipelines/{pipeline}/pipeline_schedules", {"pipeline_schedule": wanted})
+        return dict(made["pipeline_schedule"])
+
     def start(self, trigger: Json, variables: Json) -> int:
         """Start a run; its id."""
         path = f"pipeline_schedules/{trigger['id']}/pipeline_runs/{trigger['token']}"

@@ -70,14 +70,13 @@ def _trigger(api: MageApi, model: str) -> Json:
     reason = "it has no API trigger"
     while time.monotonic() < limit:
         try:
-            if trigger := api.trigger(model):
-                return trigger
+            return api.trigger(model) or api.make_trigger(model)
         except RefusedError as error:
             reason = error.message
         time.sleep(_POLL_SECONDS)
     raise PipelineError(
         f"Mage at {api.address} can't run a pipeline {model!r}: {reason}.",
-        remedy=f"See that mage_project/pipelines/{model}/ holds metadata.yaml, and triggers.yaml with an API trigger.",
+        remedy=f"See that mage_project/pipelines/{model}/ holds metadata.yaml.",
     )
 
 

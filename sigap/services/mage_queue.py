@@ -96,6 +96,6 @@ def _serve_jobs(queue: Any, size: int, job_dict: Any) -> None:
 def _import_steps() -> None:
     """Imports the blocks' libraries once, so that a forked worker has them at hand instead of seconds later."""
     try:
-        importlib.import_module("sigap.workflow")
+        importlib.import_module("sigap.workflow").warm()
     except Exception:  # the block that needs it says so, in its own run
         traceback.print_exc()
