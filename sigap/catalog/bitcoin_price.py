@@ -31,6 +31,7 @@ BITCOIN_PRICE = Declaration(
             sql="t.opened_at",
             kind=Kind.TIMESTAMP,
             required=True,
+            aliases=("Open time", "time", "timestamp", "date"),
             meaning=Text(id="Awal candle, UTC", en="Start of the candle, UTC"),
         ),
     ),

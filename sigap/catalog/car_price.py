@@ -11,7 +11,9 @@ def _number(
     )
 
 
-def _choice(name: str, title: Text, meaning: Text, categories: tuple[str, ...], sql: str = "") -> Feature:
+def _choice(
+    name: str, title: Text, meaning: Text, categories: tuple[str, ...], sql: str = "", aliases: tuple[str, ...] = ()
+) -> Feature:
     return Feature(
         name=name,
         sql=sql or f"t.{name}",
@@ -20,6 +22,7 @@ def _choice(name: str, title: Text, meaning: Text, categories: tuple[str, ...], 
         meaning=meaning,
         unit=Text(id="", en=""),
         categories=categories,
+        aliases=aliases,
     )
 
 
@@ -142,6 +145,7 @@ CAR_PRICE = Declaration(
             Text(id="Merek mobil; huruf besar dan kecil sama saja", en="Brand of the car, in any case"),
             BRANDS,
             sql="t.company_name",
+            aliases=("CarName", "Brand", "Make"),
         ),
         _choice(
             "fueltype",

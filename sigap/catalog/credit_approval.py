@@ -45,6 +45,7 @@ CREDIT_APPROVAL = Declaration(
             kind=Kind.INTEGER,
             required=True,
             minimum=1,
+            aliases=("ID",),
             meaning=Text(id="Nomor permohonan", en="Number of the application"),
         ),
     ),
@@ -125,6 +126,7 @@ CREDIT_APPROVAL = Declaration(
         maximum=1,
         title=Text(id="Keputusan", en="Decision"),
         meaning=Text(id="1 disetujui, 0 ditolak", en="1 approved, 0 not approved"),
+        aliases=("Loan_Approved", "Loan_Status", "Approval"),
     ),
     task=Classification(positive="1", yes="Approved", no="Not approved", flag="prediction_code"),
     example={
@@ -136,5 +138,6 @@ CREDIT_APPROVAL = Declaration(
         "Number_of_Open_Accounts": 5,
         "Had_Past_Default": 0,
     },
+    paths=("/api/v2/predict",),
     data_source=Text(id="Data tiruan sampai berkas Anda diimpor", en="Mock data until your own file is imported"),
 )

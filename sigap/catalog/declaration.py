@@ -247,6 +247,7 @@ class Declaration(Word):
         (), description="Columns that a request carries beside the features, to say whom it is about."
     )
     data_source: Text
+    paths: tuple[str, ...] = Field((), description="Further paths of the API where the model answers.")
     promotion: Literal["auto", "manual"] = Field(
         "auto", description="Whether what passes the gate is served at once, or waits for a person's approval."
     )

@@ -27,13 +27,18 @@ EDUCATION = Declaration(
             kind=Kind.TEXT,
             required=True,
             pattern=r"P[0-9]{2}([0-9]{2})?",
+            aliases=("kode_bps",),
             meaning=Text(
                 id="Kode BPS provinsi (P35) atau kabupaten/kota (P3578)",
                 en="BPS code of the province (P35) or district (P3578)",
             ),
         ),
         Column(
-            name="provinsi", kind=Kind.TEXT, required=True, meaning=Text(id="Nama provinsi", en="Name of the province")
+            name="provinsi",
+            kind=Kind.TEXT,
+            required=True,
+            aliases=("prov_name", "province", "nama_provinsi", "kabkota"),
+            meaning=Text(id="Nama provinsi", en="Name of the province"),
         ),
         Column(
             name="tahun",
@@ -41,6 +46,7 @@ EDUCATION = Declaration(
             required=True,
             minimum=1990,
             maximum=2100,
+            aliases=("year",),
             meaning=Text(id="Tahun angka", en="Year of the figures"),
         ),
         Column(name="ibukota", kind=Kind.TEXT, sql="p.ibukota", meaning=Text(id="Ibu kota", en="Capital")),
@@ -86,6 +92,7 @@ EDUCATION = Declaration(
             minimum=0,
             maximum=100,
             higher_is_better=True,
+            aliases=("AMH",),
             source="BPS",
         ),
         Feature(
@@ -100,6 +107,7 @@ EDUCATION = Declaration(
             minimum=0,
             maximum=20,
             higher_is_better=True,
+            aliases=("RLS", "Rata Lama Sekolah"),
             source="BPS",
         ),
         Feature(
@@ -114,6 +122,7 @@ EDUCATION = Declaration(
             minimum=0,
             maximum=25,
             higher_is_better=True,
+            aliases=("HLS",),
             source="BPS",
         ),
         Feature(
@@ -127,6 +136,7 @@ EDUCATION = Declaration(
             minimum=1,
             maximum=100,
             higher_is_better=False,
+            aliases=("Siswa per Guru", "Murid per guru"),
             source="Kemdikbud",
         ),
         Feature(

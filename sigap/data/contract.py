@@ -6,6 +6,7 @@ break their declaration are set aside with a reason and counted, never dropped i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sigap.catalog import Column, Declaration, Feature, Kind
+from sigap.catalog.declaration import Target
 
 Mask = NDArray[np.bool_]
+Word = Column | Feature | Target
 
 ARROW_TYPES = {
     Kind.INTEGER: pa.int64(),
@@ -40,8 +43,9 @@ _LONGEST_VALUE = 120
 
 @dataclass(frozen=True)
 class Reject:
-    """One reason why a row was set aside."""
+    """One reason why a row was set aside; `row` is its place in the order the rows came in, from 0."""
 
+    row: int
     key: tuple[str, ...]
     field: str
     found: str
@@ -65,9 +69,18 @@ class _Fault:
     expected: str
 
 
-def declaration_words(declaration: Declaration) -> tuple[Column | Feature, ...]:
-    """What makes up a row of the snapshot, in its order: the columns, then the features."""
-    return (*declaration.columns, *declaration.features)
+def declaration_words(declaration: Declaration) -> tuple[Word, ...]:
+    """What makes up a row of the snapshot, in its order: the columns, the features, the target if there is one."""
+    target = (declaration.target,) if declaration.target is not None else ()
+    return (*declaration.columns, *declaration.features, *target)
+
+
+def table_column(word: Word) -> str | None:
+    """Name of the column of the model's own table that a word stands for; None where it comes from elsewhere."""
+    if not word.sql:
+        return word.name
+    found = re.fullmatch(r't\."?(\w+)"?', word.sql)
+    return found[1] if found else None
 
 
 class Contract:
@@ -83,6 +96,7 @@ class Contract:
         self._declaration = declaration
         self._names = names or {}
         self._held: pa.RecordBatch | None = None
+        self._judged = 0
         self.words = declaration_words(declaration)
         self.schema = pa.schema([(word.name, ARROW_TYPES[word.kind]) for word in self.words])
 
@@ -128,43 +142,46 @@ class Contract:
             array, found = self._column(word, batch.column(word.name))
             arrays.append(array)
             faults += found
+        first, self._judged = self._judged, self._judged + batch.num_rows
         bad = np.zeros(batch.num_rows, dtype=bool)
         for fault in faults:
             bad |= fault.rows
         good = pa.record_batch(arrays, schema=self.schema)
         if not bad.any():
             return Checked(good, (), 0)
-        rejects = tuple(self._rejects(batch, faults))
+        rejects = tuple(self._rejects(batch, faults, first))
         return Checked(good.filter(pa.array(~bad)), rejects, int(bad.sum()))
 
-    def _rejects(self, batch: pa.RecordBatch, faults: list[_Fault]) -> list[Reject]:
+    def _rejects(self, batch: pa.RecordBatch, faults: list[_Fault], first: int) -> list[Reject]:
         keys = [batch.column(name) for name in self._declaration.source.key]
         found = [
-            (int(row), Reject(tuple(_shown(key[row]) for key in keys), f.field, _shown(f.found[row]), f.expected))
+            Reject(first + int(row), tuple(_shown(key[row]) for key in keys), f.field, _shown(f.found[row]), f.expected)
             for f in faults
             for row in np.flatnonzero(f.rows)
         ]
-        return [reject for _, reject in sorted(found, key=lambda pair: pair[0])]
+        return sorted(found, key=lambda reject: reject.row)
 
     def _doubles(self, batch: pa.RecordBatch, same: Mask) -> _Fault:
         # All rows of a doubled key go: which of them is true can't be known here.
         rows = same.copy()
         rows[:-1] |= same[1:]
         key = self._declaration.source.key
-        found = pc.binary_join_element_wise(*(pc.cast(batch.column(name), pa.string()) for name in key), ", ")
-        return _Fault(rows, ", ".join(key), found, "one row for each key")
+        found: list[str | None] = [None] * len(rows)
+        for row in np.flatnonzero(rows):
+            found[row] = ", ".join(_shown(batch.column(name)[row]) for name in key)
+        return _Fault(rows, ", ".join(key), pa.array(found, pa.string()), "one row for each key")
 
     def _other_names(self, batch: pa.RecordBatch) -> _Fault:
         source = self._declaration.source
-        names = batch.column(source.entity_name)
         rows = np.zeros(batch.num_rows, dtype=bool)
-        if self._names:
+        names = batch.column(source.entity_name) if source.entity_name else pa.nulls(len(rows), pa.string())
+        if self._names and source.entity_name:
             entities = batch.column(source.entity).to_pylist()
             for row, (entity, name) in enumerate(zip(entities, names.to_pylist(), strict=True)):
                 rows[row] = str(entity) in self._names and name != self._names[str(entity)]
         return _Fault(rows, source.entity_name, names, f"one name for each {source.entity}, the one most rows have")
 
-    def _column(self, word: Column | Feature, raw: pa.Array) -> tuple[pa.Array, list[_Fault]]:
+    def _column(self, word: Word, raw: pa.Array) -> tuple[pa.Array, list[_Fault]]:
         """The column in its declared type, and what is wrong with it."""
         if word.kind in (Kind.NUMBER, Kind.INTEGER) and pa.types.is_string(raw.type):
             # In a text column, an empty cell is how a missing number is written.
@@ -173,36 +190,36 @@ class Contract:
         array = _READERS[word.kind](raw)
         null = _true(pc.is_null(array))
         unread = null & ~_true(pc.is_null(raw))
-        expected = _expected(word)
-        faults = [_Fault(unread, word.name, raw, expected)]
+        wanted = expected(word)
+        faults = [_Fault(unread, word.name, raw, wanted)]
         required = word.name in self._declaration.source.key or (isinstance(word, Column) and word.required)
         if required:
             missing = _true(pc.is_null(raw))
             if pa.types.is_string(array.type):
                 missing |= _true(pc.equal(pc.utf8_trim_whitespace(array), ""))
-            faults.append(_Fault(missing, word.name, raw, f"{expected}; it is required"))
-        faults.append(_Fault(_out_of_range(word, array) & ~null, word.name, raw, expected))
+            faults.append(_Fault(missing, word.name, raw, f"{wanted}; it is required"))
+        faults.append(_Fault(_out_of_range(word, array) & ~null, word.name, raw, wanted))
         return array, faults
 
 
-def _expected(word: Column | Feature) -> str:
+def expected(word: Word) -> str:
     """What a value of `word` has to be, in words with its unit."""
     text = _KIND_WORDS[word.kind]
-    unit = f" {word.unit.en}" if isinstance(word, Feature) and word.unit.en else ""
+    unit = f" {word.unit.en}" if isinstance(word, Feature | Target) and word.unit and word.unit.en else ""
     if word.minimum is not None and word.maximum is not None:
         text += f" from {word.minimum:g} to {word.maximum:g}{unit}"
     elif word.minimum is not None:
         text += f" of at least {word.minimum:g}{unit}"
     elif word.maximum is not None:
         text += f" of at most {word.maximum:g}{unit}"
-    if isinstance(word, Feature) and word.categories:
+    if isinstance(word, Feature | Target) and word.categories:
         text = f"one of {', '.join(word.categories)}"
     if isinstance(word, Column) and word.pattern:
         text += f" like {word.pattern}"
     return text
 
 
-def _out_of_range(word: Column | Feature, array: pa.Array) -> Mask:
+def _out_of_range(word: Word, array: pa.Array) -> Mask:
     """Where a value that could be read is none that the declaration allows."""
     bad = np.zeros(len(array), dtype=bool)
     if word.kind is Kind.NUMBER:
@@ -214,7 +231,7 @@ def _out_of_range(word: Column | Feature, array: pa.Array) -> Mask:
             bad |= _true(pc.greater(array, word.maximum))
     if isinstance(word, Column) and word.pattern:
         bad |= ~_true(pc.match_substring_regex(array, rf"\A(?:{word.pattern})\z"))
-    if isinstance(word, Feature) and word.categories:
+    if isinstance(word, Feature | Target) and word.categories:
         bad |= ~_true(pc.is_in(array, pa.array(word.categories)))
     return bad
 

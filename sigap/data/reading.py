@@ -14,8 +14,9 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from sigap.catalog import Column, Declaration, Feature, Kind
-from sigap.data.contract import declaration_words
+from sigap.catalog import Declaration, Kind
+from sigap.data.contract import Word, declaration_words, table_column
+from sigap.data.origin import origins
 from sigap.data.postgres import Connection, address, connect, translated
 from sigap.errors import ContractError, ServiceError
 from sigap.settings import Settings
@@ -40,11 +41,13 @@ class Reading:
         query: The SELECT whose rows `batches` gives, in the order of the key.
         names: See `sigap.data.contract.Contract`.
         rows: Number of rows.
+        origin: See `sigap.data.snapshot.Snapshot`.
     """
 
     query: str
     names: Mapping[str, str | None]
     rows: int
+    origin: str
     _settings: Settings
     _snapshot: str
 
@@ -88,7 +91,8 @@ def consistent_reading(declaration: Declaration, settings: Settings) -> Iterator
             query = _query(declaration, types)
             rows = _count(connection, declaration)
             names = _ambiguous_names(connection, declaration)
-        yield Reading(query, names, rows, settings, snapshot[0])
+            origin = ", ".join(origins(connection, declaration.source))
+        yield Reading(query, names, rows, origin, settings, snapshot[0])
 
 
 def _column_types(connection: Connection, declaration: Declaration) -> dict[str, str]:
@@ -97,8 +101,9 @@ def _column_types(connection: Connection, declaration: Declaration) -> dict[str,
     present = _present_columns(connection, table)
     words = declaration_words(declaration)
     for word in words:
-        if not _expression(word) and word.name not in present:
-            raise _missing_column(declaration, word.name, present)
+        column = table_column(word)
+        if column is not None and column not in present:
+            raise _missing_column(declaration, column, present)
     select = ", ".join(f"{_selected(word)} AS {_quoted(word.name)}" for word in words)
     try:
         cursor = connection.execute(f"SELECT {select} FROM {declaration.source.relation} LIMIT 0".encode())  # noqa: S608
@@ -121,7 +126,7 @@ def _column_types(connection: Connection, declaration: Declaration) -> dict[str,
             raise ContractError(
                 f"The column {word.name!r} of {table} has the type {types[word.name]}; the model "
                 f"{declaration.name!r} expects {word.kind} there ({', '.join(sorted(_SQL_TYPES[word.kind]))}).",
-                remedy=f"Change it: ALTER TABLE {table} ALTER COLUMN {word.name} TYPE … USING …",
+                remedy=f"Change it: ALTER TABLE {table} ALTER COLUMN {table_column(word) or word.name} TYPE … USING …",
             )
     return types
 
@@ -142,7 +147,7 @@ def _present_columns(connection: Connection, table: str) -> list[str]:
 
 def _missing_column(declaration: Declaration, name: str, present: list[str]) -> ContractError:
     table = declaration.source.table
-    known = {word.name for word in declaration_words(declaration)}
+    known = {table_column(word) for word in declaration_words(declaration)}
     near = difflib.get_close_matches(name, [column for column in present if column not in known], n=1, cutoff=0.5)
     if near:
         return ContractError(
@@ -171,7 +176,8 @@ def _count(connection: Connection, declaration: Declaration) -> int:
     if found is None or found[0] == 0:
         raise ContractError(
             f"The table {declaration.source.table} is empty.",
-            remedy="Load rows into it first; the seed figures come back when its line in `seeds` is deleted too.",
+            remedy=f"Load rows into it first (`./run import {declaration.source.table} FILE`); what Sigap brings along "
+            "comes back when its line in `seeds` is deleted too.",
         )
     return int(found[0])
 
@@ -179,7 +185,7 @@ def _count(connection: Connection, declaration: Declaration) -> int:
 def _ambiguous_names(connection: Connection, declaration: Declaration) -> dict[str, str | None]:
     """Most frequent name of each entity that has several, None where two are equally frequent."""
     source = declaration.source
-    if source.entity == source.entity_name:
+    if source.entity_name in ("", source.entity):
         return {}
     entity, name = _selected(declaration.column(source.entity)), _selected(declaration.column(source.entity_name))
     rows = connection.execute(
@@ -198,12 +204,8 @@ def _ambiguous_names(connection: Connection, declaration: Declaration) -> dict[s
     return names
 
 
-def _expression(word: Column | Feature) -> str:
-    return word.sql if isinstance(word, Column) else ""
-
-
-def _selected(word: Column | Feature) -> str:
-    return _expression(word) or f"t.{_quoted(word.name)}"
+def _selected(word: Word) -> str:
+    return word.sql or f"t.{_quoted(word.name)}"
 
 
 def _quoted(name: str) -> str:

@@ -1,13 +1,23 @@
-"""The figures that Sigap brings along, loaded once and never over somebody's edits."""
+"""What Sigap brings along, loaded once and never over somebody's edits: published figures, and mock rows."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Iterable
+from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from psycopg import sql
 
+from sigap.catalog import Declaration
+from sigap.data import loans
+from sigap.data.contract import declaration_words, table_column
+from sigap.data.market import mock_candles
+from sigap.data.mock import MOCKS
+from sigap.data.origin import has_origin, record_origin
 from sigap.data.postgres import SCHEMA_LOCK, Connection, connect, translated
 from sigap.errors import ConfigurationError
 from sigap.settings import Settings
@@ -18,13 +28,15 @@ SEEDS = {
     "education/breaks.csv": "definition_breaks",
     "education/province_figures.csv": "education_data",
 }
+_CANDLES = ("opened_at", "open", "high", "low", "close", "volume")
 
 
 def seed(settings: Settings) -> dict[str, int]:
     """Loads each seed file whose content has not been loaded before, all in one transaction.
 
     Rows that stand already, changed or not, stay as they are; rows that somebody deleted don't come back. A table
-    that holds rows of somebody's own before its first seed gets none of ours.
+    that holds rows of somebody's own before its first seed gets none of ours. The tables of the other models get mock
+    rows, said to be mock in `data_origin` and in the rows themselves; the first import takes their place.
 
     Returns:
         Rows inserted by table; 0 where there was nothing to do.
@@ -35,10 +47,66 @@ def seed(settings: Settings) -> dict[str, int]:
     """
     with connect(settings) as connection, translated(settings, "Loading the seed figures"):
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [SCHEMA_LOCK])
-        return {
+        loaded = {
             table: _seed_file(connection, name, settings.root / "data" / "seed" / name, table)
             for name, table in SEEDS.items()
         }
+        return loaded | seed_mock(connection)
+
+
+def seed_mock(connection: Connection) -> dict[str, int]:
+    """Fills the empty tables of the models that nobody has given data yet with mock rows, once.
+
+    Returns:
+        Rows inserted by table.
+    """
+    loaded = {}
+    for declaration, make in MOCKS:
+        table = declaration.source.table
+        loaded[table] = 0
+        if _wants_mock(connection, table):
+            loaded[table] = _insert_mock(connection, declaration, make())
+            _note_mock(connection, table, loaded[table])
+    loaded["candles"] = 0
+    if _wants_mock(connection, "candles"):
+        rows = [("BTC-USD", "1d", "mock", *astuple(candle)) for candle in mock_candles()]
+        loaded["candles"] = _copy(connection, "candles", ("product", "step", "origin", *_CANDLES), rows)
+        _note_mock(connection, "candles", loaded["candles"])
+    return loaded
+
+
+def _wants_mock(connection: Connection, table: str) -> bool:
+    known = connection.execute("SELECT FROM seeds WHERE name = %s", [f"mock/{table}"]).fetchone()
+    return known is None and has_origin(connection, table) and _is_empty(connection, table)
+
+
+def _note_mock(connection: Connection, table: str, rows: int) -> None:
+    connection.execute("INSERT INTO seeds (name, sha256, rows_inserted) VALUES (%s, '', %s)", [f"mock/{table}", rows])
+    record_origin(connection, table, "mock", rows)
+
+
+def _insert_mock(connection: Connection, declaration: Declaration, table: pd.DataFrame) -> int:
+    cells = table.astype(object).itertuples(index=False, name=None)
+    rows = (tuple(None if pd.isna(cell) else cell for cell in row) for row in cells)
+    if declaration.source.table == loans.WAREHOUSE:
+        # The way every loan application takes: as text into staging, and from there in SQL.
+        texts = ((number, *(None if cell is None else str(cell) for cell in row)) for number, row in enumerate(rows, 1))
+        loans.stage(connection, "mock", texts)
+        return loans.load_staged(connection, "mock", origin="mock").inserted
+    words = {word.name: table_column(word) for word in declaration_words(declaration)}
+    columns = [words[name] or name for name in table.columns]
+    return _copy(connection, declaration.source.table, (*columns, "origin"), ((*row, "mock") for row in rows))
+
+
+def _copy(connection: Connection, table: str, columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> int:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    with connection.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+        return cursor.rowcount
 
 
 def _seed_file(connection: Connection, name: str, path: Path, table: str) -> int:
@@ -61,6 +129,8 @@ def _seed_file(connection: Connection, name: str, path: Path, table: str) -> int
         " seeded_at = now()",
         [name, digest, inserted],
     )
+    if inserted:
+        record_origin(connection, table, "seed", inserted, file=path.name, sha256=digest)
     return inserted
 
 

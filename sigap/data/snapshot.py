@@ -44,6 +44,7 @@ class Snapshot:
         git_commit: Commit of the version's tag; empty when committing is off.
         query: The SELECT that gave the rows.
         rejects_path: CSV with the reasons, relative to the checkout where it lies in it; empty when `rejected` is 0.
+        origin: Where the rows are from, such as `mock` or `import, own`; empty for a table whose rows don't say.
     """
 
     model: str
@@ -56,6 +57,7 @@ class Snapshot:
     git_commit: str
     query: str
     rejects_path: str
+    origin: str = ""
 
 
 def take_snapshot(
@@ -99,6 +101,7 @@ def take_snapshot(
         git_commit=recorded.commit,
         query=reading.query,
         rejects_path=_relative(final, settings.root) if final else "",
+        origin=reading.origin,
     )
 
 
@@ -171,14 +174,16 @@ class _Draft:
         if not self.rows:
             raise self._nothing_left()
         self._write_groups(last=True)
-        self._parquet.add_key_value_metadata(
-            {
-                "sigap.model": self._declaration.name,
-                "sigap.query": self._reading.query,
-                "sigap.rows": str(self.rows),
-                "sigap.rejected": str(self.rejected),
-            }
-        )
+        metadata = {
+            "sigap.model": self._declaration.name,
+            "sigap.query": self._reading.query,
+            "sigap.rows": str(self.rows),
+            "sigap.rejected": str(self.rejected),
+        }
+        if self._reading.origin:
+            # Part of what the file is: the same figures are another version once they are no longer made up.
+            metadata["sigap.origin"] = self._reading.origin
+        self._parquet.add_key_value_metadata(metadata)
         self._parquet.close()
         self._file.flush()
         os.fsync(self._file.fileno())

@@ -26,9 +26,11 @@ def test_a_fresh_database_gets_schema_and_figures_once(checkout: Checkout, datab
     with pytest.raises(ServiceError, match="Loading the seed figures"):
         seed(settings)
     migrate(settings)
-    assert seed(settings) == {"provinces": 38, "definition_breaks": 2, "education_data": 212}
+    loaded = seed(settings)
+    assert {"provinces": 38, "definition_breaks": 2, "education_data": 212}.items() <= loaded.items()
+    assert all(loaded.values())
     migrate(settings)
-    assert seed(settings) == {"provinces": 0, "definition_breaks": 0, "education_data": 0}
+    assert seed(settings) == dict.fromkeys(loaded, 0)
     with connect(settings, read_only=True) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(newest_revision(),)]
         found = connection.execute(

@@ -1,0 +1,121 @@
+"""How the files of the field write what the declarations call otherwise: spellings, missing values, numbers, names.
+
+What is written here turns a cell into the declared value or leaves it as it is; whether it may stay is the contract's
+to say. Both ways of loading use it: the importer in Python, and the loans' ELT in SQL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from sigap.catalog import Kind
+from sigap.data.contract import Word
+
+# Written where there is no value. Zero is not among them: see `sigap.data.plausible`.
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "nil", "-", "--", "?", "#n/a", "tidak ada", "n.a."})
+
+# Other spellings of a category, by the word's name; letters' case never matters.
+_SPELLINGS: Mapping[str, Mapping[str, str]] = {
+    "CompanyName": {
+        "maxda": "mazda",
+        "porcshce": "porsche",
+        "toyouta": "toyota",
+        "vokswagen": "volkswagen",
+        "vw": "volkswagen",
+        # The published data set's own spelling is the declared one.
+        "alfa-romeo": "alfa-romero",
+        "alfa": "alfa-romero",
+    },
+    "Gender": {"m": "Male", "f": "Female", "l": "Male", "p": "Female"},
+    "Married": {"y": "Yes", "n": "No", "true": "Yes", "false": "No", "1": "Yes", "0": "No"},
+    "Ever_Married": {"y": "Yes", "n": "No", "true": "Yes", "false": "No", "1": "Yes", "0": "No"},
+    "Graduated": {"y": "Yes", "n": "No", "true": "Yes", "false": "No", "1": "Yes", "0": "No"},
+    "Self_Employed": {"y": "Yes", "n": "No", "true": "Yes", "false": "No", "1": "Yes", "0": "No"},
+    "Dependents": {"3": "3+", "4": "3+", "5": "3+", "4+": "3+", "0.0": "0", "1.0": "1", "2.0": "2", "3.0": "3+"},
+    "Education": {"not_graduate": "Not Graduate", "non graduate": "Not Graduate", "undergraduate": "Not Graduate"},
+    "Property_Area": {"semi-urban": "Semiurban", "semi urban": "Semiurban"},
+    "Loan_Status": {"yes": "Y", "no": "N", "approved": "Y", "rejected": "N", "1": "Y", "0": "N", "true": "Y"},
+    "doornumber": {"2": "two", "4": "four"},
+    "cylindernumber": {"2": "two", "3": "three", "4": "four", "5": "five", "6": "six", "8": "eight", "12": "twelve"},
+    "fueltype": {"petrol": "gas", "gasoline": "gas"},
+}
+_YES_NO = {"yes": "1", "y": "1", "true": "1", "approved": "1", "ya": "1"} | dict.fromkeys(
+    ("no", "n", "false", "rejected", "not approved", "tidak"), "0"
+)
+# Categories that are the first word of what files write: "toyota corolla".
+_FIRST_WORD = frozenset({"CompanyName"})
+
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+
+
+def spellings(word: Word) -> dict[str, str]:
+    """Declared value by every known spelling in small letters; empty for a word without categories."""
+    if word.kind is not Kind.CATEGORY:
+        is_flag = word.kind is Kind.INTEGER and (word.minimum, word.maximum) == (0, 1)
+        return dict(_YES_NO) if is_flag else {}
+    declared = {category.lower(): category for category in getattr(word, "categories", ())}
+    return {**_SPELLINGS.get(word.name, {}), **declared}
+
+
+def cleaned(cells: pd.Series[Any]) -> pd.Series[Any]:
+    """Texts without spaces around them, and nothing where a file writes that there is nothing."""
+    text = cells.astype("string").str.strip()
+    return text.mask(text.str.lower().isin(MISSING))
+
+
+def respelt(word: Word, cells: pd.Series[Any]) -> pd.Series[Any]:
+    """Cells in the declared spelling where it is known; others as they are."""
+    known = spellings(word)
+    if not known:
+        return cells
+    small = cells.str.lower()
+    found = small.map(known)
+    if word.name in _FIRST_WORD:
+        found = found.fillna(small.str.split(n=1).str[0].map(known))
+    return found.astype("string").fillna(cells)
+
+
+def plain_numbers(cells: pd.Series[Any], *, semicolons: bool = False) -> pd.Series[Any]:
+    """Numbers as a program writes them: 3,5 and 1.234,5 and 1,234.5 and 12 % become 3.5, 1234.5, 1234.5 and 12.
+
+    Args:
+        cells: Texts of one column; how its commas are meant is decided for all of them together.
+        semicolons: Whether the file's cells stand between semicolons, as where people write 3,5: then 1,234 is 1.234.
+    """
+    if cells.str.endswith("%").any():
+        cells = cells.str.replace(r"\s*%$", "", regex=True)
+    with_comma = cells[cells.str.contains(",", regex=False).fillna(False)]
+    if with_comma.empty:
+        return cells
+    decimal = with_comma.str.fullmatch(_DECIMAL_COMMA.pattern)
+    thousands = with_comma.str.fullmatch(_THOUSANDS.pattern)
+    if decimal.any() and (semicolons or (decimal & ~thousands).any()):
+        if not thousands[~decimal].any():
+            plain = cells.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+            return plain.where(cells.str.fullmatch(_DECIMAL_COMMA.pattern).fillna(False), cells)
+        return cells
+    plain = cells.str.replace(",", "", regex=False)
+    return plain.where(cells.str.fullmatch(_THOUSANDS.pattern).fillna(False), cells)
+
+
+def moments(cells: pd.Series[Any]) -> pd.Series[Any]:
+    """Points in time in UTC: ISO 8601 (without zone: UTC), or seconds, milli- or microseconds since 1970; else NaT."""
+    digits = cells.str.fullmatch(r"\d{9,17}(\.0+)?").fillna(False)
+    parsed = pd.to_datetime(cells.mask(digits), utc=True, errors="coerce", format="ISO8601")
+    if digits.any():
+        number = pd.to_numeric(cells.where(digits))
+        # Seconds have 10 digits until 2286, milliseconds 13, microseconds 16.
+        unit = number.map(lambda value: 1e6 if value < 1e11 else 1e3 if value < 1e14 else 1.0)
+        micros = (number * unit).astype("Float64").round().astype("Int64")
+        parsed = parsed.fillna(pd.to_datetime(micros, unit="us", utc=True))
+    return parsed.astype("datetime64[us, UTC]")
+
+
+def plain_name(name: str) -> str:
+    """A place's name for comparing: letters and digits alone."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
