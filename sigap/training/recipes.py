@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -33,12 +34,15 @@ from sigap.training.params import read_section
 TRUSTED_TYPES = (
     *tabular.TRUSTED_TYPES,
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
     "sklearn.tree._tree.Tree",
 )
 # A category with more values than this is coded by target where a recipe asks for it; one-hot, most of its columns
 # would be nearly empty.
 MANY_CATEGORIES = 8
 MAXIMUM_CANDIDATES = 200
+CALIBRATION_FOLDS = 5
 
 Estimator = Literal[
     "ridge",
@@ -78,6 +82,7 @@ class Family(BaseModel):
     estimator: Estimator
     preprocessor: Preprocessor = "median_imputer"
     target_scale: Literal["linear", "log"] = Field("linear", description="Scale on which a number is learnt.")
+    calibration: Literal["none", "sigmoid"] = Field("none", description="How a class's probability is put right.")
     grid: dict[str, list[int | float | str | None]] = Field({}, description="Values to try, by estimator option.")
 
 
@@ -89,6 +94,7 @@ class Recipe(BaseModel):
     estimator: Estimator
     preprocessor: Preprocessor
     target_scale: Literal["linear", "log"] = "linear"
+    calibration: Literal["none", "sigmoid"] = "none"
     options: dict[str, int | float | str | None] = Field({}, description="Of the estimator.")
 
 
@@ -129,6 +135,7 @@ class SupervisedParams(BaseModel):
                     estimator=family.estimator,
                     preprocessor=family.preprocessor,
                     target_scale=family.target_scale,
+                    calibration=family.calibration,
                     options=dict(zip(family.grid, values, strict=True)),
                 )
         return found
@@ -171,6 +178,9 @@ def build(recipe: Recipe, declaration: Declaration, used: Sequence[str], random_
     if recipe.preprocessor.endswith("with_scaler"):
         steps.append(("scale", StandardScaler()))
     model = Pipeline([*steps, ("estimate", _estimator(known[recipe.estimator], recipe, declaration, random_state))])
+    if recipe.calibration == "sigmoid" and classifies:
+        # Learnt from predictions held out within the training rows (Platt 1999); the model itself sees them all.
+        return CalibratedClassifierCV(model, method="sigmoid", cv=CALIBRATION_FOLDS, ensemble=False)
     if recipe.target_scale == "log" and not classifies:
         return TransformedTargetRegressor(model, func=np.log, inverse_func=np.exp)
     return model
@@ -178,6 +188,8 @@ def build(recipe: Recipe, declaration: Declaration, used: Sequence[str], random_
 
 def pipeline(model: Any) -> Pipeline:
     """The fitted pipeline within a recipe's fitted model."""
+    if isinstance(model, CalibratedClassifierCV):
+        return model.calibrated_classifiers_[0].estimator
     return model.regressor_ if isinstance(model, TransformedTargetRegressor) else model
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,10 @@ def fit(prepared: Rows, declaration: Declaration, params: SupervisedParams, name
 def choose(
     declaration: Declaration, prepared: Rows, params: SupervisedParams, tried: Sequence[Candidate]
 ) -> SupervisedTrained:
-    """Chooses the best mean score among the admissible, of equals the first of the sweep; fits it on all rows.
+    """Chooses among the admissible and fits the chosen one on all rows.
+
+    The best mean score wins. Of yes-or-no models that differ by less than the declared minimum effect, the one with
+    the best probabilities (least Brier score) wins, since they are answered too.
 
     Raises:
         TrainingError: None is admissible, or the chosen one scores otherwise here than where it was fitted.
@@ -149,8 +152,7 @@ def choose(
     admissible = [each for each in ordered if each.admissible]
     if not admissible:
         raise no_candidate(declaration, ordered)
-    metric = declaration_metric(declaration)
-    chosen = max(admissible, key=lambda each: _worth(metric, each.metrics[metric]))
+    chosen = _best(declaration, admissible)
     recipe = params.recipes()[chosen.name]
     scoring = score_on(prepared, declaration, params)
     predicted = held_out_predictions(prepared, declaration, params, recipe, scoring)
@@ -162,7 +164,7 @@ def choose(
         if isinstance(declaration.task, Classification)
         else _regression(declaration, prepared, params, recipe, unfitted, scoring, predicted)
     )
-    metrics = {**chosen.metrics, **_nested(metric, ordered, params.folds), **measured.pop("metrics")}
+    metrics = {**chosen.metrics, **_nested(declaration, ordered, params.folds), **measured.pop("metrics")}
     return SupervisedTrained(
         declaration=declaration,
         prepared=prepared,
@@ -283,25 +285,22 @@ def _scores(declaration: Declaration, scoring: Scoring, predicted: Floats) -> di
 
 def _inner(
     prepared: Rows, declaration: Declaration, params: SupervisedParams, recipe: Recipe, scoring: Scoring
-) -> list[float]:
-    """Mean score within the training part of each fold of the first repeat: what is known without the fold's rows."""
-    metric, score = declaration_metric(declaration), score_function(declaration)
+) -> dict[str, list[float]]:
+    """Mean scores within the training part of each fold of the first repeat: what is known without the fold's rows."""
+    score = score_function(declaration)
     model = build(recipe, declaration, prepared.used, params.random_state)
-    found = []
+    found: dict[str, list[float]] = {name: [] for name in _decisive(declaration)}
     for training, _ in scoring.repeats[0]:
         features, target = scoring.features.iloc[training], scoring.target[training]
-        split = evaluation.folds(
-            target,
-            params.inner_folds,
-            params.random_state,
-            stratified=isinstance(declaration.task, Classification),
-        )
-        predicted = evaluation.held_out(model, features, target, split)
-        found.append(float(np.mean(evaluation.fold_scores(score, target, predicted, split)[metric])))
+        stratified = isinstance(declaration.task, Classification)
+        split = evaluation.folds(target, params.inner_folds, params.random_state, stratified=stratified)
+        scores = evaluation.fold_scores(score, target, evaluation.held_out(model, features, target, split), split)
+        for name, values in found.items():
+            values.append(float(np.mean(scores[name])))
     return found
 
 
-def _nested(metric: str, tried: Sequence[Candidate], folds: int) -> dict[str, float]:
+def _nested(declaration: Declaration, tried: Sequence[Candidate], folds: int) -> dict[str, float]:
     """Score of the whole sweep: on each outer fold, that of the candidate chosen within the fold's training part.
 
     The winner's own score is the best of several and so a little flattered; this one is not (Cawley and Talbot 2010,
@@ -309,11 +308,21 @@ def _nested(metric: str, tried: Sequence[Candidate], folds: int) -> dict[str, fl
     """
     outer: dict[str, list[float]] = {}
     for fold in range(folds):
-        best = max(tried, key=lambda each: _worth(metric, each.details["inner"][fold]))
+        blind = {
+            each.name: replace(each, metrics={name: values[fold] for name, values in each.details["inner"].items()})
+            for each in tried
+        }
+        best = _best(declaration, list(blind.values()))
         for name, values in best.details["folds"].items():
             outer.setdefault(name, []).append(values[fold])
     complete = {name: values for name, values in outer.items() if len(values) == folds}
     return {f"nested_{name}": value for name, value in evaluation.summary(complete).items()}
+
+
+def _decisive(declaration: Declaration) -> tuple[str, ...]:
+    """The metrics that `_best` looks at."""
+    metric = declaration_metric(declaration)
+    return (metric, "brier") if isinstance(declaration.task, Classification) else (metric,)
 
 
 def _worth(metric: str, value: float) -> float:
@@ -378,6 +387,16 @@ def _inadmissible(entries: Sequence[BaselineEntry]) -> Bilingual | None:
                 en=f"not surely better than guessing ({entry.text.en}): {measured}",
             )
     return None
+
+
+def _best(declaration: Declaration, candidates: Sequence[Candidate]) -> Candidate:
+    metric = declaration_metric(declaration)
+    best = max(candidates, key=lambda each: _worth(metric, each.metrics[metric]))
+    if not isinstance(declaration.task, Classification):
+        return best
+    floor = best.metrics[metric] - declaration.task.minimum_effect
+    near = [each for each in candidates if each.metrics[metric] >= floor]
+    return min(near, key=lambda each: each.metrics["brier"])
 
 
 def _check_same(declaration: Declaration, chosen: Candidate, scores: Mapping[str, list[float]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx as converted
 from skl2onnx.common.data_types import DoubleTensorType
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._gb import BaseGradientBoosting
@@ -116,14 +118,17 @@ def to_onnx(trained: SupervisedTrained) -> bytes:
     fitted = pipeline(trained.model)
     classifies = isinstance(trained.declaration.task, Classification)
     width = sum(column.width for column in inputs(trained))
-    written = converted(
-        fitted["estimate"],
-        initial_types=[("rows", DoubleTensorType([None, width]))],
-        target_opset=OPSETS,
-        options={"zipmap": False} if classifies else None,
-    )
+    with warnings.catch_warnings():
+        # The converter hands arrays of one number where one number is wanted.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        written = converted(
+            fitted["estimate"],
+            initial_types=[("rows", DoubleTensorType([None, width]))],
+            target_opset=OPSETS,
+            options={"zipmap": False} if classifies else None,
+        )
     _begin(written.graph, fitted, width)
-    _finish(written.graph, classifies, isinstance(trained.model, TransformedTargetRegressor))
+    _finish(written.graph, trained.model, fitted["estimate"], classifies=classifies)
     written.ir_version = IR_VERSION
     written.producer_name = "sigap"
     onnx.checker.check_model(written, full_check=True)
@@ -181,7 +186,7 @@ def _begin(graph: onnx.GraphProto, fitted: Pipeline, width: int) -> None:
     graph.input.append(helper.make_tensor_value_info("X", TensorProto.DOUBLE, ["n", width]))
 
 
-def _finish(graph: onnx.GraphProto, classifies: bool, exponential: bool) -> None:
+def _finish(graph: onnx.GraphProto, model: Any, estimate: Any, *, classifies: bool) -> None:
     """Makes one double [n] of the converter's outputs, under the name that the bundle's format gives it."""
     graph.name = "sigap"
     name = "probability" if classifies else "value"
@@ -192,7 +197,9 @@ def _finish(graph: onnx.GraphProto, classifies: bool, exponential: bool) -> None
         nodes.append(helper.make_node("Gather", [last, "yes"], ["of_yes"], axis=1))
         graph.initializer.append(helper.make_tensor("yes", TensorProto.INT64, [], [1]))
         last = "of_yes"
-    if exponential:
+    if isinstance(model, CalibratedClassifierCV):
+        last = _calibrated(graph, nodes, last, model, logit=hasattr(estimate, "decision_function"))
+    if isinstance(model, TransformedTargetRegressor):
         nodes.append(helper.make_node("Exp", [last], ["exponential"]))
         last = "exponential"
     graph.initializer.append(helper.make_tensor("flat", TensorProto.INT64, [1], [-1]))
@@ -200,6 +207,25 @@ def _finish(graph: onnx.GraphProto, classifies: bool, exponential: bool) -> None
     graph.node.extend(nodes)
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["n"]))
+
+
+def _calibrated(
+    graph: onnx.GraphProto, nodes: list[onnx.NodeProto], last: str, model: CalibratedClassifierCV, *, logit: bool
+) -> str:
+    """Appends 1 / (1 + exp(slope · f + offset)); f is the probability, or its log odds where that is the score."""
+    sigmoid = model.calibrated_classifiers_[0].calibrators[0]
+    constants = {"slope": -sigmoid.a_, "offset": -sigmoid.b_, **({"one": 1.0} if logit else {})}
+    for name, value in constants.items():
+        graph.initializer.append(numpy_helper.from_array(np.array(value, dtype=np.float64), name))
+    if logit:
+        nodes.append(helper.make_node("Sub", ["one", last], ["of_no"]))
+        nodes.append(helper.make_node("Div", [last, "of_no"], ["odds"]))
+        nodes.append(helper.make_node("Log", ["odds"], ["score"]))
+        last = "score"
+    nodes.append(helper.make_node("Mul", [last, "slope"], ["sloped"]))
+    nodes.append(helper.make_node("Add", ["sloped", "offset"], ["shifted"]))
+    nodes.append(helper.make_node("Sigmoid", ["shifted"], ["calibrated"]))
+    return "calibrated"
 
 
 def _fingerprint(trained: SupervisedTrained, model: bytes) -> str:

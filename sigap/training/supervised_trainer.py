@@ -64,7 +64,12 @@ class SupervisedTrainer:
         return supervised.fit(prepared, declaration, params, name)
 
     def choose(
-        self, declaration: Declaration, prepared: Rows, params: SupervisedParams, tried: Sequence[Candidate]
+        self,
+        declaration: Declaration,
+        prepared: Rows,
+        params: SupervisedParams,
+        tried: Sequence[Candidate],
+        previous: Path | None = None,  # noqa: ARG002 - only segments have numbers to keep
     ) -> SupervisedTrained:
         """See `Trainer.choose`."""
         return supervised.choose(declaration, prepared, params, tried)
