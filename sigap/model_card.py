@@ -10,9 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sigap.bundle import ClassificationManifest, ClusteringManifest, Manifest, RegressionManifest, SupervisedManifest
+from sigap.bundle import (
+    CandidateEntry,
+    ClassificationManifest,
+    ClusteringManifest,
+    Manifest,
+    RegressionManifest,
+    SupervisedManifest,
+)
 from sigap.catalog import Declaration
-from sigap.catalog.declaration import Classification, Clustering
+from sigap.catalog.declaration import Classification, Clustering, Forecasting
 
 CARD = "model_card.md"
 """Its name among the artefacts of the run that registered the model."""
@@ -29,6 +36,7 @@ class Headline:
         score: Its mean; None where nothing was scored.
         spread: Standard deviation over folds; None where the metric has none.
         baseline: The hardest baseline's score by the same metric on the same folds; None for clusterings.
+        baseline_name: Such as `median`.
         note: What else belongs beside it.
     """
 
@@ -36,6 +44,7 @@ class Headline:
     score: float | None
     spread: float | None = None
     baseline: float | None = None
+    baseline_name: str = ""
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -51,30 +60,42 @@ class Headline:
         note = f", {self.note}" if self.note else ""
         return f"{self.metric} {number(self.score)}{spread}{note}"
 
+    @property
+    def baseline_text(self) -> str:
+        """Such as `7,704 (median)`."""
+        if self.baseline is None:
+            return "-"
+        return number(self.baseline) + (f" ({self.baseline_name})" if self.baseline_name else "")
 
-def headline(declaration: Declaration, metrics: Mapping[str, float]) -> Headline:
-    """The score of a candidate or a model with these metrics."""
+
+def headline(
+    declaration: Declaration, metrics: Mapping[str, float], details: Mapping[str, Any] | None = None
+) -> Headline:
+    """The score of a candidate or a model with these metrics; `details` are its candidate's."""
     metric = declaration.task.selection
     note = ""
     if isinstance(declaration.task, Clustering) and "stability" in metrics:
         spread = f" ± {metrics['stability_sd']:.2f}" if "stability_sd" in metrics else ""
         note = f"stability {metrics['stability']:.2f}{spread}"
+    forecasts = isinstance(declaration.task, Forecasting)
+    named = (details or {}).get("baseline") or {}
     return Headline(
         metric=metric,
         score=metrics.get(metric),
         spread=metrics.get(f"{metric}_sd"),
-        baseline=metrics.get(f"baseline_{metric}"),
+        baseline=metrics.get(f"{'naive' if forecasts else 'baseline'}_{metric}"),
+        baseline_name="naive" if forecasts else str(named.get("name", "")).replace("_", " "),
         note=note,
     )
 
 
-def best(declaration: Declaration, tried: Sequence[Mapping[str, float]]) -> Headline:
-    """The best score among candidates' metrics, admissible or not: what a refusal is told with."""
-    scored = [found for found in (headline(declaration, metrics) for metrics in tried) if found.score is not None]
+def best(declaration: Declaration, tried: Sequence[Mapping[str, Any]]) -> Headline:
+    """The best score among candidates (as plain JSON), admissible or not: what a refusal is told with."""
+    found = [headline(declaration, each["metrics"], each.get("details")) for each in tried]
+    scored = [each for each in found if each.score is not None]
     if not scored:
         return Headline(declaration.task.selection, None)
-    higher = _HIGHER_IS_BETTER[declaration.task.selection]
-    return (max if higher else min)(scored, key=lambda found: found.score or 0.0)
+    return (max if _HIGHER_IS_BETTER[declaration.task.selection] else min)(scored, key=lambda each: each.score or 0.0)
 
 
 def number(value: float) -> str:
@@ -161,7 +182,7 @@ def _score(declaration: Declaration, manifest: Manifest) -> str:
 def _candidates(declaration: Declaration, manifest: Manifest) -> str:
     rows = []
     for each in manifest.sweep:
-        name = f"k = {each.k}" if isinstance(manifest, ClusteringManifest) else each.name
+        name = f"k = {each.k}" if isinstance(each, CandidateEntry) else each.name
         text = headline(declaration, each.metrics).text
         rows.append((name, text, "yes" if each.admissible else f"no: {each.reason.en if each.reason else ''}"))
     return "## Candidates of the sweep\n\n" + _table(("candidate", "score", "admissible"), rows)

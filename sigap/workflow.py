@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -45,6 +45,13 @@ Result = TypeVar("Result")
 PREVIEW_ROWS = 1_000
 # Longest text that is put into a tag of a run.
 TAG_LENGTH = 4_000
+
+
+class Served(NamedTuple):
+    """The champion that a challenger is trained beside; neither name nor bundle where there is none to be used."""
+
+    name: str = ""
+    bundle: Path | None = None
 
 
 def warm() -> None:
@@ -192,30 +199,35 @@ def register(fits: list[Json], *, settings: Settings | None = None) -> Json:
         "parent_run_id": parent,
         "candidate": "",
         "metrics": {},
-        "score": best(declared, [each["metrics"] for each in tried.values()]).as_dict(),
+        "score": best(declared, list(tried.values())).as_dict(),
         "params": item["params"],
         "snapshot": snapshot,
     }
     with _failing(settings, item):
         how, prepared = _prepared(snapshot, settings)
         candidates = [Candidate.from_dict(each) for each in tried.values()]
+        previous = _patiently(settings, lambda: _champion(declared.name, settings))
         try:
-            trained = how.choose(declared, prepared, how.parse_params(item["params"]), candidates)
+            trained = how.choose(
+                declared, prepared, how.parse_params(item["params"]), candidates, previous=previous.bundle
+            )
         except TrainingError as error:
             if any(each.admissible for each in candidates):
                 raise
             return {**answer, "refused": error.message}
-        runs = {name: each["run_id"] for name, each in tried.items()}
+        ids = {name: each["run_id"] for name, each in tried.items()}
         with tempfile.TemporaryDirectory(prefix="sigap-") as folder:
             how.figures(trained, Path(folder) / "files" / "figures")
-            version, created = _patiently(settings, lambda: _registered(Path(folder), how, trained, item, runs, settings))
+            version, created = _patiently(
+                settings, lambda: _registered(Path(folder), how, trained, item, ids, previous, settings)
+            )
     return {
         **answer,
         "model_version": version.name,
         "created": created,
         "candidate": trained.chosen.name,
         "metrics": dict(trained.metrics),
-        "score": headline(declared, trained.metrics).as_dict(),
+        "score": headline(declared, trained.metrics, tried[trained.chosen.name]["details"]).as_dict(),
     }
 
 
@@ -323,13 +335,18 @@ def _one_run(fits: list[Json]) -> Json:
 
 
 def _registered(
-    folder: Path, how: Trainer, trained: Trained, item: Json, candidate_runs: dict[str, str], settings: Settings
+    folder: Path,
+    how: Trainer,
+    trained: Trained,
+    item: Json,
+    candidate_runs: dict[str, str],
+    previous: Served,
+    settings: Settings,
 ) -> tuple[ModelVersion, bool]:
     snapshot, parent = item["snapshot"], item["parent_run_id"]
     registry, runs = Registry(settings), Runs(settings, snapshot["model"])
     known = registry.find(snapshot["model"], how.fingerprint(trained), snapshot["md5"])
     if known is None:
-        champion = registry.champion(snapshot["model"])
         manifest = how.write_bundle(
             folder / "bundle",
             trained,
@@ -345,8 +362,8 @@ def _registered(
             code=code(settings.root),
             run_id=parent,
             candidate_runs=candidate_runs,
-            previous=_previous(registry, champion),
-            previous_version=champion.name if champion else "",
+            previous=previous.bundle,
+            previous_version=previous.name,
             # The run's own start: written again after a crash, the bundle has the same bytes.
             trained_at=datetime.fromtimestamp(runs.started_at(parent) / 1000, UTC),
         )
@@ -357,14 +374,17 @@ def _registered(
     return registry.register(folder / "bundle", trained.model, trained.sample, parent, how.trusted_types)
 
 
-def _previous(registry: Registry, champion: ModelVersion | None) -> Path | None:
+def _champion(model: str, settings: Settings) -> Served:
+    registry = Registry(settings)
+    champion = registry.champion(model)
     if champion is None or not champion.servable:
-        return None
+        return Served()
     try:
-        return registry.bundle(champion)
+        bundle = registry.bundle(champion)
     except BundleError:
         # A damaged champion is all the more reason to register another; there is nothing to compare with.
-        return None
+        return Served()
+    return Served(champion.name, bundle) if read_manifest(bundle).task == declaration(model).task.kind else Served()
 
 
 def _judged(registered: Json, settings: Settings) -> tuple[Decision, ModelVersion | None]:

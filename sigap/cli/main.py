@@ -218,6 +218,57 @@ def model_promote(
     promote_model(get_settings(), name, number)
 
 
+@model.command("approve")
+def model_approve(
+    name: ModelName, number: Annotated[int, typer.Argument(help="Number of the version: 3 for v3.", metavar="VERSION")]
+) -> None:
+    """Serve a version that passed the gate and waits for a person (`SIGAP_PROMOTION=manual`, or as declared)."""
+    from sigap.cli.versions import approve_model
+
+    approve_model(get_settings(), name, number)
+
+
+@model.command("decisions")
+def model_decisions(
+    name: ModelName, lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the newest.")] = 20
+) -> None:
+    """List what the gate and persons decided, with numbers and reasons, newest first."""
+    from sigap.cli.versions import list_decisions
+
+    list_decisions(get_settings(), name, lines)
+
+
+@model.command("card")
+def model_card(
+    name: ModelName,
+    number: Annotated[int | None, typer.Argument(help="Number of the version; by default the one served.")] = None,
+) -> None:
+    """Print the model card: purpose, data, score beside its baseline, limits, left-out features."""
+    from sigap.cli.versions import show_card
+
+    show_card(get_settings(), name, number)
+
+
+@app.command(rich_help_panel="Going back")
+def lineage(
+    name: ModelName,
+    number: Annotated[
+        int | None, typer.Argument(metavar="[VERSION]", help="Number of the model version; by default the one served.")
+    ] = None,
+    data_version: Annotated[
+        str, typer.Option("--data", help="Instead: every run and model version that saw this data version.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show where a model version comes from, down to the query, or what came of a data version.
+
+    An answer of the API names its `model_version`: from there this goes on.
+    """
+    from sigap.cli.lineage import show_lineage
+
+    show_lineage(get_settings(), name, number, data_version, as_json=as_json)
+
+
 @app.command(
     rich_help_panel="Checking",
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sigap.cli.output import Steps, say
@@ -15,13 +16,16 @@ from sigap.settings import Settings
 _ENDED = {"completed": ("done", True), "failed": ("failed", False), "cancelled": ("cancelled", False)}
 
 
-def run_model(settings: Settings, model: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+def run_model(
+    settings: Settings, model: str, variables: dict[str, Any] | None = None, steps: Steps | None = None
+) -> dict[str, Any]:
     """Run the pipeline in the Mage that is running.
 
     Args:
         settings: Where Mage is.
         model: Name of a declaration.
         variables: `version` for the new snapshot's name, or `data_version` to train on an old one.
+        steps: Where blocks are shown beside those of other pipelines; by default a list of their own.
 
     Returns:
         What the pipeline's last block decided.
@@ -31,29 +35,35 @@ def run_model(settings: Settings, model: str, variables: dict[str, Any] | None =
     """
     from sigap.services.mage_client import run_pipeline
 
-    with Steps(f"Pipeline {model}, in Mage") as steps:
+    if steps is None:
+        with Steps(f"Pipeline {model}, in Mage") as own:
+            return run_pipeline(settings, model, variables or {}, _shown_in(own, ""))
+    return run_pipeline(settings, model, variables or {}, _shown_in(steps, f"{model}: "))
 
-        def show(event: dict[str, Any]) -> None:
-            if event["event"] == "retry":
-                say(f"  Mage lost the run and it is started once more: {event['reason']}", style="yellow")
-            elif event["event"] == "block":
-                name = str(event["block"]).replace(":", " ")
-                if event["status"] == "running":
-                    steps.begin(name, "running")
-                elif event["status"] in _ENDED:
-                    state, ok = _ENDED[event["status"]]
-                    steps.finish(name, state, ok=ok)
 
-        return run_pipeline(settings, model, variables or {}, show)
+def _shown_in(steps: Steps, prefix: str) -> Callable[[dict[str, Any]], None]:
+    def show(event: dict[str, Any]) -> None:
+        if event["event"] == "retry":
+            say(f"  {prefix}Mage lost the run and it is started once more: {event['reason']}", style="yellow")
+        elif event["event"] == "block":
+            name = prefix + str(event["block"]).replace(":", " ")
+            if event["status"] == "running":
+                steps.begin(name, "running")
+            elif event["status"] in _ENDED:
+                state, ok = _ENDED[event["status"]]
+                steps.finish(name, state, ok=ok)
+
+    return show
 
 
 def describe(result: dict[str, Any]) -> str:
     """A pipeline's decision in one line."""
-    verb = "is the champion now" if result.get("promoted") else "was not promoted"
-    version = result.get("model_version", "")
+    model, version, data = (str(result.get(name) or "") for name in ("model", "model_version", "data_version"))
     reason = result.get("reason") or ""
-    reason = reason.get("en", "") if isinstance(reason, dict) else reason
-    return f"{result.get('model', '')} {version} on data {result.get('data_version', '')} {verb}. {reason}".strip()
+    if not version:
+        return f"{model} got no new version from data {data}. {reason}".strip()
+    verb = "is the champion now" if result.get("promoted") else "was not promoted"
+    return f"{model} {version} on data {data} {verb}. {reason}".strip()
 
 
 def show_result(result: dict[str, Any], variables: dict[str, Any]) -> None:

@@ -100,10 +100,9 @@ def _memory(record: dict[str, object]) -> str:
 
 
 def _show_models(settings: Settings, names: list[str]) -> None:
-    if "api" not in names:
+    if "mlflow" not in names:
         return
-    from sigap.cli.up import models_table, served_models
+    from sigap.cli.summary import summary, summary_table
 
-    if models := served_models(settings, seconds=1):
-        say()
-        say(models_table(models))
+    say()
+    say(summary_table(summary(settings)))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 import httpx
 
 from sigap.catalog import declarations
-from sigap.cli.output import Steps, console, say, show_error, table
-from sigap.cli.pipeline import describe, prepare_tables, run_model
+from sigap.cli.output import Steps, console, say, table
+from sigap.cli.pipeline import prepare_tables, run_model
 from sigap.cli.session import Reporter, StopRequested, stop_on_signal, supervised
+from sigap.cli.summary import served_version, show_summary, summary
 from sigap.errors import SigapError
 from sigap.services.service import check_ports
 from sigap.services.stack import ALL, services
@@ -18,6 +20,8 @@ from sigap.services.supervisor import AlreadyRunningError, Supervisor
 from sigap.settings import Settings
 
 _SERVED_SECONDS = 20
+AT_A_TIME = 2
+"""Pipelines at once: one waits for Mage's scheduler while the other computes."""
 
 
 def up(settings: Settings) -> int:
@@ -33,8 +37,8 @@ def up(settings: Settings) -> int:
     try:
         with stop_on_signal(), supervised(settings) as (supervisor, reporter):
             bring_up(settings, supervisor, reporter)
-            decisions = train_missing(settings)
-            show_models(settings, decisions)
+            failures = train_missing(settings)
+            show_models(settings, failures)
             show_addresses(settings)
             say(f"Ready after {time.monotonic() - begin:.0f} s. Ctrl-C stops everything.", style="bold green")
             while True:
@@ -43,7 +47,8 @@ def up(settings: Settings) -> int:
         return 0
     except AlreadyRunningError as error:
         say(f"{error.message}\n", style="bold")
-        show_models(settings, {}, seconds=0)
+        show_summary(summary(settings))
+        say()
         show_addresses(settings)
         say("./run status shows each service, ./run stop ends them.")
         return 0
@@ -68,76 +73,73 @@ def bring_up(settings: Settings, supervisor: Supervisor, reporter: Reporter) -> 
 
 
 def train_missing(settings: Settings) -> dict[str, str]:
-    """Run the pipeline of every model that has no champion yet.
+    """Run the pipeline of every model that has no champion yet, some at a time.
 
     A pipeline that fails is reported and does not end the services: its cause can be mended while they run.
 
     Returns:
-        What was decided, by model.
+        Why a pipeline ended without a decision, by model.
     """
-    decisions = {}
-    for declaration in declarations():
-        if has_champion(settings, declaration.name):
-            continue
+    missing = [declared.name for declared in declarations() if not served_version(settings, declared.name)]
+    if not missing:
+        return {}
+    begin = time.monotonic()
+    waiting, ended = SimpleQueue[str](), SimpleQueue[tuple[str, SigapError | None]]()
+    for model in missing:
+        waiting.put(model)
+    with Steps(_title(missing)) as steps:
+        for _ in range(min(AT_A_TIME, len(missing))):
+            # A daemon: Ctrl-C shall not wait for a pipeline, which ends with Mage.
+            Thread(target=_train, args=(settings, steps, waiting, ended), daemon=True).start()
+        outcomes = [ended.get() for _ in missing]
+    if len(missing) > 1:
+        say(f"{len(missing)} models in {time.monotonic() - begin:.0f} s.\n", style="dim")
+    return {model: error.message for model, error in outcomes if error is not None}
+
+
+def _train(
+    settings: Settings, steps: Steps, waiting: SimpleQueue[str], ended: SimpleQueue[tuple[str, SigapError | None]]
+) -> None:
+    while True:
         try:
-            decisions[declaration.name] = describe(run_model(settings, declaration.name))
+            model = waiting.get_nowait()
+        except Empty:
+            return
+        try:
+            run_model(settings, model, steps=steps)
         except SigapError as error:
-            show_error(error)
-            say(f"Everything else runs on. `./run pipeline {declaration.name}` tries again.\n", style="yellow")
-    return decisions
+            ended.put((model, error))
+        except Exception as error:
+            ended.put((model, SigapError(f"Something unforeseen happened: {type(error).__name__}: {error}.")))
+        else:
+            ended.put((model, None))
 
 
-def has_champion(settings: Settings, model: str) -> bool:
-    """Whether the registry's served alias stands on a version of the model; asks MLflow over REST, which is quick."""
-    answer = httpx.get(
-        f"{settings.tracking_uri}/api/2.0/mlflow/registered-models/alias",
-        params={"name": model, "alias": settings.served_alias},
-        timeout=10,
-    )
-    return answer.status_code == httpx.codes.OK
+def _title(models: list[str]) -> str:
+    return f"Pipeline {models[0]}, in Mage" if len(models) == 1 else f"{len(models)} pipelines, in Mage"
 
 
-def served_models(settings: Settings, seconds: float = 2) -> list[dict[str, Any]]:
-    """What the API says about its models; empty when it can't be asked."""
-    try:
-        answer = httpx.get(f"{settings.api_address}/models", timeout=seconds)
-        answer.raise_for_status()
-        models: list[dict[str, Any]] = answer.json()["models"]
-    except (httpx.HTTPError, ValueError, KeyError):
-        return []
-    return models
-
-
-def show_models(settings: Settings, decisions: dict[str, str], seconds: float = _SERVED_SECONDS) -> None:
-    """A line a model, once the API serves it or time is up."""
-    limit = time.monotonic() + seconds
-    models = served_models(settings)
-    while time.monotonic() < limit and not (models and all(model["served"] for model in models)):
+def show_models(settings: Settings, failures: dict[str, str]) -> None:
+    """A line a model, once the API serves what has a champion or time is up."""
+    lines = summary(settings, failures)
+    expected = {line.model for line in lines if line.version and line.decision != "waits for approval"}
+    limit = time.monotonic() + _SERVED_SECONDS
+    while time.monotonic() < limit and not expected <= served_by_api(settings):
         time.sleep(0.2)
-        models = served_models(settings)
-        if any(not has_champion(settings, model["name"]) for model in models):
-            break
-    if models:
-        say(models_table(models))
-    for decision in decisions.values():
-        say(f"\n{decision}")
+    show_summary(lines)
+    for model in failures:
+        say(f"Everything else runs on. `./run pipeline {model}` tries again.", style="yellow")
     say()
 
 
-def models_table(models: list[dict[str, Any]]) -> Any:
-    """The models as a table."""
-    lines = table("Model", "Version", "Data", "Levels", "Silhouette", "")
-    for model in models:
-        silhouette = model.get("silhouette")
-        lines.add_row(
-            model["name"],
-            model.get("model_version") or "-",
-            model.get("data_version") or "-",
-            str(model.get("levels") or "-"),
-            "-" if silhouette is None else f"{silhouette:.3f}",
-            "served" if model["served"] else "no champion yet",
-        )
-    return lines
+def served_by_api(settings: Settings) -> set[str]:
+    """The models that the API serves; none when it can't be asked."""
+    try:
+        answer = httpx.get(f"{settings.api_address}/models", timeout=2)
+        answer.raise_for_status()
+        return {model["name"] for model in answer.json()["models"] if model["served"]}
+    except (httpx.HTTPError, ValueError, KeyError):
+        return set()
 
 
 def show_addresses(settings: Settings) -> None:

@@ -50,9 +50,7 @@ class Challenge:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def settle(
-    registry: Registry, challenge: Challenge, compare: Compare
-) -> tuple[Decision, ModelVersion | None]:
+def settle(registry: Registry, challenge: Challenge, compare: Compare) -> tuple[Decision, ModelVersion | None]:
     """Decides on a challenger, records the decision on its version and in PostgreSQL, and promotes it if it passes.
 
     Settled again after a crash, a run gets its own decision back and nothing moves twice.
@@ -243,7 +241,7 @@ def _row(
 
 
 def _catch_up(registry: Registry, champion: ModelVersion | None) -> None:
-    """Writes the champion's decision into PostgreSQL if a run that was cut off, or a database that was down, lost it."""
+    """Writes the champion's decision into PostgreSQL where a run was cut off, or the database down, before it could."""
     if champion is None:
         return
     record = read_record(champion)

@@ -82,7 +82,9 @@ def write(settings: Settings, decision: Record) -> bool:
         can be put back into service while the database is down.
     """
     values = [getattr(decision, name) for name in _COLUMNS]
-    values = [Jsonb(value) if name in ("reason", "record") else value for name, value in zip(_COLUMNS, values, strict=True)]
+    values = [
+        Jsonb(value) if name in ("reason", "record") else value for name, value in zip(_COLUMNS, values, strict=True)
+    ]
     statement = (
         f"INSERT INTO decisions ({', '.join(_COLUMNS)}) VALUES ({', '.join(['%s'] * len(_COLUMNS))})"  # noqa: S608
         " ON CONFLICT (model, run_id, rule) DO NOTHING"
@@ -96,21 +98,36 @@ def write(settings: Settings, decision: Record) -> bool:
     return True
 
 
+def newest(settings: Settings) -> dict[str, list[Record]]:
+    """Each model's decisions that a line about it may need, newest first: its last one, and each version's last.
+
+    Raises:
+        ServiceError: PostgreSQL can't be reached, or has no such table yet.
+    """
+    found: dict[str, list[Record]] = {}
+    for row in _read(settings, "SELECT DISTINCT ON (model, model_version) {columns} FROM decisions"
+                     " WHERE rule <> 'equal' ORDER BY model, model_version, id DESC", []):  # fmt: skip
+        found.setdefault(row.model, []).append(row)
+    return {model: sorted(rows, key=lambda row: str(row.decided_at), reverse=True) for model, rows in found.items()}
+
+
 def decisions(settings: Settings, model: str, limit: int = 50) -> list[Record]:
     """The decisions on a model, newest first.
 
     Raises:
         ServiceError: PostgreSQL can't be reached, or has no such table yet.
     """
-    statement = (
-        f"SELECT {', '.join(_COLUMNS)}, decided_at FROM decisions WHERE model = %s ORDER BY id DESC LIMIT %s"  # noqa: S608
-    )
+    return _read(settings, "SELECT {columns} FROM decisions WHERE model = %s ORDER BY id DESC LIMIT %s", [model, limit])
+
+
+def _read(settings: Settings, statement: str, values: list[Any]) -> list[Record]:
+    columns = ", ".join([*_COLUMNS, "decided_at"])
     with postgres.connect(settings, read_only=True) as connection:
         try:
-            rows = connection.execute(statement, [model, limit]).fetchall()
+            rows = connection.execute(statement.format(columns=columns), values).fetchall()
         except psycopg.Error as error:
             raise ServiceError(
-                f"The decisions on {model} can't be read from PostgreSQL ({type(error).__name__}).",
-                remedy="The table is made by ./run, or any pipeline; start it once.",
+                f"The table of decisions can't be read from PostgreSQL ({type(error).__name__}).",
+                remedy="It is made by `./run` and by every pipeline; start one of them once.",
             ) from error
     return [Record(*row) for row in rows]

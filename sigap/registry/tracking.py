@@ -10,14 +10,16 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
 
 from sigap.registry.code import code
-from sigap.registry.connection import client, registry_errors
+from sigap.registry.connection import MISSING, client, registry_errors
 from sigap.registry.locks import writer
 from sigap.settings import Settings
 
@@ -60,6 +62,32 @@ class Logged:
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     seconds: float
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """A run as it stands in MLflow.
+
+    Attributes:
+        run_id: Its id.
+        name: Its name.
+        status: `RUNNING`, `FINISHED`, `FAILED` or `KILLED`.
+        started_at: When it began, seconds since 1970.
+        tags: Ours: data, code, duration, and what was decided; MLflow's own are left out.
+        metrics: Its last metrics.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    started_at: float
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        moment = datetime.fromtimestamp(self.started_at, UTC).isoformat(timespec="seconds")
+        return {**asdict(self), "started_at": moment}
 
 
 class Runs:
@@ -122,6 +150,29 @@ class Runs:
         self._log(run_id, data, each.params, each.metrics)
         self.client.set_terminated(run_id)
         return run_id
+
+    def entry(self, run_id: str) -> RunEntry | None:
+        """The run, or None if there is none of that id."""
+        with self._errors(f"reading run {run_id}"):
+            try:
+                return _entry(self.client.get_run(run_id))
+            except MlflowException as error:
+                if error.error_code not in MISSING:
+                    raise
+                return None
+
+    def children(self, parent: str) -> list[RunEntry]:
+        """The candidates' runs under a parent, oldest first."""
+        return self._entries({PARENT: parent})[::-1]
+
+    def on_data(self, md5: str) -> list[RunEntry]:
+        """The pipeline runs that saw the data of this hash, newest first."""
+        return [run for run in self._entries({"data_md5": md5}) if PIPELINE_RUN in run.tags]
+
+    def _entries(self, tags: Mapping[str, str]) -> list[RunEntry]:
+        with self._errors(f"reading the runs of {self.model}"):
+            experiment = self.client.get_experiment_by_name(self.model)
+            return [_entry(run) for run in self._all(str(experiment.experiment_id), tags)] if experiment else []
 
     def started_at(self, run_id: str) -> int:
         """When the run was started, in milliseconds since 1970."""
@@ -190,12 +241,21 @@ class Runs:
 
     def _log(self, run_id: str, data: Data, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         self.client.log_inputs(run_id, [_dataset(self.model, data)])
-        self.client.log_batch(
-            run_id, metrics=_metrics(metrics), params=_params(params)
-        )
+        self.client.log_batch(run_id, metrics=_metrics(metrics), params=_params(params))
 
     def _errors(self, doing: str) -> Any:
         return registry_errors(self.settings, doing)
+
+
+def _entry(run: Run) -> RunEntry:
+    return RunEntry(
+        run_id=str(run.info.run_id),
+        name=str(run.info.run_name),
+        status=str(run.info.status),
+        started_at=run.info.start_time / 1000,
+        tags={name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")},
+        metrics=dict(run.data.metrics),
+    )
 
 
 def _params(params: Mapping[str, Any]) -> list[Param]:
