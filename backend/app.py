@@ -24,14 +24,17 @@ from backend.metrics import CONTENT_TYPE, Metrics
 from backend.page import POLICY, page
 from backend.predict import direct, handler, request_id, serving
 from backend.problems import MEDIA_TYPE, RequestError, problem_response
+from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
-from backend.schemas import Answer, Clusters, ModelDetail, Models, answer_example, problem_example, request_model
+from backend.requests import documented_example, problem_example, request_model
+from backend.schemas import Clusters, ModelDetail, Models, SegmentsDetail, SupervisedDetail
 from backend.store import BundleStore
+from backend.tasks import answer_example, answer_model
 from sigap import __version__
 from sigap.catalog import Declaration, declaration, declarations
 from sigap.settings import Settings, get_settings
 
-DESCRIPTION = """Answers where a row of figures belongs, with the champion that the model registry names.
+DESCRIPTION = """Answers with the champions that the model registry names, each model in the words of its declaration.
 
 Every fault is answered as `application/problem+json` (RFC 9457): what was found, what was expected, what to do.
 Every answer carries `x-request-id`."""
@@ -119,14 +122,16 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
         docs_url=None,
         redoc_url=None,
         openapi_tags=[
-            {"name": "predict", "description": "Where a row of figures belongs."},
+            {"name": "predict", "description": "What a model answers."},
             {"name": "models", "description": "What is served, how it was made, and every entity's place."},
+            {"name": "provenance", "description": "Where an answer comes from, and what was decided why."},
             {"name": "operation", "description": "Health and metrics."},
         ],
     )
     app.state.service = service
     app.include_router(_predict_routes(service))
     app.include_router(_model_routes(service))
+    app.include_router(provenance_routes(service))
     app.include_router(_operation_routes(service))
     add_documentation(app)
     app.add_exception_handler(RequestError, _refuse)
@@ -138,8 +143,9 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
 def _predict_routes(service: Service) -> APIRouter:
     router = APIRouter()
     for name, follower in service.followers.items():
-        paths = (["/predict"] if name == service.default else []) + [f"/models/{name}/predict"]
-        for path in paths:
+        main = f"/models/{name}/predict"
+        further = ("/predict",) if name == service.default else ()
+        for path in (*further, main, *follower.declaration.paths):
             _add_predict_route(router, path, service, follower)
     router.route_class = APIRoute
 
@@ -153,6 +159,8 @@ def _predict_routes(service: Service) -> APIRouter:
 def _add_predict_route(router: APIRouter, path: str, service: Service, follower: Follower) -> None:
     model = follower.declaration
     request = request_model(model)
+    main = path == f"/models/{model.name}/predict"
+    default = path == "/predict"
 
     async def documented(body: Any) -> None:
         """Stands for the handler in the documentation; its route class answers instead."""
@@ -163,21 +171,25 @@ def _add_predict_route(router: APIRouter, path: str, service: Service, follower:
         path,
         documented,
         methods=["POST"],
-        response_model=Answer,
+        response_model=answer_model(model),
         responses=_documented_answers(model),
         tags=["predict"],
-        summary=model.title.en if path != "/predict" else f"{model.title.en} (the default model)",
+        summary=f"{model.title.en} (the default model)" if default else model.title.en,
         description=f"{model.question.en}\n\n{model.question.id}\n\nSources: {model.data_source.en}.",
-        operation_id=f"predict_{model.name}" if path != "/predict" else "predict",
-        openapi_extra={"requestBody": {"content": {"application/json": {"example": model.example}}}},
+        operation_id="predict" if default else f"predict_{model.name}" if main else f"predict_{_identifier(path)}",
+        openapi_extra={"requestBody": {"content": {"application/json": {"example": documented_example(model)}}}},
     )
+
+
+def _identifier(path: str) -> str:
+    return "_".join(part for part in path.split("/") if part)
 
 
 def _documented_answers(model: Declaration) -> dict[int | str, dict[str, Any]]:
     answers = problems(400, 408, 413, 422, 503)
     answers[422]["content"][MEDIA_TYPE]["example"] = problem_example(model)
     answers[200] = {
-        "description": "Where the row belongs.",
+        "description": model.title.en,
         "content": {"application/json": {"example": answer_example(model)}},
     }
     return answers
@@ -190,8 +202,13 @@ def _model_routes(service: Service) -> APIRouter:
     async def models() -> Models:
         return Models(models=[summary(follower, service.default) for follower in service.followers.values()])
 
-    @router.get("/models/{model}", summary="One model: its declaration and what is served", responses=problems(404))
-    async def model_detail(model: str) -> ModelDetail:
+    @router.get(
+        "/models/{model}",
+        summary="One model: its declaration and what is served",
+        response_model=SupervisedDetail | SegmentsDetail | ModelDetail,
+        responses=problems(404),
+    )
+    async def model_detail(model: str) -> ModelDetail | SupervisedDetail:
         return detail(service.follower(model))
 
     @router.get(
@@ -202,6 +219,14 @@ def _model_routes(service: Service) -> APIRouter:
     )
     async def clusters(model: str, request: Request) -> Response:
         served = serving(service.follower(model))
+        if served.clusters is None:
+            raise RequestError(
+                404,
+                "no-clusters",
+                "The model has no clusters",
+                f"{model} is a {served.manifest.task}.",
+                remedy=f"`GET /models/{model}` tells what is served of it.",
+            )
         headers = {"etag": f'"{served.model_version}-{served.manifest_sha256[:16]}"', "cache-control": "no-cache"}
         if request.headers.get("if-none-match") == headers["etag"]:
             return Response(status_code=304, headers=headers)

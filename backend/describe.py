@@ -2,61 +2,146 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from backend.follower import Follower
-from backend.schemas import FeatureDetail, ModelDetail, ModelSummary, RequestColumn
+from backend.schemas import (
+    FeatureDetail,
+    ModelDetail,
+    ModelSummary,
+    RequestColumn,
+    ScoredSummary,
+    SegmentsDetail,
+    SupervisedDetail,
+    TargetDetail,
+)
 from backend.served import Served
-from sigap.bundle import Bilingual
-from sigap.catalog import Feature, Text
+from backend.tasks.predictor import BaselineAnswer, baseline_answer
+from backend.tasks.regression import target_of
+from sigap.bundle import (
+    Bilingual,
+    ClassificationManifest,
+    ClusteringManifest,
+    ForecastingManifest,
+    RegressionManifest,
+    SupervisedManifest,
+)
+from sigap.catalog import Declaration, Feature, Text
+from sigap.catalog.declaration import Clustering
 
 
 def summary(follower: Follower, default: str) -> ModelSummary:
     """The model in a line; `default` is the name of the default model."""
     declared, served = follower.declaration, follower.served
-    return ModelSummary(
-        name=declared.name,
-        title=_text(declared.title),
-        question=_text(declared.question),
-        task=declared.task.kind,
-        default=declared.name == default,
-        served=served is not None,
-        model_version=served.model_version if served else None,
-        data_version=served.manifest.data.version if served else None,
-        levels=len(served.manifest.levels) if served else None,
-        silhouette=served.manifest.metrics.get("silhouette") if served else None,
+    manifest = served.manifest if served else None
+    clustering = manifest if isinstance(manifest, ClusteringManifest) else None
+    line: dict[str, Any] = {
+        "name": declared.name,
+        "title": _text(declared.title),
+        "question": _text(declared.question),
+        "task": declared.task.kind,
+        "default": declared.name == default,
+        "served": served is not None,
+        "model_version": served.model_version if served else None,
+        "data_version": manifest.data.version if manifest else None,
+        "levels": len(clustering.levels) if clustering else None,
+        "silhouette": clustering.metrics.get("silhouette") if clustering else None,
+    }
+    if isinstance(declared.task, Clustering):
+        return ModelSummary(**line)
+    beside = _baseline(manifest)
+    return ScoredSummary(
+        **line,
+        metric=declared.task.selection,
+        score=beside.model if beside else None,
+        spread=beside.spread if beside else None,
+        baseline=beside.baseline if beside else None,
+        verdict=beside.verdict if beside else None,
+        reason=follower.fault,
     )
 
 
-def detail(follower: Follower) -> ModelDetail:
+def detail(follower: Follower) -> ModelDetail | SupervisedDetail:
     """The model's declaration and what is served of it."""
     declared, served = follower.declaration, follower.served
     manifest = served.manifest if served else None
-    return ModelDetail(
-        name=declared.name,
-        title=_text(declared.title),
-        question=_text(declared.question),
-        task=declared.task.kind,
-        data_source=_text(declared.data_source),
-        request_columns=[_column(follower, name) for name in declared.request_columns],
-        features=[_feature(feature, served) for feature in declared.features],
-        example=declared.example,
-        served=served is not None,
-        reason=follower.fault,
-        alias=follower.alias,
-        model_version=served.model_version if served else None,
-        data_version=manifest.data.version if manifest else None,
-        trained_at=manifest.trained_at if manifest else None,
-        loaded_at=served.loaded_at.isoformat() if served else None,
-        loaded_from=served.origin if served else None,
-        run_id=manifest.run_id if manifest else None,
-        data=manifest.data if manifest else None,
-        code=manifest.code if manifest else None,
-        metrics=manifest.metrics if manifest else None,
-        sweep=list(manifest.sweep) if manifest else None,
-        features_used=list(manifest.features_used) if manifest else None,
-        features_left_out=list(manifest.features_left_out) if manifest else None,
-        levels=list(manifest.levels) if manifest else None,
-        fingerprint=manifest.fingerprint if manifest else None,
-    )
+    known: dict[str, Any] = {
+        "features_used": list(manifest.features_used) if manifest else None,
+        "features_left_out": list(manifest.features_left_out) if manifest else None,
+        "fingerprint": manifest.fingerprint if manifest else None,
+        **_common(follower),
+    }
+    if not isinstance(declared.task, Clustering):
+        return SupervisedDetail(**known, **_supervised(declared, manifest))
+    clustering = manifest if isinstance(manifest, ClusteringManifest) else None
+    known["sweep"] = list(clustering.sweep) if clustering else None
+    known["levels"] = list(clustering.levels) if clustering else None
+    if declared.task.order == "readiness":
+        return ModelDetail(**known)
+    return SegmentsDetail(**known, profiles=list(clustering.profiles) if clustering else None)
+
+
+def _common(follower: Follower) -> dict[str, Any]:
+    declared, served = follower.declaration, follower.served
+    manifest = served.manifest if served else None
+    return {
+        "name": declared.name,
+        "title": _text(declared.title),
+        "question": _text(declared.question),
+        "task": declared.task.kind,
+        "data_source": _text(declared.data_source),
+        "request_columns": [_column(follower, name) for name in declared.request_columns],
+        "features": [_feature(feature, served) for feature in declared.features],
+        "example": declared.example,
+        "served": served is not None,
+        "reason": follower.fault,
+        "alias": follower.alias,
+        "model_version": served.model_version if served else None,
+        "data_version": manifest.data.version if manifest else None,
+        "trained_at": manifest.trained_at if manifest else None,
+        "loaded_at": served.loaded_at.isoformat() if served else None,
+        "loaded_from": served.origin if served else None,
+        "run_id": manifest.run_id if manifest else None,
+        "data": manifest.data if manifest else None,
+        "code": manifest.code if manifest else None,
+        "metrics": manifest.metrics if manifest else None,
+    }
+
+
+def _supervised(declared: Declaration, manifest: Any) -> dict[str, Any]:
+    target = target_of(declared)
+    known = manifest if isinstance(manifest, SupervisedManifest) else None
+    told: dict[str, Any] = {
+        "target": TargetDetail(
+            name=target.name,
+            kind=target.kind,
+            title=_text(target.title),
+            meaning=_text(target.meaning),
+            unit=_text(target.unit) if target.unit else None,
+            categories=list(target.categories),
+        ),
+        "winner": known.winner if known else None,
+        "candidates": list(known.sweep) if known else None,
+        "baseline": _baseline(manifest),
+        "interval": None,
+        "segments": None,
+        "calibrated": None,
+        "fairness": None,
+        "note": None,
+    }
+    if isinstance(manifest, RegressionManifest):
+        told |= {"interval": manifest.interval, "segments": list(manifest.segments)}
+    elif isinstance(manifest, ClassificationManifest):
+        told |= {"calibrated": manifest.calibrated, "note": manifest.calibration, "fairness": list(manifest.fairness)}
+    elif isinstance(manifest, ForecastingManifest):
+        told |= {"interval": manifest.interval, "note": manifest.note}
+    return told
+
+
+def _baseline(manifest: Any) -> BaselineAnswer | None:
+    if not isinstance(manifest, SupervisedManifest):
+        return None
+    return BaselineAnswer.model_validate(baseline_answer(manifest))
 
 
 def _text(text: Text) -> Bilingual:

@@ -1,13 +1,13 @@
-"""ONNX Runtime behind two numbers: a row of features goes in, a level and a distance come out."""
+"""ONNX Runtime behind rows of numbers: rows of the model's columns go in, arrays of numbers come out."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from sigap.errors import BundleError
 
@@ -15,51 +15,53 @@ _INPUT_TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, 
 
 
 class Engine:
-    """A clustering model in ONNX: input `X` [n, features], outputs `label` [n] and `distances` [n, levels].
+    """A model in ONNX with one input `X` [n, width]; `sigap.bundle` says which outputs a task's model has.
 
     Args:
         model: The ONNX file's content.
-        features: Number of features.
-        levels: Number of levels.
+        width: Number of columns of `X`.
+        outputs: Names of the outputs wanted.
 
     Raises:
         BundleError: The content is no ONNX model, or has other inputs and outputs.
     """
 
-    def __init__(self, model: bytes, features: int, levels: int) -> None:
+    def __init__(self, model: bytes, width: int, outputs: Sequence[str]) -> None:
         options = ort.SessionOptions()
         # More threads spin and lose on rows this small; the API scales by processes.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # An arena keeps memory for large tensors that never come.
+        options.enable_cpu_mem_arena = False
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise BundleError("The bundle's model can't be loaded by ONNX Runtime.") from error
         inputs = self._session.get_inputs()
-        outputs = {output.name for output in self._session.get_outputs()}
+        given = {output.name for output in self._session.get_outputs()}
         if len(inputs) != 1 or inputs[0].name != "X" or inputs[0].type not in _INPUT_TYPES:
             raise BundleError("The bundle's model must take one float tensor X.")
-        if inputs[0].shape[-1] not in (features, None) and not isinstance(inputs[0].shape[-1], str):
-            raise BundleError(
-                f"The bundle's model takes {inputs[0].shape[-1]} features, its manifest names {features}."
-            )
-        if not {"label", "distances"} <= outputs:
-            raise BundleError(f"The bundle's model must give label and distances, it gives {sorted(outputs)}.")
+        taken = inputs[0].shape[-1]
+        if taken not in (width, None) and not isinstance(taken, str):
+            raise BundleError(f"The bundle's model takes {taken} features, its manifest names {width}.")
+        if not set(outputs) <= given:
+            raise BundleError(f"The bundle's model must give {' and '.join(outputs)}, it gives {sorted(given)}.")
+        self._outputs = list(outputs)
         self._type = _INPUT_TYPES[inputs[0].type]
-        self._levels = levels
 
-    def infer(self, row: Sequence[float]) -> tuple[int, float]:
-        """The level (0 is the best) and the distance to its centre of one row of features, in the model's order.
+    def run(self, rows: Sequence[Sequence[float]]) -> list[NDArray[Any]]:
+        """The outputs for `rows`, in the order they were asked for; the first axis of each is that of the rows."""
+        outputs: list[NDArray[Any]] = self._session.run(self._outputs, {"X": np.array(rows, dtype=self._type)})
+        return outputs
+
+    def numbers(self, rows: Sequence[Sequence[float]]) -> list[float]:
+        """One finite number a row, of a model with a single output.
 
         Raises:
-            BundleError: The model gives something else than a level and a finite distance.
+            BundleError: The model gives something else.
         """
-        labels, distances = self._session.run(["label", "distances"], {"X": np.array([row], dtype=self._type)})
-        cluster = int(labels[0])
-        if distances.shape[-1] != self._levels or not 0 <= cluster < self._levels:
-            raise BundleError(f"The bundle's model answers with level {cluster}; there are {self._levels}.")
-        distance = float(distances[0][cluster])
-        if not math.isfinite(distance):
-            raise BundleError("The bundle's model answers with a distance that is not finite.")
-        return cluster, distance
+        values = self.run(rows)[0]
+        if values.size != len(rows) or not np.isfinite(values).all():
+            raise BundleError(f"The bundle's model gives no finite {self._outputs[0]} for every row.")
+        return [float(value) for value in values.reshape(-1)]

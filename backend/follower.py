@@ -9,9 +9,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from backend.history import decisions, refusal
 from backend.metrics import Metrics
 from backend.registry_client import NoChampionError, RegistryClient, Target
-from backend.schemas import Validator
+from backend.requests import Validator
 from backend.served import Origin, Served, load
 from backend.store import BundleStore
 from sigap.catalog import Declaration
@@ -21,6 +22,9 @@ log = logging.getLogger("sigap.api")
 
 STEP_SECONDS = 30.0
 REFUSED_RETRY_SECONDS = 20.0
+# How often the reason for there being no champion is looked up; a run takes longer.
+REASON_SECONDS = 5.0
+REASON_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Follower:
         self.alias = alias
         self.served: Served | None = None
         self.fault: str | None = None
+        # Why there is no champion, by the decision on the last run; empty where there is one, or was no run.
+        self.refusal = ""
         self._looked = asyncio.Event()
         self._seconds = seconds
         self._registry = registry
@@ -64,6 +70,7 @@ class Follower:
         self._metrics = metrics
         self._validator = Validator(declaration)
         self._refused: Refused | None = None
+        self._reason_due = 0.0
 
     async def run(self) -> None:
         """Looks at the registry until cancelled. No fault ends it."""
@@ -83,9 +90,11 @@ class Follower:
         try:
             async with asyncio.timeout(STEP_SECONDS):
                 await self._follow()
+            self.refusal = ""
             self._noted(None, "")
         except NoChampionError as error:
-            self._noted(error.message, "no_champion")
+            await self._look_for_reason()
+            self._noted(f"{error.message} {self.refusal}".rstrip(), "no_champion")
         except RegistryError as error:
             self._noted(str(error), "registry")
         except BundleError as error:
@@ -98,6 +107,16 @@ class Follower:
         if self.served is None:
             await self._serve_last_good()
         self._looked.set()
+
+    async def _look_for_reason(self) -> None:
+        if time.monotonic() < self._reason_due:
+            return
+        self._reason_due = time.monotonic() + REASON_SECONDS
+        try:
+            async with asyncio.timeout(STEP_SECONDS):
+                self.refusal = refusal(await decisions(self._registry, self.declaration.name, REASON_RUNS))
+        except (SigapError, TimeoutError) as error:
+            log.info("Why %s has no champion can't be told: %s", self.declaration.name, error)
 
     async def _follow(self) -> None:
         target = await self._registry.target(self.declaration.name, self.alias)

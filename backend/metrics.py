@@ -36,7 +36,7 @@ class Metrics:
         self._predictions = Counter(
             "sigap_api_predictions",
             "Predictions by the version that answered.",
-            ["model", "model_version", "cluster"],
+            ["model", "model_version", "cluster", "outcome"],
             registry=self.registry,
         )
         self._info = Gauge(
@@ -65,9 +65,9 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(time.perf_counter() - started)
 
-    def predicted(self, model: str, model_version: str, cluster: int) -> None:
-        """Counts a prediction."""
-        self._predictions.labels(model, model_version, str(cluster)).inc()
+    def predicted(self, model: str, model_version: str, *, cluster: str = "", outcome: str = "") -> None:
+        """Counts a prediction by its cluster, or by what else was answered; one of the two is empty."""
+        self._predictions.labels(model, model_version, cluster, outcome).inc()
 
     def loaded(self, model: str, served: Served) -> None:
         """Notes which version is served from now on."""

@@ -17,6 +17,7 @@ from backend.follower import Follower
 from backend.metrics import Metrics
 from backend.problems import RequestError
 from backend.served import Served
+from sigap.catalog.declaration import Forecasting
 
 BODY_SECONDS = 15.0
 # How much of a body that is too long is read and thrown away, so that its sender gets to read the answer.
@@ -43,7 +44,11 @@ def serving(follower: Follower) -> Served:
             "no-champion",
             "No model is served",
             f"No champion of {model!r} is loaded. {follower.fault or ''}".rstrip(),
-            remedy=f"If none was trained yet, `./run pipeline {model}` does it; it is served within seconds.",
+            remedy=(
+                f"`./run pipeline {model}` trains again; better data or other candidates may pass."
+                if follower.refusal
+                else f"If none was trained yet, `./run pipeline {model}` does it; it is served within seconds."
+            ),
             headers={"retry-after": "5"},
         )
     return follower.served
@@ -95,15 +100,24 @@ async def _read(request: Request, limit: int) -> bytes:
 
 def handler(follower: Follower, metrics: Metrics, limit: int) -> Handler:
     """The function that answers prediction requests to the follower's model; bodies have at most `limit` bytes."""
+    # A forecast needs no fields, so not even an empty object has to be sent.
+    empty_is_right = isinstance(follower.declaration.task, Forecasting)
 
     async def predict(request: Request) -> Response:
         body = await read_body(request, limit)
         served = serving(follower)
-        answer = served.predict(decode(body))
-        metrics.predicted(answer["model"], answer["model_version"], answer["cluster"])
+        answer = served.predict({} if empty_is_right and not body.strip() else decode(body))
+        _count(metrics, served, answer)
         return Response(encode(answer), media_type="application/json")
 
     return predict
+
+
+def _count(metrics: Metrics, served: Served, answer: dict[str, Any]) -> None:
+    name = served.predictor.outcome
+    value = str(answer[name]) if name else ""
+    labels = {"cluster": value} if name == "cluster" else {"outcome": value}
+    metrics.predicted(served.manifest.model, served.model_version, **labels)
 
 
 def direct(predict: Handler) -> type[APIRoute]:

@@ -1,4 +1,4 @@
-"""MLflow over its REST interface: from an alias to a version, and from a version to its bundle's files.
+"""MLflow over its REST interface: from an alias to a version, from a version to its bundle's files and its run.
 
 The `mlflow` package would cost the API's process 4 seconds and 350 MB.
 """
@@ -7,26 +7,36 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import ValidationError
 
-from sigap.bundle import MANIFEST, TAG_BUNDLE_PATH, TAG_BUNDLE_RUN, TAG_MANIFEST_SHA256, parse_manifest
+from sigap.bundle import MANIFEST, TAG_BUNDLE_PATH, TAG_BUNDLE_RUN, TAG_MANIFEST_SHA256, Manifest, parse_manifest
 from sigap.errors import BundleError, RegistryError
+
+T = TypeVar("T")
 
 MAXIMUM_BYTES = 256 * 2**20
 TIMEOUT = httpx.Timeout(5.0, connect=2.0)
 _NOT_FOUND = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+# The tag that a pipeline's own run has, and the runs of its candidates have not.
+PIPELINE_RUN = "pipeline_run"
+VERSIONS_LISTED = 200
 
 
 class NoChampionError(RegistryError):
     """The registry answers, and no version has the alias."""
+
+
+class NotRegisteredError(RegistryError):
+    """The registry answers, and knows no such model, version or experiment."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,32 @@ class Target:
     def key(self) -> tuple[str, str]:
         """What tells two targets apart."""
         return self.version, self.manifest_sha256
+
+
+@dataclass(frozen=True)
+class VersionEntry:
+    """A registered version, as the registry tells it."""
+
+    number: str
+    run_id: str
+    created_at: datetime
+    tags: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The version as answered, such as v3."""
+        return f"v{self.number}"
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """A pipeline's run, as the registry tells it."""
+
+    run_id: str
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    tags: Mapping[str, str]
 
 
 @dataclass
@@ -109,20 +145,8 @@ class RegistryClient:
             RegistryError: The registry can't be reached or lacks a file.
             BundleError: A file is not the one that was registered.
         """
-        run = await self._json("runs/get", {"run_id": target.run_id})
-        try:
-            root = str(run["run"]["info"]["artifact_uri"])
-        except (KeyError, TypeError) as error:
-            raise RegistryError(
-                f"The registry at {self.address} does not say where run {target.run_id} lies."
-            ) from error
-        content = await self._file(root, target, MANIFEST, 2**20)
-        if hashlib.sha256(content).hexdigest() != target.manifest_sha256:
-            raise BundleError(f"The manifest of version {target.version} is not the one that was registered.")
-        try:
-            manifest = parse_manifest(content)
-        except ValidationError as error:
-            raise BundleError(f"The manifest of version {target.version} can't be read: {error}.") from error
+        root = await self._root(target)
+        content, manifest = await self._manifest(root, target)
         files = {MANIFEST: content}
         for name, entry in manifest.files.items():
             if PurePosixPath(name).name != name:
@@ -133,6 +157,101 @@ class RegistryClient:
             if hashlib.sha256(files[name]).hexdigest() != entry.sha256:
                 raise BundleError(f"{name} of version {target.version} is not the file that was registered.")
         return files
+
+    async def manifest(self, target: Target) -> Manifest:
+        """The manifest of the target's bundle, found to be what its hash says.
+
+        Raises:
+            RegistryError: The registry can't be reached or answers nonsense.
+            BundleError: The manifest is not the one that was registered.
+        """
+        return (await self._manifest(await self._root(target), target))[1]
+
+    async def version(self, model: str, number: str) -> VersionEntry:
+        """A version of `model`.
+
+        Raises:
+            NotRegisteredError: There is none of that number.
+            RegistryError: The registry can't be reached or answers nonsense.
+        """
+        answer = await self._json("model-versions/get", {"name": model, "version": number})
+        return _read(lambda: _version(answer["model_version"]), model)
+
+    async def versions(self, model: str) -> list[VersionEntry]:
+        """The newest versions of `model`, newest first; none of a model never registered.
+
+        Raises:
+            RegistryError: The registry can't be reached or answers nonsense.
+        """
+        query = {
+            "filter": f"name = '{model}'",
+            "max_results": str(VERSIONS_LISTED),
+            "order_by": "creation_timestamp DESC",
+        }
+        answer = await self._json("model-versions/search", query)
+        return _read(lambda: [_version(entry) for entry in answer.get("model_versions", [])], model)
+
+    async def aliases(self, model: str) -> dict[str, list[str]]:
+        """Aliases by version number; none of a model never registered.
+
+        Raises:
+            RegistryError: The registry can't be reached or answers nonsense.
+        """
+        try:
+            answer = await self._json("registered-models/get", {"name": model})
+        except NotRegisteredError:
+            return {}
+        found: dict[str, list[str]] = {}
+        for entry in _read(lambda: list(answer["registered_model"].get("aliases", [])), model):
+            found.setdefault(str(entry["version"]), []).append(str(entry["alias"]))
+        return found
+
+    async def run(self, run_id: str) -> RunEntry:
+        """A run.
+
+        Raises:
+            NotRegisteredError: There is none of that id.
+            RegistryError: The registry can't be reached or answers nonsense.
+        """
+        answer = await self._json("runs/get", {"run_id": run_id})
+        return _read(lambda: _run(answer["run"]), run_id)
+
+    async def runs(self, model: str, limit: int) -> list[RunEntry]:
+        """The newest runs of the model's pipeline, newest first.
+
+        Raises:
+            RegistryError: The registry can't be reached or answers nonsense.
+        """
+        try:
+            experiment = await self._json("experiments/get-by-name", {"experiment_name": model})
+        except NotRegisteredError:
+            return []
+        body = {
+            "experiment_ids": [_read(lambda: experiment["experiment"]["experiment_id"], model)],
+            "filter": f"tags.{PIPELINE_RUN} != ''",
+            "max_results": limit,
+            "order_by": ["attributes.start_time DESC"],
+        }
+        answer = await self._json("runs/search", {}, body)
+        return _read(lambda: [_run(entry) for entry in answer.get("runs", [])], model)
+
+    async def _root(self, target: Target) -> str:
+        run = await self._json("runs/get", {"run_id": target.run_id})
+        try:
+            return str(run["run"]["info"]["artifact_uri"])
+        except (KeyError, TypeError) as error:
+            raise RegistryError(
+                f"The registry at {self.address} does not say where run {target.run_id} lies."
+            ) from error
+
+    async def _manifest(self, root: str, target: Target) -> tuple[bytes, Manifest]:
+        content = await self._file(root, target, MANIFEST, 2**20)
+        if hashlib.sha256(content).hexdigest() != target.manifest_sha256:
+            raise BundleError(f"The manifest of version {target.version} is not the one that was registered.")
+        try:
+            return content, parse_manifest(content)
+        except ValidationError as error:
+            raise BundleError(f"The manifest of version {target.version} can't be read: {error}.") from error
 
     async def _file(self, root: str, target: Target, name: str, limit: int) -> bytes:
         path = f"{target.path.strip('/')}/{name}"
@@ -158,9 +277,13 @@ class RegistryClient:
             raise self._unreachable(error) from error
         return bytes(content)
 
-    async def _json(self, call: str, query: Mapping[str, str]) -> dict[str, Any]:
+    async def _json(self, call: str, query: Mapping[str, str], body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        path = f"api/2.0/mlflow/{call}"
         try:
-            response = await self._client.get(f"api/2.0/mlflow/{call}", params=query)
+            if body is None:
+                response = await self._client.get(path, params=query)
+            else:
+                response = await self._client.post(path, json=body)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         try:
@@ -175,6 +298,9 @@ class RegistryClient:
         code = answer.get("error_code") if isinstance(answer, dict) else None
         if call == "registered-models/alias" and code in _NOT_FOUND:
             raise NoChampionError(f"No version of {query['name']} has the alias {query['alias']!r}.")
+        if code == "RESOURCE_DOES_NOT_EXIST":
+            named = ", ".join(f"{name} {value!r}" for name, value in query.items())
+            raise NotRegisteredError(f"The registry has nothing with {named}.")
         raise RegistryError(f"The registry at {self.address} answers {response.status_code} {code or ''} to {call}.")
 
     def _unreachable(self, error: httpx.HTTPError) -> RegistryError:
@@ -187,16 +313,59 @@ class RegistryClient:
 def _target(model: str, answer: dict[str, Any]) -> Target:
     try:
         found = answer["model_version"]
-        version = str(found["version"])
-        tags = {str(tag["key"]): str(tag["value"]) for tag in found.get("tags", [])}
+        version, tags = str(found["version"]), _tags(found)
     except (KeyError, TypeError) as error:
         raise RegistryError(f"The registry's answer for {model} names no version.") from error
+    return bundle_of(model, version, tags)
+
+
+def bundle_of(model: str, version: str, tags: Mapping[str, str]) -> Target:
+    """Where the bundle of a version with these tags lies.
+
+    Raises:
+        BundleError: It has none.
+    """
     if missing := [tag for tag in (TAG_BUNDLE_RUN, TAG_BUNDLE_PATH, TAG_MANIFEST_SHA256) if not tags.get(tag)]:
         raise BundleError(
             f"Version {version} of {model} was registered without a serving bundle: it lacks {', '.join(missing)}.",
             remedy=f"Train and register it with `./run pipeline {model}`.",
         )
     return Target(version, tags[TAG_MANIFEST_SHA256], tags[TAG_BUNDLE_RUN], tags[TAG_BUNDLE_PATH])
+
+
+def _read(read: Callable[[], T], what: str) -> T:
+    try:
+        return read()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RegistryError(f"The registry's answer about {what} can't be read.") from error
+
+
+def _tags(entry: Mapping[str, Any]) -> dict[str, str]:
+    return {str(tag["key"]): str(tag["value"]) for tag in entry.get("tags", [])}
+
+
+def _version(entry: Mapping[str, Any]) -> VersionEntry:
+    return VersionEntry(
+        number=str(entry["version"]),
+        run_id=str(entry.get("run_id") or ""),
+        created_at=_moment(entry["creation_timestamp"]),
+        tags=_tags(entry),
+    )
+
+
+def _run(entry: Mapping[str, Any]) -> RunEntry:
+    info = entry["info"]
+    return RunEntry(
+        run_id=str(info["run_id"]),
+        status=str(info["status"]),
+        started_at=_moment(info["start_time"]),
+        ended_at=_moment(info["end_time"]) if info.get("end_time") else None,
+        tags=_tags(entry["data"]),
+    )
+
+
+def _moment(milliseconds: Any) -> datetime:
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
 
 
 def _loopback(host: str | None) -> bool:

@@ -1,46 +1,29 @@
-"""What goes in and out, as types: requests are built from a model's declaration, answers are the same for all."""
+"""What the API tells about its models, as types."""
 
 from __future__ import annotations
 
-import difflib
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field
 
-from backend.problems import FieldProblem, RequestError, shown
-from sigap.bundle import Bilingual, CandidateEntry, CodeEntry, DataEntry, LeftOut, Level
-from sigap.catalog import Column, Declaration, Feature, Kind
+from backend.tasks.clustering import Answer
+from backend.tasks.predictor import BaselineAnswer
+from sigap.bundle import (
+    Bilingual,
+    CandidateEntry,
+    CodeEntry,
+    DataEntry,
+    FairnessEntry,
+    Interval,
+    LeftOut,
+    Level,
+    Profile,
+    SegmentEntry,
+    TriedEntry,
+)
+from sigap.catalog import Kind
 
-SHOWN_ERRORS = 20
-_TYPES: dict[Kind, Any] = {Kind.NUMBER: float, Kind.INTEGER: int, Kind.TEXT: str, Kind.TIMESTAMP: str}
-
-
-class Request(BaseModel):
-    """Base of the requests: numbers are numbers and finite, and no field is unknown."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class Answer(BaseModel):
-    """Where a request belongs, and why."""
-
-    cluster: int = Field(description="The level's number: 0 is the highest readiness.", ge=0)
-    cluster_label: str = Field(description="The level in words, Indonesian and English.")
-    distance_to_center: float = Field(
-        description="Euclidean distance to the level's centre, in standard deviations of the features used.", ge=0
-    )
-    model_version: str = Field(description="Version in the registry.")
-    model: str
-    data_version: str = Field(description="Version of the data that the model was trained on.")
-    features_used: list[str]
-    features_left_out: list[str] = Field(description="Declared features that this model does not use.")
-    gap_to_next_level: dict[str, float] | None = Field(
-        description="What each used feature lacks, in its unit and signed, to the centre of the next better level; "
-        "0 where it is there already, null at the best level."
-    )
-    out_of_training_range: list[str] = Field(
-        description="Used features whose value lies outside of what the model was trained on: judge with care."
-    )
+__all__ = ["Answer"]
 
 
 class RequestColumn(BaseModel):
@@ -86,13 +69,24 @@ class ModelSummary(BaseModel):
     silhouette: float | None
 
 
+class ScoredSummary(ModelSummary):
+    """A model with a target, in a line."""
+
+    metric: str = Field(description="What its candidates are chosen by.")
+    score: float | None
+    spread: float | None = Field(description="The score's standard deviation over the repeated folds.")
+    baseline: float | None = Field(description="The baseline's score on the same folds.")
+    verdict: Literal["better", "ties"] | None
+    reason: str | None = Field(description="Why none is served, or why the served one is not the newest.")
+
+
 class Models(BaseModel):
     """All models of the catalogue."""
 
-    models: list[ModelSummary]
+    models: list[ScoredSummary | ModelSummary]
 
 
-class ModelDetail(BaseModel):
+class DetailBase(BaseModel):
     """A model's declaration, and what is served of it: those fields are null while there is no champion."""
 
     name: str
@@ -115,10 +109,49 @@ class ModelDetail(BaseModel):
     data: DataEntry | None
     code: CodeEntry | None
     metrics: dict[str, float] | None
+
+
+class ModelDetail(DetailBase):
+    """A clustering."""
+
     sweep: list[CandidateEntry] | None
     features_used: list[str] | None
     features_left_out: list[LeftOut] | None
     levels: list[Level] | None
+    fingerprint: str | None
+
+
+class SegmentsDetail(ModelDetail):
+    """A clustering whose clusters are segments: what each looks like."""
+
+    profiles: list[Profile] | None
+
+
+class TargetDetail(BaseModel):
+    """What a model answers."""
+
+    name: str
+    kind: Kind
+    title: Bilingual
+    meaning: Bilingual
+    unit: Bilingual | None
+    categories: list[str]
+
+
+class SupervisedDetail(DetailBase):
+    """A model with a target: its candidates, and its score beside the baseline's."""
+
+    target: TargetDetail
+    winner: str | None
+    candidates: list[TriedEntry] | None
+    baseline: BaselineAnswer | None
+    interval: Interval | None = Field(description="Null of yes or no.")
+    segments: list[SegmentEntry] | None = Field(description="Classes of the target, where it has any.")
+    calibrated: bool | None = Field(description="Null of a number.")
+    fairness: list[FairnessEntry] | None
+    note: Bilingual | None = Field(description="What else has to be said beside its answers.")
+    features_used: list[str] | None
+    features_left_out: list[LeftOut] | None
     fingerprint: str | None
 
 
@@ -127,9 +160,9 @@ class Member(BaseModel):
 
     entity: str
     name: str
-    period: int
+    period: int | None
     place: dict[str, str | float | None] = Field(description="Where it is: capital, latitude and longitude in degrees.")
-    features: dict[str, float | None]
+    features: dict[str, float | str | None]
     figure_period: dict[str, int | None] = Field(description="The period each figure was published for.")
     cluster: int
     distance: float
@@ -142,7 +175,7 @@ class NotAssessed(BaseModel):
     entity: str
     name: str
     place: dict[str, str | float | None] = Field(description="Where it is: capital, latitude and longitude in degrees.")
-    features: dict[str, float | None]
+    features: dict[str, float | str | None]
     missing: list[str]
     reason: Bilingual
 
@@ -198,7 +231,7 @@ class Members(BaseModel):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    period: int
+    period: int | None
     members: list[Member]
     not_assessed: list[NotAssessed]
     history: list[HistoryPoint]
@@ -213,192 +246,3 @@ class Clusters(Members):
     model_version: str
     data_version: str
     levels: list[Level]
-
-
-def request_model(declaration: Declaration) -> type[Request]:
-    """The type of a request to the model: its request columns and all its features.
-
-    Every field has to be there. A feature may be null; whether the served model can do without it is checked against
-    that model, because another champion may use other features.
-    """
-    fields: dict[str, Any] = {}
-    for name in declaration.request_columns:
-        fields[name] = _column_field(declaration.column(name), declaration.example.get(name))
-    for feature in declaration.features:
-        fields[feature.name] = _feature_field(feature, declaration.example.get(feature.name))
-    name = "".join(part.title() for part in declaration.name.split("_"))
-    return create_model(
-        f"{name}Request",
-        __base__=Request,
-        __doc__=declaration.question.en,
-        __config__=None,
-        **fields,
-    )
-
-
-def _column_field(column: Column, example: Any) -> Any:
-    described = Field(
-        description=f"{column.meaning.en}. {column.meaning.id}.",
-        pattern=f"^(?:{column.pattern})$" if column.pattern else None,
-        ge=column.minimum,
-        le=column.maximum,
-        examples=[example],
-    )
-    kind = _TYPES[column.kind]
-    return Annotated[kind if column.required else kind | None, described], ...
-
-
-def _feature_field(feature: Feature, example: Any) -> Any:
-    described = Field(
-        title=f"{feature.title.en} ({feature.unit.en})",
-        description=f"{feature.meaning.en}, {feature.unit.en}. {feature.meaning.id}, {feature.unit.id}.",
-        ge=feature.minimum,
-        le=feature.maximum,
-        examples=[example],
-        json_schema_extra=_nullable,
-    )
-    kind = Literal[feature.categories] if feature.kind is Kind.CATEGORY else _TYPES[feature.kind]
-    return Annotated[kind | None, described], ...
-
-
-def _nullable(schema: dict[str, Any]) -> None:
-    # {"type": ["number", "null"]} says the same as anyOf and is what people can read in Swagger UI and ReDoc.
-    kind, _null = schema.pop("anyOf")
-    schema |= kind
-    schema["type"] = [kind["type"], "null"]
-    if "enum" in schema:
-        schema["enum"] = [*schema["enum"], None]
-    schema["description"] += " Null only if the served model does not use it."
-
-
-class Validator:
-    """Checks decoded requests to one model.
-
-    Args:
-        declaration: The model's declaration.
-    """
-
-    def __init__(self, declaration: Declaration) -> None:
-        self.request = request_model(declaration)
-        self._validator = self.request.__pydantic_validator__
-        columns = {name: _expected_column(declaration.column(name)) for name in declaration.request_columns}
-        self._expected = columns | {feature.name: _expected_feature(feature) for feature in declaration.features}
-
-    def __call__(self, fields: dict[str, Any], used: tuple[str, ...]) -> dict[str, Any]:
-        """The fields, once they are known to be right for a model that uses the features `used`.
-
-        Raises:
-            RequestError: 422, with one entry a field that is missing, unknown, of another type, out of its range or
-                not finite, or null although the model uses it.
-        """
-        try:
-            self._validator.validate_python(fields)
-        except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False)
-            raise self._refused(
-                [self._problem(entry["type"], entry["loc"], entry["input"]) for entry in found]
-            ) from None
-        if absent := [name for name in used if fields[name] is None]:
-            raise self._refused([self._needed(name) for name in absent])
-        return fields
-
-    def _refused(self, errors: list[FieldProblem]) -> RequestError:
-        names = ", ".join(error.field or "the body" for error in errors[:SHOWN_ERRORS])
-        more = f" and {len(errors) - SHOWN_ERRORS} more" if len(errors) > SHOWN_ERRORS else ""
-        return RequestError(
-            422,
-            "invalid-request",
-            "The request is not valid",
-            f"Not valid: {names}{more}.",
-            remedy="`errors` says what is expected of each.",
-            errors=tuple(errors[:SHOWN_ERRORS]),
-        )
-
-    def _problem(self, kind: str, location: tuple[int | str, ...], value: Any) -> FieldProblem:
-        name = str(location[0]) if location else ""
-        if kind == "extra_forbidden":
-            near = difflib.get_close_matches(name, self._expected, n=1)
-            remedy = f"Did you mean {near[0]}?" if near else "Leave it out."
-            known = ", ".join(self._expected)
-            return FieldProblem(field=str(shown(name)), value=shown(value), expected=f"one of: {known}", remedy=remedy)
-        expected = self._expected.get(name, "text in valid Unicode")
-        if kind == "missing":
-            return FieldProblem(field=name, value=None, expected=expected, remedy="Add the field.")
-        return FieldProblem(field=name, value=shown(value), expected=expected, remedy=_remedy(kind))
-
-    def _needed(self, name: str) -> FieldProblem:
-        return FieldProblem(
-            field=name, value=None, expected=self._expected[name], remedy="The served model needs it: send a value."
-        )
-
-
-def _remedy(kind: str) -> str:
-    if kind in ("float_type", "int_type"):
-        return "Send a JSON number, without quotes."
-    if kind in ("greater_than_equal", "less_than_equal"):
-        return "Check the value and its unit."
-    if kind == "finite_number":
-        return "Send a finite number; if it is unknown, don't send NaN or Infinity for it."
-    return "Correct the value."
-
-
-def _range(minimum: float | None, maximum: float | None) -> str:
-    if minimum is not None and maximum is not None:
-        return f" from {minimum:g} to {maximum:g}"
-    if minimum is not None:
-        return f" of at least {minimum:g}"
-    return f" of at most {maximum:g}" if maximum is not None else ""
-
-
-def _expected_column(column: Column) -> str:
-    if column.kind in (Kind.NUMBER, Kind.INTEGER):
-        return f"{_noun(column.kind)}{_range(column.minimum, column.maximum)}"
-    return f"a text like {column.pattern}: {column.meaning.en}" if column.pattern else f"a text: {column.meaning.en}"
-
-
-def _expected_feature(feature: Feature) -> str:
-    if feature.kind is Kind.CATEGORY:
-        return f"one of: {', '.join(feature.categories)}"
-    return f"{_noun(feature.kind)}{_range(feature.minimum, feature.maximum)} ({feature.unit.en})"
-
-
-def _noun(kind: Kind) -> str:
-    return {Kind.NUMBER: "a number", Kind.INTEGER: "a whole number"}.get(kind, "a text")
-
-
-def answer_example(declaration: Declaration) -> dict[str, Any]:
-    """An answer to the declaration's example as the documentation shows it; its numbers illustrate."""
-    label = declaration.task.labels(3)[1]
-    names = list(declaration.feature_names)
-    return {
-        "cluster": 1,
-        "cluster_label": f"{label.id} ({label.en})",
-        "distance_to_center": 0.45,
-        "model_version": "v3",
-        "model": declaration.name,
-        "data_version": "v_2025_Q1",
-        "features_used": names[:-1],
-        "features_left_out": names[-1:],
-        "gap_to_next_level": dict.fromkeys(names[:-1], 0.5),
-        "out_of_training_range": [],
-    }
-
-
-def problem_example(declaration: Declaration) -> dict[str, Any]:
-    """A refusal as the documentation shows it: the declaration's first feature out of its range."""
-    feature = declaration.features[0]
-    return {
-        "type": "urn:sigap:problem:invalid-request",
-        "title": "The request is not valid",
-        "status": 422,
-        "detail": f"Not valid: {feature.name}. `errors` says what is expected of each.",
-        "errors": [
-            {
-                "field": feature.name,
-                "value": 998,
-                "expected": _expected_feature(feature),
-                "remedy": _remedy("less_than_equal"),
-            }
-        ],
-        "request_id": "8a5edab282632443219e051e",
-    }

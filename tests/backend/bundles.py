@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sigap.bundle import MANIFEST, MEMBERS, MODEL, Manifest, digest
+from sigap.bundle import MANIFEST, MEMBERS, MODEL, digest, parse_manifest
 from sigap.catalog import declaration
 
 EDUCATION = declaration("education")
@@ -168,6 +168,6 @@ def write_bundle(folder: Path, centers: np.ndarray = CENTERS, *, data_version: s
         "example": {"request": BODY, "cluster": cluster, "distance_to_center": distance},
         "files": {name: digest(folder / name).model_dump() for name in (MODEL, MEMBERS)},
     }
-    text = Manifest.model_validate({**manifest, **changes}).model_dump_json()
+    text = parse_manifest(json.dumps({**manifest, **changes}).encode()).model_dump_json()
     (folder / MANIFEST).write_text(text)
     return hashlib.sha256(text.encode()).hexdigest()

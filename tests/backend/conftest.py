@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from mlflow.tracking import MlflowClient
 
 from backend.app import create_app
-from backend.schemas import Validator
+from backend.requests import Validator
 from backend.served import Served, load
 from sigap.bundle import (
     TAG_BUNDLE_PATH,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backend.schemas import Validator
+from backend.requests import Validator
 from backend.served import Served, load
 from backend.store import BundleStore
 from sigap.bundle import MEMBERS, digest

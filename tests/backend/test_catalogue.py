@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backend.app import create_app
 from backend.problems import RequestError
-from backend.schemas import Validator
+from backend.requests import Validator
 from sigap.catalog import Column, Declaration, Feature, Kind, Text
 from sigap.settings import Settings
 from tests.backend.bundles import EDUCATION

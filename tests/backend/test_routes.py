@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from backend.app import create_app
-from backend.schemas import Answer
+from backend.tasks.clustering import Answer
 from sigap.errors import ConfigurationError, UnknownModelError
 from sigap.settings import Settings, get_settings
 from tests.backend.bundles import BODY, EDUCATION, LEFT_OUT, USED

@@ -1,0 +1,206 @@
+"""Yes or no: the decision, its probability, and what spoke for and against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, create_model
+
+from backend.engine import Engine
+from backend.requests import type_name
+from backend.tasks.predictor import (
+    BASELINE_EXAMPLE,
+    ROW_EXAMPLE,
+    BaselineAnswer,
+    Row,
+    RowAnswer,
+    about_example,
+    baseline_answer,
+    check_numbers,
+)
+from sigap.bundle import Bilingual, ClassificationManifest
+from sigap.catalog import Declaration, Feature
+from sigap.catalog.declaration import Classification, Policy
+from sigap.errors import BundleError
+
+REASONS = 5
+# A feature that moves the probability by less is no reason.
+LEAST_EFFECT = 0.005
+
+
+class Reason(BaseModel):
+    """What spoke for or against."""
+
+    kind: Literal["policy", "feature", "typical"] = Field(
+        description="A rule of the lender's that rejects whatever the model says, a feature's effect on the model, or "
+        "that nothing stands out."
+    )
+    feature: str | None
+    value: float | str | None = Field(description="What was sent of it; null when it is unknown.")
+    typical: float | str | None = Field(description="What the effect is measured against.")
+    effect: float | None = Field(
+        description="What the feature did to the probability: the probability as it is, minus that with the typical "
+        "value in its place. Positive speaks for yes."
+    )
+    text: Bilingual
+
+
+def answer_model(declaration: Declaration) -> type[BaseModel]:
+    """The type of the model's answers; prediction and flag are those that the declaration names."""
+    task = declaration.task_as(Classification)
+    approved = task.flag == "is_approved"
+    fields: dict[str, Any] = {
+        "prediction": (Literal[task.yes, task.no], Field(description="The decision in words.")),
+        task.flag: (
+            bool if approved else Literal[0, 1],
+            Field(description=f"`{task.yes}` as a {'boolean' if approved else 'code: 1, or 0 if not'}."),
+        ),
+        "probability": (float, Field(description=f"Of `{task.yes}`, by the model.", ge=0, le=1)),
+        "threshold": (float, Field(description="From this probability on, the model says yes.")),
+        "calibrated": (bool, Field(description="Whether of those given a probability, so many were approved.")),
+        "calibration": (Bilingual, Field(description="What the probability is worth.")),
+        "decided_by": (Literal["model", "policy"], Field(description="Who had the last word.")),
+        "reasons": (list[Reason], Field(description="Policies first, then the greatest effect, either way.")),
+        "baseline": (BaselineAnswer, Field(description="The rule that has to be beaten, beside the model.")),
+    }
+    return create_model(
+        type_name(declaration, "Answer"), __base__=RowAnswer, __doc__=declaration.question.en, __config__=None, **fields
+    )
+
+
+def answer_example(declaration: Declaration) -> dict[str, Any]:
+    """An answer as the documentation shows it; its numbers illustrate."""
+    task = declaration.task_as(Classification)
+    feature = declaration.features[-2]
+    value = declaration.example.get(feature.name)
+    return {
+        **_decision(task, yes=True),
+        "probability": 0.82,
+        "threshold": 0.5,
+        "calibrated": True,
+        "calibration": {"id": "terkalibrasi", "en": "calibrated"},
+        "decided_by": "model",
+        "reasons": [_effect(feature, value, None, 0.12)],
+        "baseline": BASELINE_EXAMPLE,
+        **about_example(declaration),
+        **ROW_EXAMPLE,
+    }
+
+
+class ClassificationPredictor:
+    """Answers yes or no."""
+
+    outcome = "prediction"
+
+    def __init__(self, declaration: Declaration, manifest: ClassificationManifest, model: bytes, version: str) -> None:
+        self._task = declaration.task_as(Classification)
+        self._declaration = declaration
+        self._manifest = manifest
+        self._row = Row(declaration, manifest, version)
+        if self._row.encoder is None:
+            raise BundleError("The bundle does not say how a row becomes its model's columns.")
+        self._encoder = self._row.encoder
+        if missing := {column.feature for column in manifest.inputs} - set(manifest.reference):
+            raise BundleError(f"The bundle names no typical value of {', '.join(sorted(missing))}.")
+        self._engine = Engine(model, self._row.width, ("probability",))
+        self._baseline = baseline_answer(manifest)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """See `Predictor.needed`."""
+        return self._row.needed
+
+    def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Predictor.answer`."""
+        manifest = self._manifest
+        rows = self._encoder.counterfactuals(values, manifest.reference)
+        probability, *otherwise = self._engine.numbers(rows)
+        if not -1e-6 <= probability <= 1 + 1e-6:
+            raise BundleError(f"The bundle's model answers with the probability {probability:g}.")
+        policies = [_policy(policy, values) for policy in self._task.policies if _rejects(policy, values)]
+        return {
+            **_decision(self._task, yes=probability >= manifest.threshold and not policies),
+            "probability": min(max(probability, 0.0), 1.0),
+            "threshold": manifest.threshold,
+            "calibrated": manifest.calibrated,
+            "calibration": manifest.calibration.model_dump(),
+            "decided_by": "policy" if policies else "model",
+            "reasons": policies + self._reasons(values, probability, otherwise),
+            "baseline": self._baseline,
+            **self._row.about(values),
+        }
+
+    def check(self, answer: Mapping[str, Any]) -> None:
+        """See `Predictor.check`."""
+        check_numbers({"probability": answer["probability"]}, self._manifest.example.answer)
+
+    def _reasons(self, values: Mapping[str, Any], probability: float, otherwise: list[float]) -> list[dict[str, Any]]:
+        names = [column.feature for column in self._manifest.inputs]
+        effects = {name: probability - other for name, other in zip(names, otherwise, strict=True)}
+        telling = sorted((name for name in names if abs(effects[name]) >= LEAST_EFFECT), key=lambda n: -abs(effects[n]))
+        found = [
+            _effect(self._declaration.feature(name), values[name], self._manifest.reference[name], effects[name])
+            for name in telling[:REASONS]
+        ]
+        return found or [_nothing_stands_out(probability)]
+
+
+def _decision(task: Classification, *, yes: bool) -> dict[str, Any]:
+    return {"prediction": task.yes if yes else task.no, task.flag: yes if task.flag == "is_approved" else int(yes)}
+
+
+def _rejects(policy: Policy, values: Mapping[str, Any]) -> bool:
+    value = values.get(policy.feature)
+    if value is None:
+        return False
+    low = policy.below is not None and value < policy.below
+    return low or (policy.above is not None and value > policy.above)
+
+
+def _policy(policy: Policy, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": "policy",
+        "feature": policy.feature,
+        "value": values[policy.feature],
+        "typical": None,
+        "effect": None,
+        "text": {"id": policy.reason.id, "en": policy.reason.en},
+    }
+
+
+def _effect(feature: Feature, value: Any, typical: float | str | None, effect: float) -> dict[str, Any]:
+    points = f"{abs(effect) * 100:.1f}"
+    sent_id, sent_en = ("tidak diketahui", "unknown") if value is None else (_shown(value), _shown(value))
+    against_id = f", biasanya {_shown(typical)}" if typical is not None else ""
+    against_en = f", typically {_shown(typical)}" if typical is not None else ""
+    verb_id, verb_en = ("mendukung", "speaks for it") if effect > 0 else ("memberatkan", "speaks against it")
+    return {
+        "kind": "feature",
+        "feature": feature.name,
+        "value": value,
+        "typical": typical,
+        "effect": effect,
+        "text": {
+            "id": f"{feature.title.id} ({sent_id}{against_id}) {verb_id}: {points} poin persentase",
+            "en": f"{feature.title.en} ({sent_en}{against_en}) {verb_en}: {points} percentage points",
+        },
+    }
+
+
+def _nothing_stands_out(probability: float) -> dict[str, Any]:
+    return {
+        "kind": "typical",
+        "feature": None,
+        "value": None,
+        "typical": None,
+        "effect": None,
+        "text": {
+            "id": f"Tidak ada isian yang menonjol; untuk permohonan seperti ini peluangnya {probability:.0%}",
+            "en": f"Nothing in it stands out; for an application like this the probability is {probability:.0%}",
+        },
+    }
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,.10g}" if isinstance(value, int | float) else str(value)
