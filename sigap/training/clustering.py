@@ -9,17 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
 import pandas as pd
-from numpy.typing import NDArray
 
-from sigap.bundle import MODEL, ClusteringManifest, CodeEntry, DataEntry, read_manifest, read_members
+from sigap.bundle import ClusteringManifest, CodeEntry, DataEntry, read_manifest, read_members
 from sigap.catalog import Declaration
 from sigap.errors import BundleError, TrainingError
-from sigap.training import clusters, export, figures, sweep
+from sigap.training import clusters, export, figures, sweep, tabular
 from sigap.training.features import Prepared, prepare
 from sigap.training.gate import Comparison, compare
+from sigap.training.matching import served_labels
 from sigap.training.movement import Previous
 from sigap.training.params import Params, read_params
 from sigap.training.preprocess import TRUSTED_TYPES
@@ -69,7 +67,7 @@ class ClusteringTrained:
 class ClusteringTrainer:
     """How clusterings are trained; see `sigap.training.trainer.Trainer`."""
 
-    trusted_types: tuple[str, ...] = TRUSTED_TYPES
+    trusted_types: tuple[str, ...] = (*TRUSTED_TYPES, *tabular.TRUSTED_TYPES)
 
     def params(self, root: Path, model: str) -> Params:
         """See `Trainer.params`."""
@@ -94,7 +92,7 @@ class ClusteringTrainer:
             "not_assessed": [
                 {
                     "entity": each.entity,
-                    "name": prepared.names[each.entity],
+                    "name": prepared.name(each.entity),
                     "missing": list(each.missing),
                     "reason": each.reason.model_dump(),
                 }
@@ -105,8 +103,10 @@ class ClusteringTrainer:
     def preview(self, prepared: Prepared) -> pd.DataFrame:
         """See `Trainer.preview`."""
         table = prepared.matrix.reset_index(names="entity")
-        table.insert(1, "name", [prepared.names[str(entity)] for entity in table["entity"]])
-        table.insert(2, "period", prepared.period)
+        if prepared.period is not None:
+            table.insert(1, "period", prepared.period)
+        if prepared.names:
+            table.insert(1, "name", [prepared.name(str(entity)) for entity in table["entity"]])
         return table
 
     def candidates(self, params: Params) -> tuple[Spec, ...]:
@@ -121,10 +121,15 @@ class ClusteringTrainer:
         return _shared(clusters.fit(prepared, declaration, params, k), params)
 
     def choose(
-        self, declaration: Declaration, prepared: Prepared, params: Params, tried: Sequence[Candidate]
+        self,
+        declaration: Declaration,
+        prepared: Prepared,
+        params: Params,
+        tried: Sequence[Candidate],
+        previous: Path | None = None,
     ) -> ClusteringTrained:
-        """See `Trainer.choose`."""
-        chosen = sweep.choose(declaration, prepared, params, [_own(each) for each in tried])
+        """See `Trainer.choose`. A segment that the champion has already keeps its number."""
+        chosen = sweep.choose(declaration, prepared, params, [_own(each) for each in tried], previous)
         fitted, logged = float(chosen.model[-1].inertia_), chosen.winner.metrics["inertia"]
         if abs(fitted - logged) > 1e-9 * max(1.0, abs(logged)):
             raise TrainingError(
@@ -184,7 +189,9 @@ class ClusteringTrainer:
         features = list(read_manifest(champion).features_used)
         if not set(features) <= set(prepared.now.values.columns):
             return None
-        theirs = prepared.now.values.loc[prepared.matrix.index, features].dropna()
+        theirs = prepared.now.values.loc[prepared.matrix.index]
+        if not read_manifest(champion).inputs:
+            theirs = theirs.dropna(subset=features)
         rows = prepared.matrix.loc[theirs.index]
         if rows.empty:
             return None
@@ -192,7 +199,7 @@ class ClusteringTrainer:
         if not isinstance(manifest, ClusteringManifest):
             raise BundleError(f"{declaration.name}: the challenger's bundle is of a {manifest.task}.")
         model = clusters.fit_model(prepared, declaration, params, len(manifest.levels))
-        return compare(model[:-1].transform(rows), model.predict(rows), _labels(champion, theirs))
+        return compare(model[:-1].transform(rows), model.predict(rows), served_labels(champion, theirs))
 
 
 def _logged(params: Params, k: int) -> dict[str, Any]:
@@ -224,11 +231,3 @@ def _previous(folder: Path | None, version: str) -> Previous | None:
     if folder is None:
         return None
     return Previous(version, read_manifest(folder).data.version, read_members(folder))
-
-
-def _labels(bundle: Path, rows: pd.DataFrame) -> NDArray[np.int64]:
-    """The served model's labels of `rows`, shape (n,)."""
-    session = onnxruntime.InferenceSession(str(bundle / MODEL), providers=["CPUExecutionProvider"])
-    wanted = {"tensor(float)": np.float32, "tensor(double)": np.float64}[session.get_inputs()[0].type]
-    labels: NDArray[np.int64] = session.run(["label"], {"X": rows.to_numpy(dtype=wanted)})[0]
-    return labels

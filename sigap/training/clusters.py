@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,15 +17,24 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from sigap.bundle import Bilingual
-from sigap.catalog import Clustering, Declaration
+from sigap.bundle import Bilingual, InputColumn
+from sigap.catalog import Clustering, Declaration, Kind
 from sigap.errors import TrainingError
 from sigap.training.features import Prepared
 from sigap.training.params import Params
-from sigap.training.preprocess import Winsorizer
+from sigap.training.preprocess import Standardizer, Winsorizer
+from sigap.training.tabular import encoder
 
 # Above this many rows silhouette, which is quadratic, is computed on a seeded sample of as many.
 SILHOUETTE_ROWS = 10_000
+# Above this many rows a bootstrap draws only as many, and agreement is looked at on a seeded sample of as many: less is
+# drawn than there is, so what is found is rather too low than too high.
+STABILITY_ROWS = 10_000
+# Rows with every column shuffled on its own: how often, and on a seeded sample of how many rows.
+SHUFFLES = 5
+SHUFFLED_ROWS = 4_000
+# Rows whose distances to all centres are held in memory at once.
+CHUNK = 50_000
 # Quantile of the normal distribution. The floor is held against the bound, not the mean: a candidate that passes only
 # by luck of the bootstraps' seed would be admissible today and not tomorrow.
 ONE_SIDED_95 = 1.6448536269514722
@@ -76,7 +86,9 @@ def fit(prepared: Prepared, declaration: Declaration, params: Params, k: int) ->
     standard deviations), `davies_bouldin` (from 0, lower is better), `smallest_cluster` (entities), `stability`,
     `stability_sd` and `stability_low` (mean, standard deviation, and lower 95 % confidence bound of the mean of the
     adjusted Rand index, at most 1, between this clustering and those learnt from bootstrap samples of the scaled
-    rows; Hennig 2007, doi:10.1016/j.csda.2006.11.025).
+    rows; Hennig 2007, doi:10.1016/j.csda.2006.11.025). Where the declaration has a `structure_floor`, also
+    `silhouette_shuffled` and `silhouette_shuffled_sd`: mean and standard deviation of the silhouette that as many
+    clusters reach on rows whose columns were shuffled one by one.
 
     Raises:
         TrainingError: There are fewer entities than the declaration asks for.
@@ -84,10 +96,11 @@ def fit(prepared: Prepared, declaration: Declaration, params: Params, k: int) ->
     rows = _enough(prepared, declaration)
     # One thread: with more, sums are added in another order and the last digits change.
     with threadpool_limits(limits=1):
-        if _distinct(_transformed(declaration.task, rows)) <= k:
+        scaled = Pipeline(_scaling(declaration, prepared, rows)).fit_transform(rows)
+        if not _has_distinct(scaled, k + 1):
             return Candidate(k, {}, (), _too_alike(k))
         model = fit_model(prepared, declaration, params, k)
-        scaled, ranks = model[:-1].transform(rows), model[-1].labels_
+        ranks = model[-1].labels_
         agreement = _stability(scaled, ranks, params, k)
         sizes = tuple(int(size) for size in np.bincount(ranks, minlength=k))
         metrics = {
@@ -96,24 +109,38 @@ def fit(prepared: Prepared, declaration: Declaration, params: Params, k: int) ->
             "davies_bouldin": float(davies_bouldin_score(scaled, ranks)),
             "smallest_cluster": float(min(sizes)),
             **_summary(agreement),
+            **_shuffled(prepared, declaration, params, k),
         }
-    return Candidate(k, metrics, sizes, inadmissible(declaration.task, metrics, len(rows)), model)
+    return Candidate(k, metrics, sizes, inadmissible(_task(declaration), metrics, len(rows)), model)
 
 
 def fit_model(prepared: Prepared, declaration: Declaration, params: Params, k: int) -> Pipeline:
     """The pipeline of the candidate `k` alone, bit for bit the one that `fit` scores.
 
-    Its `predict` takes a frame of the used features, in their units, and gives each row's rank: 0 is the readiest.
+    Its `predict` takes a frame of the used features, in their units, and gives each row's rank: 0 is the readiest or,
+    where clusters are ordered by size, the largest.
 
     Raises:
         TrainingError: There are fewer entities than the declaration asks for.
     """
     rows = _enough(prepared, declaration)
-    model = Pipeline([*_scaling(declaration.task), ("kmeans", _kmeans(params, k))])
+    model = Pipeline([*_scaling(declaration, prepared, rows), ("kmeans", _kmeans(params, k))])
     with threadpool_limits(limits=1):
         model.fit(rows)
-        _number_by_readiness(model[-1], _directions(declaration, prepared.used))
+        if _task(declaration).order == "size":
+            _number_by_size(model[-1])
+        else:
+            _number_by_readiness(model[-1], _directions(declaration, prepared.used))
     return model
+
+
+def renumber(candidate: Candidate, order: Sequence[int]) -> Candidate:
+    """The candidate, with its model, so that what was cluster `order[i]` is cluster i."""
+    model = copy.deepcopy(candidate.model)
+    if model is None:
+        raise ValueError("only a candidate with its model can be renumbered")
+    _reorder(model[-1], np.asarray(order))
+    return replace(candidate, sizes=tuple(candidate.sizes[each] for each in order), model=model)
 
 
 def inadmissible(task: Clustering, metrics: dict[str, float], entities: int) -> Bilingual | None:
@@ -125,6 +152,8 @@ def inadmissible(task: Clustering, metrics: dict[str, float], entities: int) -> 
             id=f"kelompok terkecil hanya {smallest} anggota, perlu {least}",
             en=f"its smallest cluster has {smallest} of {entities} entities, at least {least} needed",
         )
+    if task.structure_floor is not None and (reason := _unstructured(metrics, task.structure_floor)):
+        return reason
     if metrics["stability_low"] < task.stability_floor:
         mean, error = metrics["stability"], metrics["stability"] - metrics["stability_low"]
         return Bilingual(
@@ -133,6 +162,17 @@ def inadmissible(task: Clustering, metrics: dict[str, float], entities: int) -> 
             f"{task.stability_floor:.2f}",
         )
     return None
+
+
+def _unstructured(metrics: dict[str, float], floor: float) -> Bilingual | None:
+    found, by_chance = metrics["silhouette"], metrics["silhouette_shuffled"]
+    if found - by_chance >= floor:
+        return None
+    return Bilingual(
+        id=f"silhouette {found:.3f} tidak lebih baik {floor:.2f} daripada {by_chance:.3f} pada kolom yang diacak",
+        en=f"its silhouette {found:.3f} is not {floor:.2f} above the {by_chance:.3f} that the same columns reach "
+        "when shuffled, where no groups are",
+    )
 
 
 def select(candidates: Sequence[Candidate]) -> Candidate:
@@ -162,44 +202,70 @@ def distances(model: Pipeline, rows: pd.DataFrame) -> NDArray[np.float64]:
     """Euclidean distances to every centre in winsorized, standardised space, shape (n_rows, k)."""
     with threadpool_limits(limits=1):
         scaled = model[:-1].transform(rows)
+    centers = model[-1].cluster_centers_
+    far = np.empty((len(scaled), len(centers)))
+    for start in range(0, len(scaled), CHUNK):
         # Not KMeans.transform: it subtracts large squares, which costs half of the digits near a centre.
-        apart: NDArray[np.float64] = scaled[:, None, :] - model[-1].cluster_centers_[None]
-    far: NDArray[np.float64] = np.sqrt(np.square(apart).sum(axis=2))
+        apart = scaled[start : start + CHUNK, None, :] - centers[None]
+        far[start : start + CHUNK] = np.sqrt(np.square(apart).sum(axis=2))
     return far
 
 
+def encoded(model: Pipeline, rows: pd.DataFrame) -> NDArray[np.float64]:
+    """What the model's scaling takes, shape (n_rows, columns): the features' numbers, categories as 0 and 1."""
+    values: NDArray[np.float64] = model["encode"].transform(rows) if "encode" in model.named_steps else rows.to_numpy()
+    return values
+
+
+def inputs(model: Pipeline) -> tuple[InputColumn, ...]:
+    """How features become columns of what the model's scaling takes; none where each is one as it is."""
+    return model["encode"].inputs if "encode" in model.named_steps else ()
+
+
 def centers(model: Pipeline) -> NDArray[np.float64]:
-    """The clusters' centres in the features' units, shape (k, n_used), by rank."""
+    """The clusters' centres by rank, shape (k, columns): numbers in their units, of categories the share."""
     values: NDArray[np.float64] = model["scale"].inverse_transform(model[-1].cluster_centers_)
     return values
 
 
 def _enough(prepared: Prepared, declaration: Declaration) -> pd.DataFrame:
-    rows, needed = prepared.matrix, declaration.task.minimum_entities
+    rows, needed = prepared.matrix, _task(declaration).minimum_entities
     if len(rows) < needed:
+        when = "" if prepared.period is None else f" as of {prepared.period}"
         raise TrainingError(
-            f"{declaration.name}: {len(rows)} entities have figures for {', '.join(prepared.used)} as of "
-            f"{prepared.period}, at least {needed} are needed.",
+            f"{declaration.name}: {len(rows)} entities have figures for {', '.join(prepared.used)}{when}, "
+            f"at least {needed} are needed.",
             remedy=f"Add figures to {declaration.source.table}, then run the pipeline again.",
         )
     return rows
 
 
-def _scaling(task: Clustering) -> list[tuple[str, Any]]:
-    return [("winsorize", Winsorizer(task.winsorize)), ("scale", StandardScaler())]
+def _task(declaration: Declaration) -> Clustering:
+    return declaration.task_as(Clustering)
 
 
-def _transformed(task: Clustering, rows: Any) -> NDArray[np.float64]:
-    scaled: NDArray[np.float64] = Pipeline(_scaling(task)).fit_transform(rows)
-    return scaled
+def _scaling(declaration: Declaration, prepared: Prepared, rows: pd.DataFrame) -> list[tuple[str, Any]]:
+    """The steps before K-Means, not fitted."""
+    quantile = _task(declaration).winsorize
+    mixed = any(declaration.feature(name).kind is Kind.CATEGORY for name in prepared.used)
+    if not (mixed or prepared.imputes):
+        return [("winsorize", Winsorizer(quantile)), ("scale", StandardScaler())]
+    encode = encoder(declaration, prepared.used)
+    kinds = [kind for column in encode.fit(rows).inputs for kind in [column.kind] * column.width]
+    indicators = [at for at, kind in enumerate(kinds) if kind == "one_hot"]
+    return [("encode", encode), ("winsorize", Winsorizer(quantile, indicators)), ("scale", Standardizer(indicators))]
 
 
 def _kmeans(params: Params, k: int) -> KMeans:
     return KMeans(k, init=params.init, n_init=params.n_init, random_state=params.random_state)
 
 
-def _distinct(scaled: NDArray[np.float64]) -> int:
-    return len(np.unique(scaled, axis=0))
+def _has_distinct(scaled: NDArray[np.float64], least: int) -> bool:
+    """Whether at least so many rows differ. The first few nearly always do, so the rest is rarely sorted."""
+    few = 100 * least
+    return len(np.unique(scaled[:few], axis=0)) >= least or (
+        len(scaled) > few and len(np.unique(scaled, axis=0)) >= least
+    )
 
 
 def _too_alike(k: int) -> Bilingual:
@@ -226,10 +292,21 @@ def _number_by_readiness(kmeans: KMeans, directions: NDArray[np.float64]) -> Non
     found = kmeans.cluster_centers_
     readiness = (found * directions).sum(axis=1) / np.abs(directions).sum()
     # The centres' own values settle a tie, so that the order never depends on the seed.
-    order = np.lexsort([*(-found.T[::-1]), -readiness])
+    _reorder(kmeans, np.lexsort([*(-found.T[::-1]), -readiness]))
+
+
+def _number_by_size(kmeans: KMeans) -> None:
+    """Renumbers the fitted clusters from the largest to the smallest."""
+    found = kmeans.cluster_centers_
+    sizes = np.bincount(kmeans.labels_, minlength=len(found))
+    _reorder(kmeans, np.lexsort([*(-found.T[::-1]), -sizes]))
+
+
+def _reorder(kmeans: KMeans, order: NDArray[np.int64]) -> None:
+    """Makes what was cluster `order[i]` cluster i."""
     rank = np.empty(len(order), dtype=kmeans.labels_.dtype)
     rank[order] = np.arange(len(order), dtype=rank.dtype)
-    kmeans.cluster_centers_ = np.ascontiguousarray(found[order])
+    kmeans.cluster_centers_ = np.ascontiguousarray(kmeans.cluster_centers_[order])
     kmeans.labels_ = rank[kmeans.labels_]
 
 
@@ -247,11 +324,44 @@ def _summary(agreement: NDArray[np.float64]) -> dict[str, float]:
 def _stability(scaled: NDArray[np.float64], ranks: NDArray[np.int32], params: Params, k: int) -> NDArray[np.float64]:
     """Adjusted Rand index of each bootstrap's clustering, applied to all rows, with `ranks`; shape (bootstraps,)."""
     agreement = np.zeros(params.bootstraps)
+    size = min(len(scaled), STABILITY_ROWS)
+    judged = _sample(len(scaled), STABILITY_ROWS, params.random_state)
     for i in range(params.bootstraps):
         # A seed of its own for each bootstrap: the same samples for every k, whoever computes them and in what order.
-        draw = np.random.default_rng([params.random_state, i]).integers(0, len(scaled), len(scaled))
+        draw = np.random.default_rng([params.random_state, i]).integers(0, len(scaled), size)
         # A sample that has no k different rows can't be clustered: it agrees with nothing and counts as 0.
-        if _distinct(scaled[draw]) >= k:
+        if _has_distinct(scaled[draw], k):
             kmeans = _kmeans(params, k).fit(scaled[draw])
-            agreement[i] = adjusted_rand_score(ranks, kmeans.predict(scaled))
+            agreement[i] = adjusted_rand_score(ranks[judged], kmeans.predict(scaled[judged]))
     return agreement
+
+
+def _sample(rows: int, size: int, seed: int) -> NDArray[np.int64] | slice:
+    """Positions of at most `size` of the rows, in their order; all where there are no more."""
+    if rows <= size:
+        return slice(None)
+    return np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
+
+
+def _shuffled(prepared: Prepared, declaration: Declaration, params: Params, k: int) -> dict[str, float]:
+    """Silhouette of `k` clusters where no column says anything of another; empty where nobody asks.
+
+    Each column keeps its values, so what clusters it makes alone stay; only what columns have in common is gone (a
+    permutation null in place of the uniform one of Tibshirani et al. 2001, doi:10.1111/1467-9868.00293).
+    """
+    if _task(declaration).structure_floor is None:
+        return {}
+    rows = prepared.matrix
+    found = np.empty(SHUFFLES)
+    for i in range(SHUFFLES):
+        generator = np.random.default_rng([params.random_state, i])
+        size = min(len(rows), SHUFFLED_ROWS)
+        mixed = pd.DataFrame(
+            {name: column.to_numpy()[generator.permutation(len(rows))[:size]] for name, column in rows.items()}
+        )
+        scaled = Pipeline(_scaling(declaration, prepared, mixed)).fit_transform(mixed)
+        if not _has_distinct(scaled, k + 1):
+            return {"silhouette_shuffled": 0.0, "silhouette_shuffled_sd": 0.0}
+        labels = _kmeans(params, k).fit_predict(scaled)
+        found[i] = silhouette_score(scaled, labels)
+    return {"silhouette_shuffled": float(found.mean()), "silhouette_shuffled_sd": float(found.std(ddof=1))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.pipeline import Pipeline
 
 from sigap import bundle
-from sigap.bundle import CandidateEntry, ClusteringManifest, CodeEntry, DataEntry, Example
+from sigap.bundle import CandidateEntry, ClusteringManifest, CodeEntry, DataEntry, Example, RowEncoder
 from sigap.errors import BundleError
-from sigap.training.clusters import distances
+from sigap.training import profiles
+from sigap.training.clusters import CHUNK, distances, encoded, inputs
+from sigap.training.features import complete
 from sigap.training.movement import Previous, history, movement
 from sigap.training.sweep import Trained
 
@@ -31,6 +34,8 @@ OPSET = 13
 IR_VERSION = 8
 # Both sides compute in doubles; what differs is the order in which a handful of squares is added.
 TOLERANCE = 1e-5
+# A request is encoded one by one in plain Python; beyond so many rows of a snapshot more would prove nothing.
+ENCODED_ROWS = 20_000
 
 
 def write_bundle(
@@ -79,11 +84,13 @@ def write_bundle(
         features_used=trained.prepared.used,
         features_left_out=trained.prepared.left_out,
         training_range=_training_range(trained),
+        inputs=inputs(trained.model),
         levels=trained.levels,
         metrics=trained.winner.metrics,
         sweep=_sweep(trained, candidate_runs or {}),
         fingerprint=fingerprint(trained),
         example=_example(session, trained),
+        profiles=profiles.profiles(trained) if trained.task.order == "size" else (),
         files={name: bundle.digest(folder / name) for name in (bundle.MODEL, bundle.MEMBERS)},
     )
     (folder / bundle.MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -150,7 +157,7 @@ def fingerprint(trained: Trained) -> str:
         model["scale"].scale_,
         model["kmeans"].cluster_centers_,
     ]
-    decides = {
+    decides: dict[str, Any] = {
         "model": trained.declaration.name,
         "used": prepared.used,
         "left_out": [entry.name for entry in prepared.left_out],
@@ -159,11 +166,19 @@ def fingerprint(trained: Trained) -> str:
         "members": members(trained),
         "numbers": [[float(value).hex() for value in np.ravel(each)] for each in numbers],
     }
+    if columns := inputs(model):
+        decides["inputs"] = [column.model_dump() for column in columns]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def members(trained: Trained, previous: Previous | None = None) -> dict[str, Any]:
-    """What members.json holds: members, those not assessed, history, breaks and movement."""
+    """What members.json holds: members, those not assessed, history, breaks and movement.
+
+    Entities that have no name for people, or of which something personal is known, are counted and not listed: it
+    holds the segments' profiles instead, and which former segment each one is.
+    """
+    if not _lists_members(trained):
+        return _segments(trained, previous)
     prepared = trained.prepared
     return {
         "period": prepared.period,
@@ -171,7 +186,7 @@ def members(trained: Trained, previous: Previous | None = None) -> dict[str, Any
         "not_assessed": [
             {
                 "entity": each.entity,
-                "name": prepared.names[each.entity],
+                "name": prepared.name(each.entity),
                 "place": prepared.places[each.entity],
                 "features": _features(prepared.now.values, each.entity),
                 "missing": list(each.missing),
@@ -183,7 +198,35 @@ def members(trained: Trained, previous: Previous | None = None) -> dict[str, Any
         "breaks": [
             {"entity": each.entity, "period": each.period, "note": each.note.model_dump()} for each in prepared.breaks
         ],
-        "movement": movement(trained, previous) if previous else None,
+        "movement": movement(trained, previous) if previous and prepared.period is not None else None,
+    }
+
+
+def _lists_members(trained: Trained) -> bool:
+    declaration = trained.declaration
+    return bool(declaration.source.entity_name) and not any(feature.personal for feature in declaration.features)
+
+
+def _segments(trained: Trained, previous: Previous | None) -> dict[str, Any]:
+    prepared = trained.prepared
+    matched = None
+    if previous and trained.matches:
+        matched = {
+            "against": {"model_version": previous.model_version, "data_version": previous.data_version},
+            "segments": [asdict(each) for each in trained.matches],
+        }
+    return {
+        "period": prepared.period,
+        "members": [],
+        "not_assessed": [],
+        "history": [],
+        "breaks": [],
+        "movement": None,
+        "assessed_count": len(prepared.matrix),
+        "not_assessed_count": len(prepared.not_assessed),
+        "profiles": profiles.tables(trained),
+        "structure": profiles.structure(trained),
+        "matched": matched,
     }
 
 
@@ -195,7 +238,7 @@ def _member(trained: Trained, row: int, entity: str) -> dict[str, Any]:
     better = trained.levels[cluster - 1].center if cluster else {}
     return {
         "entity": entity,
-        "name": prepared.names[entity],
+        "name": prepared.name(entity),
         "period": prepared.period,
         "place": prepared.places[entity],
         "features": features,
@@ -204,22 +247,28 @@ def _member(trained: Trained, row: int, entity: str) -> dict[str, Any]:
         "distance": float(trained.distances[row, cluster]),
         # Nine decimals, as in the API's answers: far below any figure's precision and above floating-point noise.
         "gap": {
-            name: trained.declaration.feature(name).shortfall(features[name] or 0.0, center)
+            name: trained.declaration.feature(name).shortfall(float(features[name] or 0.0), center)
             for name, center in better.items()
         }
         or None,
     }
 
 
-def _features(values: pd.DataFrame, entity: str) -> dict[str, float | None]:
-    return {str(name): None if pd.isna(value) else float(value) for name, value in values.loc[entity].items()}
+def _features(values: pd.DataFrame, entity: str) -> dict[str, float | str | None]:
+    return {str(name): _plain(value) for name, value in values.loc[entity].items()}
+
+
+def _plain(value: Any) -> float | str | None:
+    if pd.isna(value):
+        return None
+    return value if isinstance(value, str) else float(value)
 
 
 def _training_range(trained: Trained) -> dict[str, bundle.Range]:
     matrix = trained.prepared.matrix
     return {
         name: bundle.Range(minimum=float(matrix[name].min()), maximum=float(matrix[name].max()))
-        for name in trained.prepared.used
+        for name in trained.numbers
     }
 
 
@@ -245,14 +294,23 @@ def _session(model: bytes) -> onnxruntime.InferenceSession:
 def _answers(
     session: onnxruntime.InferenceSession, rows: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    label, far = session.run(["label", "distances"], {"X": rows})
+    # In parts, since the graph holds every row's difference to every centre at once.
+    parts = [
+        session.run(["label", "distances"], {"X": rows[start : start + CHUNK]})
+        for start in range(0, max(len(rows), 1), CHUNK)
+    ]
+    label, far = (np.concatenate(each) for each in zip(*parts, strict=True))
     return label, far
 
 
 def _check_parity(session: onnxruntime.InferenceSession, trained: Trained) -> None:
     """Every row that the model can judge, of every period, has to get scikit-learn's answer."""
-    known = pd.concat([each.values[list(trained.prepared.used)] for each in trained.prepared.history]).dropna()
-    label, far = _answers(session, known.to_numpy())
+    prepared = trained.prepared
+    known = pd.concat([each.values for each in prepared.history]) if prepared.history else prepared.matrix
+    known = complete(known, prepared.used, imputes=prepared.imputes)
+    rows = encoded(trained.model, known)
+    _check_encoding(trained, known, rows)
+    label, far = _answers(session, rows)
     expected = distances(trained.model, known)
     wrong = (label != trained.model.predict(known)) | ~np.isclose(far, expected, rtol=TOLERANCE, atol=1e-9).all(axis=1)
     if wrong.any():
@@ -264,9 +322,29 @@ def _check_parity(session: onnxruntime.InferenceSession, trained: Trained) -> No
         )
 
 
+def _check_encoding(trained: Trained, known: pd.DataFrame, rows: NDArray[np.float64]) -> None:
+    """The look-ups that encode a request have to give the columns that training saw."""
+    columns = inputs(trained.model)
+    if not columns:
+        return
+    encode = RowEncoder(columns).encode
+    few = known.iloc[:ENCODED_ROWS]
+    plain = {str(name): [None if pd.isna(value) else value for value in few[name]] for name in few}
+    looked_up = [encode(dict(zip(plain, row, strict=True))) for row in zip(*plain.values(), strict=True)]
+    if not np.array_equal(np.array(looked_up), rows[: len(few)]):
+        raise BundleError(
+            f"{trained.declaration.name}: a request would be encoded otherwise than training encoded the same row.",
+            remedy="Nothing was promoted; sigap.bundle.RowEncoder and sigap.training.tabular have to agree.",
+        )
+
+
 def _example(session: onnxruntime.InferenceSession, trained: Trained) -> Example:
     request = trained.declaration.example
-    row = np.array([[float(request[name]) for name in trained.prepared.used]])
+    columns = inputs(trained.model)
+    values = (
+        RowEncoder(columns).encode(request) if columns else [float(request[name]) for name in trained.prepared.used]
+    )
+    row = np.array([values])
     label, far = _answers(session, row)
     cluster = int(label[0])
     return Example(request=request, cluster=cluster, distance_to_center=float(far[0, cluster]))

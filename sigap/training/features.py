@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from sigap.bundle import Bilingual, LeftOut
-from sigap.catalog import Declaration, Feature
+from sigap.catalog import Declaration, Feature, Kind
+from sigap.catalog.declaration import Clustering
 from sigap.errors import TrainingError
+from sigap.training.tabular import canonical
 
 # A period in which fewer entities than this share report at all can't show that a feature is published for everybody.
 LEAST_COVERAGE = 0.75
@@ -25,12 +27,14 @@ class AsOf:
     """What was known at a period: for each entity, each feature's latest figure that is not too old.
 
     Attributes:
-        period: The period.
-        values: Figures in the features' units, NaN where there is none; index entity, one column a feature.
-        figure_period: Period that each figure was published for, NaN where there is none; same shape.
+        period: The period; None where rows have no time.
+        values: Figures in the features' units, NaN where there is none; index entity, one column a feature. Categories
+            as text in their declared spelling.
+        figure_period: Period that each figure was published for, NaN where there is none; same shape, or without
+            columns where rows have no time.
     """
 
-    period: int
+    period: int | None
     values: pd.DataFrame
     figure_period: pd.DataFrame
 
@@ -59,19 +63,20 @@ class Prepared:
 
     Attributes:
         rows: Rows of the snapshot.
-        period: Newest period with figures.
+        period: Newest period with figures; None where rows have no time.
         now: Figures as of that period, of every entity.
         used: Features the model is trained on, in the declaration's order.
         left_out: The other features, each with its reason.
-        not_assessed: Entities without a figure for each used feature.
-        names: Name for people by entity.
+        not_assessed: Entities without a figure for each used feature; where missing ones are imputed, for any.
+        names: Name for people by entity; empty where entities have none.
         places: Describing columns by entity, such as capital and coordinates; None where unknown.
         breaks: Changes of border or definition, by entity and period.
-        history: Figures as of every period with rows, oldest first; the last is `now`.
+        history: Figures as of every period with rows, oldest first; the last is `now`. Empty where rows have no time.
+        imputes: Whether the model puts a typical value where a figure is missing.
     """
 
     rows: int
-    period: int
+    period: int | None
     now: AsOf
     used: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
@@ -80,19 +85,27 @@ class Prepared:
     places: dict[str, dict[str, Any]]
     breaks: tuple[Break, ...]
     history: tuple[AsOf, ...] = field(repr=False)
+    imputes: bool = False
 
-    @property
+    @cached_property
     def matrix(self) -> pd.DataFrame:
-        """The assessed entities' used features, shape (n_entities, n_used), float64, in the order of the entities."""
-        return assessable(self.now, self.used)
+        """The assessed entities' used features, shape (n_entities, n_used), in the order of the entities.
+
+        Numbers are float64, NaN only where `imputes`; categories are text or None.
+        """
+        return assessable(self.now, self.used, imputes=self.imputes)
+
+    def name(self, entity: str) -> str:
+        """The entity's name for people, or else its key."""
+        return self.names.get(entity, entity)
 
 
 def prepare(declaration: Declaration, table: pd.DataFrame) -> Prepared:
     """Makes a snapshot ready for clustering, by the rules of the declaration's task.
 
     The order of the table's rows does not matter. A feature is used when, in one of the periods that count, it was
-    published for at least `task.published_share` of the entities that report; a constant, or one that another used
-    feature already says, is left out too.
+    published for at least `task.published_share` of the entities that report, or, where rows have no time, of all
+    rows; a constant, or one that another used feature already says, is left out too.
 
     Args:
         declaration: The model.
@@ -103,29 +116,31 @@ def prepare(declaration: Declaration, table: pd.DataFrame) -> Prepared:
             or no feature can be used.
     """
     _check(declaration, table)
-    source, task = declaration.source, declaration.task
+    source = declaration.source
     features = list(declaration.feature_names)
-    table = table.sort_values([source.entity, source.time], kind="stable").reset_index(drop=True)
-    table[features] = table[features].astype("float64")
-    with_figures = table.loc[table[features].notna().any(axis=1), source.time]
+    table = table.sort_values([source.entity, source.time] if source.time else [source.entity], kind="stable")
+    table = canonical(declaration, table.reset_index(drop=True))
+    numbers = _numbers(declaration)
+    table[numbers] = table[numbers].astype("float64")
+    with_figures = table[table[features].notna().any(axis=1)]
     if with_figures.empty:
         raise TrainingError(
             f"{declaration.name}: not one figure is published in the snapshot's {len(table)} rows.",
             remedy=f"Fill {source.table} with figures, then snapshot again.",
         )
+    if source.time:
+        return _of_periods(declaration, table, with_figures[source.time])
+    return _of_records(declaration, table)
+
+
+def _of_periods(declaration: Declaration, table: pd.DataFrame, with_figures: pd.Series[Any]) -> Prepared:
+    source = declaration.source
     period = int(with_figures.max())
     table = table[table[source.time] <= period]
     periods = sorted(int(value) for value in table[source.time].unique())
     history = tuple(as_of(declaration, table, each) for each in periods)
     now = history[-1]
-    shares = _published_shares(declaration, table, period)
-    used, left_out = _choose(declaration, now, shares)
-    if not used:
-        reasons = "; ".join(f"{entry.name}: {entry.reason.en}" for entry in left_out)
-        raise TrainingError(
-            f"{declaration.name}: no feature can be used as of {period} ({reasons}).",
-            remedy=f"Publish at least one feature for {task.published_share:.0%} of the entities.",
-        )
+    used, left_out = _choose(declaration, now, _published_shares(declaration, table, period))
     newest = table.groupby(source.entity, sort=True).tail(1).set_index(source.entity)
     return Prepared(
         rows=len(table),
@@ -134,11 +149,46 @@ def prepare(declaration: Declaration, table: pd.DataFrame) -> Prepared:
         used=used,
         left_out=left_out,
         not_assessed=_not_assessed(declaration, now, used),
-        names={str(key): str(name) for key, name in newest[source.entity_name].items()},
+        names=_names(declaration, newest),
         places=_places(declaration, newest),
         breaks=_breaks(declaration, table),
         history=history,
+        imputes=_imputes(declaration),
     )
+
+
+def _of_records(declaration: Declaration, table: pd.DataFrame) -> Prepared:
+    records = table.set_index(declaration.source.entity)
+    features = records[list(declaration.feature_names)]
+    now = AsOf(period=None, values=features, figure_period=pd.DataFrame(index=features.index))
+    shares = {str(name): float(share) for name, share in features.notna().mean().items()}
+    used, left_out = _choose(declaration, now, shares)
+    return Prepared(
+        rows=len(table),
+        period=None,
+        now=now,
+        used=used,
+        left_out=left_out,
+        not_assessed=_not_assessed(declaration, now, used),
+        names=_names(declaration, records),
+        places=_places(declaration, records),
+        breaks=(),
+        history=(),
+        imputes=_imputes(declaration),
+    )
+
+
+def _names(declaration: Declaration, newest: pd.DataFrame) -> dict[str, str]:
+    column = declaration.source.entity_name
+    return {str(key): str(name) for key, name in newest[column].items()} if column else {}
+
+
+def _imputes(declaration: Declaration) -> bool:
+    return declaration.task_as(Clustering).missing == "impute"
+
+
+def _numbers(declaration: Declaration) -> list[str]:
+    return [feature.name for feature in declaration.features if feature.kind is not Kind.CATEGORY]
 
 
 def as_of(declaration: Declaration, table: pd.DataFrame, period: int) -> AsOf:
@@ -148,10 +198,10 @@ def as_of(declaration: Declaration, table: pd.DataFrame, period: int) -> AsOf:
     """
     source = declaration.source
     time = table[source.time]
-    window = table[(time <= period) & (time >= period - declaration.task.carry_forward)]
+    window = table[(time <= period) & (time >= period - declaration.task_as(Clustering).carry_forward)]
     entities = pd.Index(sorted(window[source.entity].unique()), name=source.entity)
-    values = pd.DataFrame(index=entities, columns=list(declaration.feature_names), dtype="float64")
-    when = values.copy()
+    when = pd.DataFrame(index=entities, columns=list(declaration.feature_names), dtype="float64")
+    values = when.copy()
     for feature in declaration.feature_names:
         published = window.dropna(subset=[feature]).groupby(source.entity)[[feature, source.time]].last()
         values[feature] = published[feature].reindex(entities)
@@ -159,9 +209,14 @@ def as_of(declaration: Declaration, table: pd.DataFrame, period: int) -> AsOf:
     return AsOf(period=period, values=values, figure_period=when)
 
 
-def assessable(known: AsOf, used: Iterable[str]) -> pd.DataFrame:
-    """Rows of `known` that have a figure for every used feature, with these columns only."""
-    return known.values[list(used)].dropna()
+def assessable(known: AsOf, used: Iterable[str], *, imputes: bool = False) -> pd.DataFrame:
+    """Rows of `known` that have a figure for every used feature (any, if `imputes`), with these columns only."""
+    return complete(known.values, used, imputes=imputes)
+
+
+def complete(values: pd.DataFrame, used: Iterable[str], *, imputes: bool) -> pd.DataFrame:
+    """Rows that have a value for every used feature (any, if `imputes`), with these columns only."""
+    return values[list(used)].dropna(how="all" if imputes else "any")
 
 
 def _check(declaration: Declaration, table: pd.DataFrame) -> None:
@@ -179,7 +234,7 @@ def _check(declaration: Declaration, table: pd.DataFrame) -> None:
             f"{declaration.name}: the snapshot has {len(twice)} rows whose key stands twice, first ({key}).",
             remedy=f"Keep one row for each {' and '.join(source.key)} in {source.table}, then snapshot again.",
         )
-    for feature in declaration.feature_names:
+    for feature in _numbers(declaration):
         infinite = table[np.isinf(table[feature].astype("float64"))]
         if len(infinite):
             key = ", ".join(str(infinite.iloc[0][name]) for name in source.key)
@@ -196,7 +251,7 @@ def _published_shares(declaration: Declaration, table: pd.DataFrame, period: int
     published this year and another part published last year was never sufficiently published.
     """
     source = declaration.source
-    window = table[table[source.time] >= period - declaration.task.carry_forward]
+    window = table[table[source.time] >= period - declaration.task_as(Clustering).carry_forward]
     groups = window.groupby(source.time)
     reporting = groups.size().clip(lower=LEAST_COVERAGE * window[source.entity].nunique())
     published = groups[list(declaration.feature_names)].count().div(reporting, axis=0)
@@ -206,18 +261,24 @@ def _published_shares(declaration: Declaration, table: pd.DataFrame, period: int
 def _choose(
     declaration: Declaration, now: AsOf, shares: dict[str, float]
 ) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
-    """The features to use, and the others with their reasons."""
-    task = declaration.task
+    """The features to use, and the others with their reasons.
+
+    Raises:
+        TrainingError: There is none to use.
+    """
+    task = declaration.task_as(Clustering)
+    too_few = _too_few if declaration.source.time else _too_empty
     reasons = {
-        name: _too_few(share, task.published_share) for name, share in shares.items() if share < task.published_share
+        name: too_few(share, task.published_share) for name, share in shares.items() if share < task.published_share
     }
-    rows = assessable(now, [name for name in declaration.feature_names if name not in reasons])
+    published = [name for name in declaration.feature_names if name not in reasons]
+    rows = assessable(now, published, imputes=_imputes(declaration))
     used: list[str] = []
     for name in rows.columns:
-        values = rows[name].to_numpy()
+        values = rows[name]
         if _constant(values, task.winsorize):
             reasons[name] = Bilingual(id="bernilai sama hampir di mana-mana", en="it is the same nearly everywhere")
-        elif twin := next((other for other in used if _same(values, rows[other].to_numpy())), None):
+        elif twin := next((other for other in used if _same(values, rows[other])), None):
             title = declaration.feature(twin).title
             reasons[name] = Bilingual(id=f"sama dengan {title.id}", en=f"it says the same as {title.en}")
         else:
@@ -227,6 +288,13 @@ def _choose(
         for name in declaration.feature_names
         if name in reasons
     )
+    if not used:
+        each = "; ".join(f"{entry.name}: {entry.reason.en}" for entry in left_out)
+        when = "" if now.period is None else f" as of {now.period}"
+        raise TrainingError(
+            f"{declaration.name}: no feature can be used{when} ({each}).",
+            remedy=f"Publish at least one feature for {task.published_share:.0%} of the entities.",
+        )
     return tuple(used), left_out
 
 
@@ -239,32 +307,59 @@ def _too_few(share: float, needed: float) -> Bilingual:
     )
 
 
-def _constant(values: NDArray[np.float64], winsorize: float) -> bool:
+def _too_empty(share: float, needed: float) -> Bilingual:
+    shown = math.floor(share * 100)
+    return Bilingual(
+        id=f"hanya terisi di {shown}% baris, perlu {needed:.0%}",
+        en=f"filled in only {shown}% of the rows, {needed:.0%} needed",
+    )
+
+
+def _constant(values: pd.Series[Any], winsorize: float) -> bool:
     """Whether nothing is left of the values' differences once the extremes are pulled in."""
-    if len(values) == 0:
+    known = values.dropna()
+    if known.empty:
         return False
-    low, high = np.quantile(values, [winsorize, 1 - winsorize])
-    return bool(high - low <= 1e-12 * max(1.0, abs(high)))
+    if _is_number(known):
+        low, high = np.quantile(known.to_numpy(), [winsorize, 1 - winsorize])
+        return bool(high - low <= 1e-12 * max(1.0, abs(high)))
+    return known.nunique() == 1
 
 
-def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    """Whether each value follows from the other column's by one straight line."""
-    return bool(abs(np.corrcoef(one, other)[0, 1]) > 1 - 1e-9)
+def _same(one: pd.Series[Any], other: pd.Series[Any]) -> bool:
+    """Whether each value follows from the other column's: numbers by one straight line, categories one by one."""
+    if _is_number(one) != _is_number(other):
+        return False
+    known = (one.notna() & other.notna()).to_numpy()
+    first, second = one.to_numpy()[known], other.to_numpy()[known]
+    if not _is_number(one):
+        pairs = pd.DataFrame({"one": first, "other": second}).drop_duplicates()
+        return len(pairs) > 1 and len(pairs) == pairs["one"].nunique() == pairs["other"].nunique()
+    # Where both are known one of them may be constant: then neither says what the other does.
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return False
+    return bool(abs(np.corrcoef(first, second)[0, 1]) > 1 - 1e-9)
+
+
+def _is_number(values: pd.Series[Any]) -> bool:
+    return values.dtype.kind == "f"
 
 
 def _not_assessed(declaration: Declaration, now: AsOf, used: tuple[str, ...]) -> tuple[NotAssessed, ...]:
     absent = now.values[list(used)].isna()
+    lacking = absent.all(axis=1) if _imputes(declaration) else absent.any(axis=1)
     found = []
-    for entity in absent.index[absent.any(axis=1)]:
+    for entity in absent.index[lacking]:
         missing = tuple(name for name in used if absent.at[entity, name])
-        found.append(NotAssessed(str(entity), missing, _lacks([declaration.feature(name) for name in missing])))
+        features = [declaration.feature(name) for name in missing]
+        found.append(NotAssessed(str(entity), missing, _lacks(features, published=now.period is not None)))
     return tuple(found)
 
 
-def _lacks(features: list[Feature]) -> Bilingual:
+def _lacks(features: list[Feature], *, published: bool) -> Bilingual:
     return Bilingual(
-        id=f"Belum terbit: {', '.join(feature.title.id for feature in features)}",
-        en=f"Not published: {', '.join(feature.title.en for feature in features)}",
+        id=f"Belum {'terbit' if published else 'terisi'}: {', '.join(feature.title.id for feature in features)}",
+        en=f"Not {'published' if published else 'filled in'}: {', '.join(feature.title.en for feature in features)}",
     )
 
 

@@ -56,7 +56,7 @@ def movement(trained: Trained, previous: Previous) -> dict[str, Any]:
     before = _ranks(trained, old)
     now = {str(entity): int(rank) for entity, rank in trained.ranks.items()}
     since, until = int(previous.members["period"]), trained.prepared.period
-    breaks = {each.entity: each for each in trained.prepared.breaks if since < each.period <= until}
+    breaks = {each.entity: each for each in trained.prepared.breaks if until and since < each.period <= until}
     moves = [
         _move(trained, entity, old.get(entity), (before.get(entity), now.get(entity)), breaks.get(entity))
         for entity in sorted({*old, *now})
@@ -74,7 +74,8 @@ def movement(trained: Trained, previous: Previous) -> dict[str, Any]:
 def _ranks(trained: Trained, old: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     used = trained.prepared.used
     figures = {entity: {name: member["features"].get(name) for name in used} for entity, member in old.items()}
-    known = pd.DataFrame.from_dict(figures, orient="index", columns=list(used)).astype("float64")
+    known = pd.DataFrame.from_dict(figures, orient="index", columns=list(used))
+    known = known.astype(dict.fromkeys(trained.numbers, "float64"))
     return trained.predict(known)
 
 

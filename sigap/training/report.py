@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -51,13 +52,19 @@ def write_report(folder: Path, trained: Trained) -> Path:
 
 
 def assignments(trained: Trained) -> pd.DataFrame:
-    """One row an assessed entity: key, name, period, cluster, level, distance to its centre, used features."""
+    """One row an assessed entity: key, name, period, cluster, level, distance to its centre, used features.
+
+    Name and period stand only where there are such, and no feature that says something about a person.
+    """
     prepared, source = trained.prepared, trained.declaration.source
     ranks = trained.ranks.to_numpy()
-    table = prepared.matrix.reset_index()
-    table.insert(1, source.entity_name, [prepared.names[str(entity)] for entity in trained.ranks.index])
-    table.insert(2, source.time, prepared.period)
-    table.insert(3, "cluster", ranks)
-    table.insert(4, "cluster_label", [trained.levels[rank].text for rank in ranks])
-    table.insert(5, "distance_to_center", trained.distances[range(len(ranks)), ranks])
-    return table
+    public = [name for name in prepared.used if not trained.declaration.feature(name).personal]
+    columns: dict[str, Any] = {source.entity: trained.ranks.index}
+    if source.entity_name:
+        columns[source.entity_name] = [prepared.name(str(entity)) for entity in trained.ranks.index]
+    if source.time:
+        columns[source.time] = prepared.period
+    columns["cluster"] = ranks
+    columns["cluster_label"] = [trained.levels[rank].text for rank in ranks]
+    columns["distance_to_center"] = trained.distances[range(len(ranks)), ranks]
+    return pd.DataFrame({**columns, **{name: prepared.matrix[name].to_numpy() for name in public}})

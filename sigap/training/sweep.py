@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from sigap.bundle import Bilingual, Level
-from sigap.catalog import Declaration
+from sigap.catalog import Declaration, Kind
+from sigap.catalog.declaration import Clustering
 from sigap.errors import TrainingError
-from sigap.training.clusters import Candidate, centers, distances, fit, select, with_model
-from sigap.training.features import Prepared, prepare
+from sigap.training.clusters import Candidate, centers, distances, fit, inputs, renumber, select, with_model
+from sigap.training.features import Prepared, complete, prepare
+from sigap.training.matching import Match, keep_numbers, match_to_champion
 from sigap.training.params import Params, read_params
 
 __all__ = ["Params", "Progress", "Trained", "candidates", "choose", "read_params", "read_snapshot", "train"]
@@ -35,6 +37,7 @@ class Trained:
         prepared: The rows it was tried on.
         candidates: All candidates, by k.
         winner: The one chosen, with its model.
+        matches: Where each cluster comes from, if clusters are ordered by size and there was a champion to match.
     """
 
     declaration: Declaration
@@ -42,6 +45,17 @@ class Trained:
     prepared: Prepared
     candidates: tuple[Candidate, ...]
     winner: Candidate
+    matches: tuple[Match, ...] = ()
+
+    @property
+    def task(self) -> Clustering:
+        """The declaration's task."""
+        return self.declaration.task_as(Clustering)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The used features that are numbers, in order."""
+        return tuple(name for name in self.prepared.used if self.declaration.feature(name).kind is not Kind.CATEGORY)
 
     @property
     def model(self) -> Pipeline:
@@ -55,33 +69,43 @@ class Trained:
 
     @cached_property
     def ranks(self) -> pd.Series[int]:
-        """Rank of each assessed entity, index entity; 0 is the readiest."""
+        """Rank of each assessed entity, index entity; 0 is the readiest, or the first of the segments."""
         matrix = self.prepared.matrix
         return pd.Series(self.model[-1].labels_.astype(int), index=matrix.index, name="cluster")
 
     @cached_property
     def levels(self) -> tuple[Level, ...]:
-        """The clusters, by rank, with label, size and centre in the features' units."""
-        labels = self.declaration.task.labels(self.winner.k)
+        """The clusters, by rank, with label, size and centre in the features' units, of numbers."""
+        labels = self.task.labels(self.winner.k)
         in_units = centers(self.model)
+        at = _columns_of_numbers(self)
         return tuple(
             Level(
                 cluster=rank,
                 label=Bilingual(id=label.id, en=label.en),
                 text=f"{label.id} ({label.en})",
                 size=self.winner.sizes[rank],
-                center={name: float(value) for name, value in zip(self.prepared.used, in_units[rank], strict=True)},
+                center={name: float(in_units[rank, at[name]]) for name in self.numbers},
             )
             for rank, label in enumerate(labels)
         )
 
     def predict(self, known: pd.DataFrame) -> dict[str, int]:
         """Rank by entity of those rows (index entity, columns at least the used features) that lack no used feature."""
-        rows = known[list(self.prepared.used)].dropna()
+        rows = complete(known, self.prepared.used, imputes=self.prepared.imputes)
         if rows.empty:
             return {}
         nearest = distances(self.model, rows).argmin(axis=1)
         return {str(entity): int(rank) for entity, rank in zip(rows.index, nearest, strict=True)}
+
+
+def _columns_of_numbers(trained: Trained) -> dict[str, int]:
+    """Position of each used number among the columns that K-Means sees."""
+    encoded = inputs(trained.model)
+    if not encoded:
+        return {name: at for at, name in enumerate(trained.prepared.used)}
+    starts = np.cumsum([0, *(column.width for column in encoded)])
+    return {column.feature: int(start) for column, start in zip(encoded, starts, strict=False)}
 
 
 def candidates(params: Params) -> tuple[int, ...]:
@@ -108,15 +132,38 @@ def read_snapshot(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def choose(declaration: Declaration, prepared: Prepared, params: Params, tried: Sequence[Candidate]) -> Trained:
+def choose(
+    declaration: Declaration,
+    prepared: Prepared,
+    params: Params,
+    tried: Sequence[Candidate],
+    champion: Path | None = None,
+) -> Trained:
     """Chooses among scored candidates, whether or not they still have their models.
+
+    Args:
+        declaration: The model.
+        prepared: The rows that the candidates were scored on.
+        params: What the sweep tried.
+        tried: The candidates.
+        champion: Folder of the champion's bundle. Where clusters are ordered by size, one that is found again keeps
+            the number it has there.
 
     Raises:
         TrainingError: None is admissible.
+        BundleError: The champion's bundle can't be read.
     """
     ordered = tuple(sorted(tried, key=lambda each: each.k))
     winner = with_model(select(ordered), prepared, declaration, params)
-    return Trained(declaration, params, prepared, ordered, winner)
+    matches = None
+    if champion is not None and declaration.task_as(Clustering).order == "size":
+        ranks = Trained(declaration, params, prepared, ordered, winner).ranks.to_numpy(dtype=np.int64)
+        matches = match_to_champion(champion, prepared.matrix, ranks, winner.k)
+    if not matches:
+        return Trained(declaration, params, prepared, ordered, winner)
+    order = keep_numbers(matches)
+    renumbered = tuple(replace(matches[cluster], cluster=number) for number, cluster in enumerate(order))
+    return Trained(declaration, params, prepared, ordered, renumber(winner, order), renumbered)
 
 
 def train(declaration: Declaration, snapshot_path: Path, params: Params, progress: Progress | None = None) -> Trained:

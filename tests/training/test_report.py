@@ -41,7 +41,7 @@ def test_the_report_holds_every_assessed_province_and_every_candidate(checkout):
     folder = train_and_report(
         "education", Settings(root=checkout, _env_file=None), lambda done, total, what: seen.append((done, total, what))
     )
-    assert seen[-1] == (5, 5, "k = 6")
+    assert seen[-1] == (5, 5, "k6")
     table = pd.read_csv(folder / "assignments.csv")
     assert len(table) == 38
     assert table.loc[table["provinsi_id"] == "P31", "cluster_label"].item() == "Tinggi (High Readiness)"
