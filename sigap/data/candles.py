@@ -8,6 +8,7 @@ from dataclasses import astuple
 from datetime import datetime, timedelta
 
 from sigap.data.market import EPOCH, STEPS, Candle, Trade
+from sigap.data.origin import record_origin
 from sigap.data.postgres import Connection
 from sigap.errors import ServiceError
 
@@ -159,6 +160,12 @@ class CandleTable:
                 [self.product, self.step],
             ).fetchone()
         return None if row is None or row[0] is None else (row[0], row[1])
+
+    def note_origin(self, rows: int, exchange: str) -> None:
+        """Notes in `data_origin` that candles were taken from an exchange."""
+        details = {"product": self.product, "step": self.step, "exchange": exchange}
+        with self._connection.transaction():
+            record_origin(self._connection, "candles", "mock" if self.mock else "live", rows, details=details)
 
     def forget_trades(self, before: datetime) -> int:
         """Removes trades from before a moment, when their candles are finished; the number removed."""

@@ -130,6 +130,7 @@ class Ingestion:
         self._unsettled: datetime | None = None
         self._next_settling: datetime | None = None
         self._refused = 0
+        self._noted = False
         self._now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def run(self) -> Progress:
@@ -302,6 +303,9 @@ class Ingestion:
             table.forget_trades(min(end - table.width, now - _KEEP_TRADES))
         finally:
             self.progress.requests += client.requests - asked
+        if self.progress.backfilled and not self._noted:
+            table.note_origin(self.progress.backfilled, self._settings.exchange_rest_url)
+            self._noted = True
         span = table.span()
         self.progress.newest = span[1] if span else None
         if table.gaps(max(end - table.width, self._from(table, end)), end):

@@ -219,7 +219,12 @@ class ForecastingTrainer:
         return _scored(prepared, declaration, params, Spec(name, recipe.model_dump()), split, predicted)
 
     def choose(
-        self, declaration: Declaration, prepared: Series, params: ForecastingParams, tried: Sequence[Candidate]
+        self,
+        declaration: Declaration,
+        prepared: Series,
+        params: ForecastingParams,
+        tried: Sequence[Candidate],
+        previous: Path | None = None,  # noqa: ARG002 - only segments have numbers to keep
     ) -> ForecastTrained:
         """See `Trainer.choose`. The least error on returns of those better than the naive one; else the naive one."""
         names = list(params.recipes())

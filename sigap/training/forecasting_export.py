@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,7 +94,12 @@ def to_onnx(trained: ForecastTrained) -> bytes:
     if isinstance(trained.model, DummyRegressor):
         written = _constant(lags, float(trained.model.constant_.item()))
     else:
-        written = converted(trained.model, initial_types=[("X", DoubleTensorType([None, lags]))], target_opset=OPSETS)
+        with warnings.catch_warnings():
+            # The converter hands numpy's small integers to protobuf, which takes them, but deprecated.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            written = converted(
+                trained.model, initial_types=[("X", DoubleTensorType([None, lags]))], target_opset=OPSETS
+            )
         _finish(written.graph)
     written.ir_version = IR_VERSION
     written.producer_name = "sigap"

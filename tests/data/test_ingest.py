@@ -142,7 +142,7 @@ def test_a_calm_feed_becomes_candles_to_the_last_digit(settings: Settings, marke
         running.must_be_the_markets()
     assert running.error is None
     assert running.candles()[0].opened_at == NOON.replace(second=0) - 5 * MINUTE
-    origins = dict(rows(settings.dsn, "SELECT origin, count(*) FROM candles GROUP BY 1"))
+    origins = dict(rows(settings.dsn, "SELECT origin, count(*) FROM candles WHERE step = '1m' GROUP BY 1"))
     # The minute in which the feed was opened lacks its first trades: it is asked for.
     assert origins["rest"] >= 6
     assert origins["trades"] >= 3
@@ -365,15 +365,17 @@ def test_an_unknown_product_is_said_and_not_asked_for_ever(settings: Settings, m
 
 
 def test_mock_and_real_candles_do_not_mix(settings: Settings, market: Market) -> None:
-    with exchange(market) as mock:
+    with exchange(market, clock=Clock(speed=0)) as mock:
         made_up = Running(settings, mock, mock=True).ingestion.backfill()
         assert made_up.backfilled == 5
-        assert rows(settings.dsn, "SELECT DISTINCT origin FROM candles") == [("mock",)]
+        assert rows(settings.dsn, "SELECT DISTINCT origin FROM candles WHERE step = '1m'") == [("mock",)]
         real = Running(settings, mock).ingestion.backfill()
         assert (real.removed_mock, real.backfilled) == (5, 5)
         with pytest.raises(ServiceError, match="mock ones are not mixed in"):
             Running(settings, mock, mock=True).ingestion.backfill()
-    assert rows(settings.dsn, "SELECT DISTINCT origin FROM candles") == [("rest",)]
+    loaded = rows(settings.dsn, "SELECT origin, rows FROM data_origin WHERE details ->> 'step' = '1m' ORDER BY id")
+    assert loaded == [("mock", 5), ("live", 5)]
+    assert rows(settings.dsn, "SELECT DISTINCT origin FROM candles WHERE step = '1m'") == [("rest",)]
 
 
 def test_a_file_s_candles_are_left_alone_and_the_exchange_s_corrected(settings: Settings, market: Market) -> None:
