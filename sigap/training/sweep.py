@@ -157,7 +157,7 @@ def choose(
     winner = with_model(select(ordered), prepared, declaration, params)
     matches = None
     if champion is not None and declaration.task_as(Clustering).order == "size":
-        ranks = Trained(declaration, params, prepared, ordered, winner).ranks.to_numpy(dtype=np.int64)
+        ranks = np.asarray(Trained(declaration, params, prepared, ordered, winner).ranks, dtype=np.int64)
         matches = match_to_champion(champion, prepared.matrix, ranks, winner.k)
     if not matches:
         return Trained(declaration, params, prepared, ordered, winner)
