@@ -16,12 +16,17 @@ import psycopg
 import pytest
 from websockets.http11 import Response
 
+from sigap.catalog.bitcoin_price import BITCOIN_PRICE
 from sigap.data.exchange import Heartbeat, Match, Ticker, read_message
 from sigap.data.ingest import Ingestion, Progress
 from sigap.data.market import Candle, Market, Trade, candles_of, mock_candles
 from sigap.data.mock_exchange import Drop, Frame, MockExchange
+from sigap.data.snapshot import take_snapshot
 from sigap.errors import ServiceError
 from sigap.settings import ROOT, Settings
+from sigap.training.series import prepare_series
+from sigap.training.sweep import read_snapshot
+from tests.conftest import Checkout
 
 NOON = datetime(2024, 3, 5, 12, 0, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -412,3 +417,22 @@ def test_the_market_is_the_same_everywhere_and_adds_up(market: Market) -> None:
     history = mock_candles(days=3)
     assert history == mock_candles(days=3)
     assert [str(each.close) for each in history] == ["13604.65", "13078.02", "13060.61"]
+
+
+def test_candles_of_the_exchange_become_a_snapshot_that_can_be_forecast_from(
+    checkout: Checkout, seeded_database: str, market: Market
+) -> None:
+    settings = checkout.settings(database=seeded_database)
+    today = NOON.replace(hour=0, second=0)
+    start = today - timedelta(days=400)
+    with exchange(market, clock=Clock(speed=0)) as mock:
+        filled = Running(settings, mock, step="1d", since=start).ingestion.backfill()
+    # The mock candles that a first start brings made room, the day that is still open is none yet.
+    assert filled.backfilled == 400
+    taken = take_snapshot(BITCOIN_PRICE, settings)
+    assert (taken.rows, taken.rejected) == (400, 0)
+    again = take_snapshot(BITCOIN_PRICE, settings)
+    assert (again.created, again.md5) == (False, taken.md5)
+    series = prepare_series(BITCOIN_PRICE, read_snapshot(checkout.root / taken.path))
+    assert series.closes.tolist() == [float(each.close) for each in market.candles("1d", start, today)]
+    assert series.last_time == today - timedelta(days=1)
