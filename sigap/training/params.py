@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -34,19 +35,21 @@ class Params(BaseModel):
 
 
 def read_params(root: Path, model: str) -> Params:
-    """The parameters of `model` in the checkout's `params.yaml`.
+    """The parameters of `model` in the checkout's `params.yaml`; without a section of its own, the defaults.
 
     Raises:
-        ConfigurationError: The file can't be read, has no such section, or a value can't be used; the message names it.
+        ConfigurationError: The file can't be read, or a value can't be used; the message names it.
     """
     return read_section(root, model, Params)
 
 
-def read_section(root: Path, model: str, kind: type[Section]) -> Section:
-    """The section of `model` in the checkout's `params.yaml`, as `kind` describes it.
+def read_section(
+    root: Path, model: str, kind: type[Section], default: Callable[[], Mapping[str, Any]] = dict
+) -> Section:
+    """The section of `model` in the checkout's `params.yaml`, as `kind` describes it; what `default` gives where there is none.
 
     Raises:
-        ConfigurationError: The file can't be read, has no such section, or a value can't be used; the message names it.
+        ConfigurationError: The file can't be read, or a value can't be used; the message names it.
     """
     path = root / PARAMS
     try:
@@ -55,10 +58,10 @@ def read_section(root: Path, model: str, kind: type[Section]) -> Section:
         raise ConfigurationError(
             f"{path} can't be read: {error}.", remedy=f"Restore it with `git checkout -- {PARAMS}`."
         ) from error
-    if not isinstance(sections, dict) or not isinstance(sections.get(model), dict):
-        raise ConfigurationError(f"{path} has no section {model!r}.", remedy="Add one; every value has a default.")
+    if not isinstance(sections, dict) or not isinstance(sections.get(model, {}), dict):
+        raise ConfigurationError(f"{path} holds no sections by model.", remedy="See any section of it in Git.")
     try:
-        return kind.model_validate(sections[model])
+        return kind.model_validate(sections[model] if model in sections else default())
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join([model, *(str(part) for part in first["loc"])])

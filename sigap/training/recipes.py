@@ -25,6 +25,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sigap import catalog
 from sigap.catalog import Declaration, Kind
 from sigap.errors import ConfigurationError
 from sigap.training import tabular
@@ -142,12 +143,22 @@ class SupervisedParams(BaseModel):
 
 
 def read_supervised_params(root: Path, model: str) -> SupervisedParams:
-    """The parameters of `model` in the checkout's `params.yaml`.
+    """The parameters of `model` in the checkout's `params.yaml`; without a section of its own, the usual families.
 
     Raises:
-        ConfigurationError: The file can't be read, has no such section, or a value can't be used; the message names it.
+        ConfigurationError: The file can't be read, or a value can't be used; the message names it.
     """
-    return read_section(root, model, SupervisedParams)
+    return read_section(root, model, SupervisedParams, lambda: {"candidates": _usual(catalog.declaration(model))})
+
+
+def _usual(declaration: Declaration) -> dict[str, Any]:
+    linear = "logistic_regression" if declaration.task.kind == "classification" else "ridge"
+    boosting = {"max_iter": [80], "learning_rate": [0.06], "max_leaf_nodes": [8], "min_samples_leaf": [15]}
+    return {
+        linear: {"estimator": linear, "preprocessor": "median_imputer_with_scaler"},
+        "random_forest": {"estimator": "random_forest", "grid": {"n_estimators": [150], "min_samples_leaf": [2, 8]}},
+        "hist_gradient_boosting": {"estimator": "hist_gradient_boosting", "grid": boosting},
+    }
 
 
 def build(recipe: Recipe, declaration: Declaration, used: Sequence[str], random_state: int) -> Any:

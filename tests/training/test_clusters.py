@@ -191,7 +191,7 @@ def test_a_snapshot_that_is_missing_or_damaged_says_what_to_do(tmp_path):
         ("education: {n_init: twenty}", "education.n_init"),
         ("education: {clusters: 3}", "education.clusters"),
         ("education: {k_min: 5, k_max: 4}", "k_min 5 is above k_max 4"),
-        ("car_price: {}", "no section 'education'"),
+        ("education: [2, 6]", "no sections by model"),
         ("education: [", "can't be read"),
     ],
 )
