@@ -36,6 +36,10 @@ class ContractError(SigapError):
     """A table as a whole breaks its contract: a column is missing, renamed or of another type, or it is empty."""
 
 
+class FileError(SigapError):
+    """A file can't be read, or its columns are not those of the table it is to be imported into."""
+
+
 class VersionError(SigapError):
     """A data version can't be recorded, found or restored (DVC, Git)."""
 

@@ -53,7 +53,7 @@ def ingest(settings: Settings, wish: Wish) -> int:
         ServiceError: The exchange or the database can't be used.
     """
     try:
-        with stop_on_signal(), _database(settings), _exchange(settings, wish) as used:
+        with stop_on_signal(), database(settings), _exchange(settings, wish) as used:
             prepare_tables(settings)
             _run(used, wish)
     except StopRequested:
@@ -64,7 +64,7 @@ def ingest(settings: Settings, wish: Wish) -> int:
 
 
 @contextlib.contextmanager
-def _database(settings: Settings) -> Iterator[None]:
+def database(settings: Settings) -> Iterator[None]:
     """PostgreSQL for as long as the block: the one that runs, one's own, or one of our own."""
     running = supervisor_record(settings.state) is not None and any(
         record["name"] == "postgres" for record in recorded(settings.state)

@@ -165,6 +165,57 @@ def ingest(
     raise typer.Exit(take(get_settings(), Wish(product, step, since, mock, once)))
 
 
+@app.command("import", rich_help_panel="Data")
+def import_(
+    table: Annotated[str, typer.Argument(help="The table, such as `cars`, or its model.")],
+    file: Annotated[Path, typer.Argument(help="CSV of any usual delimiter and encoding, XLSX, XLS or Parquet.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")] = False,
+    mapping: Annotated[
+        list[str] | None, typer.Option("--map", metavar="NAME=HEADING", help="Which heading is this column.")
+    ] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One value of this column for all rows.")
+    ] = None,
+    units: Annotated[
+        list[str] | None, typer.Option("--unit", metavar="NAME=FACTOR", help="Multiply this column's numbers.")
+    ] = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option("--trust", metavar="NAME", help="Take this column's numbers although they look wrong."),
+    ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take headings that look like a column's name for it.")
+    ] = False,
+    number_rows: Annotated[
+        bool, typer.Option("--number-rows", help="Number the rows where the file has no key.")
+    ] = False,
+    sheet: Annotated[str, typer.Option("--sheet", help="Which sheet of a workbook; by default the first.")] = "",
+) -> None:
+    """Import a file into a model's table: checked row by row, in one transaction, as often as you like.
+
+    Rows go in by their key; the same file again changes nothing. A column that the file lacks stays as it is, and an
+    empty cell never wipes a value. Mock rows give way to the first real ones. Rows that can't be true are set aside,
+    each with its reason, in `.sigap/rejects/import/`.
+
+    Examples: `./run import cars CarPrice_Assignment.csv --dry-run` · `./run import education_data figures.csv
+    --set tahun=2025`
+    """
+    from sigap.cli.importing import pairs, run_import
+    from sigap.data.importing import Options
+
+    options = Options(
+        mapping=pairs(mapping or [], "--map"),
+        values=pairs(values or [], "--set"),
+        units=pairs(units or [], "--unit"),
+        trusted=tuple(trust or ()),
+        accept_near=accept,
+        number_rows=number_rows,
+        sheet=sheet,
+        dry_run=dry_run,
+    )
+    run_import(get_settings(), table, file, options)
+
+
 @data.command("versions")
 def data_versions(name: ModelName) -> None:
     """List the data versions, newest first; the one that is checked out is marked."""

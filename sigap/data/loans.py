@@ -137,7 +137,7 @@ def upsert(
     values = [name for name in columns if name not in key]
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     kept = {name: sql.SQL("COALESCE(excluded.{0}, t.{0})").format(sql.Identifier(name)) for name in values}
-    sets: list[sql.Composable] = [sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in kept.items()]
+    sets: list[sql.Composable] = [sql.SQL("{} = {}").format(sql.Identifier(name), kept[name]) for name in values]
     insert: sql.Composable = names
     given: sql.Composable = names
     if origin:

@@ -47,7 +47,7 @@ _YES_NO = {"yes": "1", "y": "1", "true": "1", "approved": "1", "ya": "1"} | dict
     ("no", "n", "false", "rejected", "not approved", "tidak"), "0"
 )
 # Categories that are the first word of what files write: "toyota corolla".
-_FIRST_WORD = frozenset({"CompanyName"})
+FIRST_WORD = frozenset({"CompanyName"})
 
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
@@ -75,7 +75,7 @@ def respelt(word: Word, cells: pd.Series[Any]) -> pd.Series[Any]:
         return cells
     small = cells.str.lower()
     found = small.map(known)
-    if word.name in _FIRST_WORD:
+    if word.name in FIRST_WORD:
         found = found.fillna(small.str.split(n=1).str[0].map(known))
     return found.astype("string").fillna(cells)
 

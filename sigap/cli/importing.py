@@ -1,0 +1,86 @@
+"""`./run import`: a file into a model's table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from sigap.cli.ingest import database
+from sigap.cli.output import Steps, say, table
+from sigap.cli.pipeline import prepare_tables
+from sigap.cli.session import StopRequested, stop_on_signal
+from sigap.data.importing import Imported, Options, find_table, import_file
+from sigap.settings import Settings
+
+
+def run_import(settings: Settings, name: str, path: Path, options: Options) -> None:
+    """Import and say what was done; uses the PostgreSQL that runs, else starts it for this word."""
+    find_table(name)
+    try:
+        with stop_on_signal(), database(settings):
+            prepare_tables(settings)
+            done = _with_steps(settings, name, path, options)
+    except StopRequested:
+        say("Stopped; nothing was changed.")
+        raise typer.Exit(130) from None
+    show(done)
+
+
+def pairs(given: list[str], option: str) -> dict[str, str]:
+    """`NAME=VALUE` words as a mapping.
+
+    Raises:
+        typer.BadParameter: A word has no `=`.
+    """
+    for word in given:
+        if "=" not in word or word.startswith("="):
+            raise typer.BadParameter(f"{option} takes NAME=VALUE, found {word!r}.")
+    return {name: value for name, _, value in (word.partition("=") for word in given)}
+
+
+def show(done: Imported) -> None:
+    """What an import did, for people."""
+    say()
+    lines = table("Column", "Heading in the file", title=f"{done.file} ({done.kind}) → {done.table}")
+    for name, heading in done.headings.items():
+        lines.add_row(name, heading)
+    say(lines)
+    if done.missing:
+        say(f"Not in the file, left as they are: {', '.join(done.missing)}")
+    if done.unused:
+        say(f"Not needed: {', '.join(done.unused)}", style="dim")
+    for note in done.notes:
+        say(f"Note: {note}.")
+    counts = f"{done.rows:,} rows: {done.inserted:,} new, {done.changed:,} changed, {done.unchanged:,} unchanged"
+    if done.doubles:
+        counts += f", {done.doubles:,} repeated in the file"
+    say(f"{counts}, {done.rejected:,} set aside.", style="bold")
+    if done.mock_removed:
+        say(f"{done.mock_removed:,} mock rows give way.")
+    if done.rejects_path:
+        say(f"Why rows were set aside: {done.rejects_path}", style="yellow")
+    if done.dry_run:
+        say("This was a dry run; nothing was changed.", style="yellow")
+    elif done.inserted or done.changed:
+        say(f"`./run pipeline {done.model}` trains on it.")
+
+
+def _with_steps(settings: Settings, name: str, path: Path, options: Options) -> Imported:
+    running: list[str] = []
+    with Steps(f"Import {path.name}") as steps:
+
+        def next_step(what: str) -> None:
+            if running:
+                steps.finish(running[-1])
+            running.append(what)
+            steps.begin(what, "running")
+
+        try:
+            done = import_file(settings, name, path, options, progress=next_step)
+        except BaseException:
+            if running:
+                steps.finish(running[-1], "failed", ok=False)
+            raise
+        steps.finish(running[-1])
+    return done

@@ -1,0 +1,180 @@
+"""Whether figures can be what they say they are: the right unit, and near the figures that stand already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from psycopg import sql
+
+from sigap.catalog import Declaration, Feature, Kind
+from sigap.catalog.declaration import Target
+from sigap.data.contract import Word, expected, table_column
+from sigap.data.postgres import Connection
+from sigap.errors import FileError
+
+# Thousands and millions, and shares written as percentages, either way.
+_FACTORS = (1000.0, 0.001, 1e6, 1e-6, 100.0, 0.01)
+_ENOUGH_TO_JUDGE = 5
+_ENOUGH_TO_COMPARE = 20
+_FAR = 200.0
+_OUTER_FENCE = 3.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the values of a column are like.
+
+    Attributes:
+        count: How many there are.
+        minimum: Smallest.
+        lower: Lower quartile.
+        median: Median.
+        upper: Upper quartile.
+        maximum: Largest.
+    """
+
+    count: int
+    minimum: float
+    lower: float
+    median: float
+    upper: float
+    maximum: float
+
+    @property
+    def fences(self) -> tuple[float, float]:
+        """Tukey's outer fences (three interquartile ranges beyond the quartiles), widened to the values there are.
+
+        Of positive figures, the lower fence is that of their logarithms: no difference reaches below zero.
+        """
+        high = self.upper + _OUTER_FENCE * (self.upper - self.lower)
+        if self.minimum > 0:
+            low = self.lower * (self.lower / self.upper) ** _OUTER_FENCE
+        else:
+            low = self.lower - _OUTER_FENCE * (self.upper - self.lower)
+        return min(low, self.minimum), max(high, self.maximum)
+
+
+def numbers_of(words: tuple[Word, ...]) -> tuple[Word, ...]:
+    """The features and the target among the words that are numbers, without yes-or-no ones."""
+    return tuple(
+        word
+        for word in words
+        if isinstance(word, Feature | Target)
+        and word.kind in (Kind.NUMBER, Kind.INTEGER)
+        and (word.minimum, word.maximum) != (0, 1)
+    )
+
+
+def references(connection: Connection, table: str, words: tuple[Word, ...]) -> dict[str, Reference]:
+    """What the table's numbers are like now, by the word's name; without columns that hold no value."""
+    found = {}
+    for word in words:
+        column = sql.Identifier(table_column(word) or word.name)
+        row = connection.execute(
+            sql.SQL(
+                "SELECT count({0}), min({0})::float8, percentile_cont(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP"
+                " (ORDER BY {0}::float8), max({0})::float8 FROM {1} WHERE {0}::float8 BETWEEN -1e300 AND 1e300"
+            ).format(column, sql.Identifier(table))
+        ).fetchone()
+        if row and row[0]:
+            found[word.name] = Reference(int(row[0]), row[1], row[2][0], row[2][1], row[2][2], row[3])
+    return found
+
+
+def reference_of(values: pd.Series[Any]) -> Reference:
+    """What these numbers are like; there has to be one."""
+    lower, median, upper = (float(each) for each in values.quantile([0.25, 0.5, 0.75]))
+    return Reference(len(values), float(values.min()), lower, median, upper, float(values.max()))
+
+
+def check_unit(word: Word, values: pd.Series[Any], reference: Reference | None) -> None:
+    """Refuses a column that is in another unit.
+
+    Such a column is out of range as it is and in range times a round factor, or hundreds of times what stands there.
+
+    Args:
+        word: What is declared.
+        values: The file's numbers.
+        reference: What stands in the table; None for nothing.
+
+    Raises:
+        FileError: Names the factor that it takes.
+    """
+    if len(values) < _ENOUGH_TO_JUDGE:
+        return
+    if _inside(word, values) < 0.5:
+        factor = next((each for each in _FACTORS if _inside(word, values * each) >= 0.95), None)
+        if factor is not None:
+            raise _other_unit(word, values, factor, f"expected is {expected(word)}")
+    if reference is None or min(len(values), reference.count) < _ENOUGH_TO_COMPARE:
+        return
+    median = float(values.median())
+    if median > 0 and reference.median > 0 and not 1 / _FAR < median / reference.median < _FAR:
+        factor = min(_FACTORS, key=lambda each: abs(1 - median * each / reference.median))
+        raise _other_unit(word, values, factor, f"the table's median is {reference.median:g}")
+
+
+def implausible(values: pd.Series[Any], reference: Reference) -> pd.Series[Any]:
+    """Where a figure lies beyond everything seen of its kind; see `Reference.fences`."""
+    low, high = reference.fences
+    return (values < low) | (values > high)
+
+
+def comparable(declaration: Declaration) -> bool:
+    """Whether rows are the same figures of one place and period after another, so that they can be held together."""
+    source = declaration.source
+    return bool(source.time) and source.entity != source.time
+
+
+def known_figures(values: pd.Series[Any], reference: Reference | None) -> Reference | None:
+    """What figures are like: those of the table if they are enough, else the file's own but for zeros."""
+    if reference is not None and reference.count >= _ENOUGH_TO_COMPARE:
+        return reference
+    own = values[values != 0]
+    return reference_of(own) if len(own) >= _ENOUGH_TO_COMPARE else None
+
+
+def _inside(word: Word, values: pd.Series[Any]) -> float:
+    low = float("-inf") if word.minimum is None else word.minimum
+    high = float("inf") if word.maximum is None else word.maximum
+    return float(values.between(low, high).mean())
+
+
+def _other_unit(word: Word, values: pd.Series[Any], factor: float, against: str) -> FileError:
+    return FileError(
+        f"The values of {word.name} look as if they were in another unit: half of them are below "
+        f"{values.median():g}, and {against}.",
+        remedy=f"If so, --unit {word.name}={factor:g} multiplies them; --unit {word.name}=1 takes them as they are.",
+    )
+
+
+def fences_in_words(word: Word, reference: Reference) -> str:
+    """What a figure would have to be to be believed."""
+    low, high = reference.fences
+    unit = f" {word.unit.en}" if isinstance(word, Feature) and word.unit.en else ""
+    return f"near the other figures, {low:.4g} to {high:.4g}{unit}; empty if not published"
+
+
+def references_for(
+    connection: Connection, declaration: Declaration, words: tuple[Word, ...], rows: Mapping[str, pd.Series[Any]]
+) -> dict[str, Reference]:
+    """`references` of the model's table, unless it is about others than the rows are.
+
+    Districts differ more than provinces do, so figures of places that the table does not know are no outliers of it.
+    """
+    if comparable(declaration):
+        entity = declaration.source.entity
+        given = rows[entity].dropna().astype(str).unique().tolist()
+        column = sql.Identifier(table_column(declaration.column(entity)) or entity)
+        found = connection.execute(
+            sql.SQL("SELECT count(DISTINCT {0}) FROM {1} WHERE {0}::text = ANY(%s)").format(
+                column, sql.Identifier(declaration.source.table)
+            ),
+            [given],
+        ).fetchone()
+        if found is None or found[0] < len(given) / 2:
+            return {}
+    return references(connection, declaration.source.table, words)
