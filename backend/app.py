@@ -27,7 +27,7 @@ from backend.problems import MEDIA_TYPE, RequestError, problem_response
 from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
 from backend.requests import documented_example, problem_example, request_model
-from backend.schemas import Clusters, ModelDetail, Models, SegmentsDetail, SupervisedDetail
+from backend.schemas import Clusters, ModelDetail, Models, SegmentClusters, SegmentsDetail, SupervisedDetail
 from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
 from sigap import __version__
@@ -133,7 +133,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(_model_routes(service))
     app.include_router(provenance_routes(service))
     app.include_router(_operation_routes(service))
-    add_documentation(app)
+    add_documentation(app, _examples(service))
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
     app.add_middleware(Edge, metrics=service.metrics)
@@ -143,9 +143,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
 def _predict_routes(service: Service) -> APIRouter:
     router = APIRouter()
     for name, follower in service.followers.items():
-        main = f"/models/{name}/predict"
-        further = ("/predict",) if name == service.default else ()
-        for path in (*further, main, *follower.declaration.paths):
+        for path in _paths(service, name):
             _add_predict_route(router, path, service, follower)
     router.route_class = APIRoute
 
@@ -154,6 +152,20 @@ def _predict_routes(service: Service) -> APIRouter:
         service.follower(model)
 
     return router
+
+
+def _paths(service: Service, model: str) -> tuple[str, ...]:
+    """Where a model answers."""
+    default = ("/predict",) if model == service.default else ()
+    return (*default, f"/models/{model}/predict", *service.followers[model].declaration.paths)
+
+
+def _examples(service: Service) -> dict[str, dict[str, Any]]:
+    return {
+        path: answer_example(follower.declaration)
+        for name, follower in service.followers.items()
+        for path in _paths(service, name)
+    }
 
 
 def _add_predict_route(router: APIRouter, path: str, service: Service, follower: Follower) -> None:
@@ -188,10 +200,7 @@ def _identifier(path: str) -> str:
 def _documented_answers(model: Declaration) -> dict[int | str, dict[str, Any]]:
     answers = problems(400, 408, 413, 422, 503)
     answers[422]["content"][MEDIA_TYPE]["example"] = problem_example(model)
-    answers[200] = {
-        "description": model.title.en,
-        "content": {"application/json": {"example": answer_example(model)}},
-    }
+    answers[200] = {"description": model.title.en, "content": {"application/json": {}}}
     return answers
 
 
@@ -214,7 +223,7 @@ def _model_routes(service: Service) -> APIRouter:
     @router.get(
         "/models/{model}/clusters",
         summary="Levels, every entity's place, history and movement",
-        response_model=Clusters,
+        response_model=Clusters | SegmentClusters,
         responses=problems(404, 503),
     )
     async def clusters(model: str, request: Request) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,13 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def add_documentation(app: FastAPI) -> None:
-    """Adds `/docs` and `/redoc` and the assets they need to `app`, and the problem's schema to its OpenAPI document."""
+def add_documentation(app: FastAPI, examples: Mapping[str, Mapping[str, Any]]) -> None:
+    """Adds `/docs` and `/redoc` and the assets they need to `app`, and the problem's schema to its OpenAPI document.
+
+    Args:
+        app: The application, with all its routes.
+        examples: The example of the answer to a POST, by path.
+    """
     folder = Path(str(files("fastapi_offline") / "static"))
     _redoc_script(app, folder / "redoc.standalone.js")
     app.mount(ASSETS, StaticFiles(directory=folder), name="docs-assets")
@@ -67,7 +73,7 @@ def add_documentation(app: FastAPI) -> None:
     )
     _page(app, "/docs", bytes(swagger.body).decode())
     _page(app, "/redoc", bytes(redoc.body).decode())
-    _openapi(app)
+    _openapi(app, examples)
 
 
 def _redoc_script(app: FastAPI, path: Path) -> None:
@@ -98,7 +104,7 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _openapi(app: FastAPI) -> None:
+def _openapi(app: FastAPI, examples: Mapping[str, Mapping[str, Any]]) -> None:
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(
@@ -114,6 +120,10 @@ def _openapi(app: FastAPI) -> None:
             components |= problem.pop("$defs")
             components["Problem"] = problem
             _drop_fastapis_own_errors(schema)
+            for path, example in examples.items():
+                # Not by way of FastAPI, which drops every null out of an example.
+                answer = schema["paths"][path]["post"]["responses"]["200"]
+                answer["content"]["application/json"]["example"] = example
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -246,3 +246,65 @@ class Clusters(Members):
     model_version: str
     data_version: str
     levels: list[Level]
+
+
+class Share(BaseModel):
+    """How many of a segment have a category, beside how many of all rows."""
+
+    share: float
+    overall: float
+    effect: float = Field(description="The difference, in standard deviations of all rows.")
+
+
+class CategoryProfile(BaseModel):
+    """How a segment spreads over the values of a feature."""
+
+    shares: dict[str, Share]
+    missing_share: float
+
+
+class NumberProfile(BaseModel):
+    """A segment's values of a number, beside the mean of all rows."""
+
+    mean: float
+    deviation: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    overall: float
+    effect: float = Field(description="Difference of the means, in standard deviations of all rows.")
+    missing_share: float
+
+
+class SegmentTable(BaseModel):
+    """Everything known of a segment as a whole."""
+
+    cluster: int
+    label: Bilingual
+    size: int
+    share: float
+    silhouette: float
+    numbers: dict[str, NumberProfile]
+    categories: dict[str, CategoryProfile]
+
+
+class Structure(BaseModel):
+    """How far the segments are apart."""
+
+    silhouette: float
+    text: Bilingual
+    silhouette_shuffled: float | None = Field(None, description="What the same columns reach when shuffled.")
+
+
+class SegmentMembers(Members):
+    """What stands in the `members.json` of segments: whole segments instead of persons."""
+
+    assessed_count: int | None = None
+    not_assessed_count: int | None = None
+    profiles: list[SegmentTable] = []
+    structure: Structure | None = None
+    matched: dict[str, Any] | None = Field(None, description="Which segment of the former champion each one is.")
+
+
+class SegmentClusters(SegmentMembers, Clusters):
+    """Every segment and its profile."""

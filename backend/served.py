@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from backend.problems import RequestError
 from backend.requests import Validator
-from backend.schemas import Clusters, Members
+from backend.schemas import Clusters, Members, SegmentClusters, SegmentMembers
 from backend.tasks import Predictor, predictor
 from sigap.bundle import MEMBERS, MODEL, ClusteringManifest, Manifest, read_manifest
-from sigap.catalog import Declaration
+from sigap.catalog import Clustering, Declaration
 from sigap.errors import BundleError
 
 Origin = Literal["registry", "disk"]
@@ -77,7 +77,7 @@ def load(
         manifest_sha256=manifest_sha256,
         predictor=predictor(declaration, manifest, (folder / MODEL).read_bytes(), f"v{version}"),
         validator=validator,
-        clusters=_clusters(folder, manifest, f"v{version}"),
+        clusters=_clusters(folder, declaration, manifest, f"v{version}"),
         origin=origin,
         loaded_at=datetime.now(UTC),
     )
@@ -85,24 +85,25 @@ def load(
     return served
 
 
-def _clusters(folder: Path, manifest: Manifest, model_version: str) -> bytes | None:
+def _clusters(folder: Path, declaration: Declaration, manifest: Manifest, model_version: str) -> bytes | None:
     # The same for every request to this version, so it is written once.
     if not isinstance(manifest, ClusteringManifest):
         return None
-    members = _members(folder)
-    clusters = Clusters(
+    levels = declaration.task_as(Clustering).order == "readiness"
+    members = _members(folder, Members if levels else SegmentMembers)
+    clusters = (Clusters if levels else SegmentClusters)(
         model=manifest.model,
         model_version=model_version,
         data_version=manifest.data.version,
         levels=list(manifest.levels),
-        **{name: getattr(members, name) for name in Members.model_fields},
+        **{name: getattr(members, name) for name in type(members).model_fields},
     )
     return clusters.model_dump_json(by_alias=True).encode()
 
 
-def _members(folder: Path) -> Members:
+def _members(folder: Path, kind: type[Members]) -> Members:
     try:
-        return Members.model_validate_json((folder / MEMBERS).read_bytes())
+        return kind.model_validate_json((folder / MEMBERS).read_bytes())
     except (OSError, ValidationError) as error:
         raise BundleError(f"The bundle's {MEMBERS} can't be read: {error}.") from error
 
