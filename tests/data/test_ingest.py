@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ import pytest
 from websockets.http11 import Response
 
 from sigap.catalog.bitcoin_price import BITCOIN_PRICE
-from sigap.data.exchange import Heartbeat, Match, Ticker, read_message
+from sigap.data.exchange import ExchangeRefusedError, Heartbeat, Match, Ticker, read_message
 from sigap.data.ingest import Ingestion, Progress
 from sigap.data.market import Candle, Market, Trade, candles_of, mock_candles
 from sigap.data.mock_exchange import Drop, Frame, MockExchange
@@ -436,3 +438,42 @@ def test_candles_of_the_exchange_become_a_snapshot_that_can_be_forecast_from(
     series = prepare_series(BITCOIN_PRICE, read_snapshot(checkout.root / taken.path))
     assert series.closes.tolist() == [float(each.close) for each in market.candles("1d", start, today)]
     assert series.last_time == today - timedelta(days=1)
+
+
+def test_a_killed_ingestion_loses_and_doubles_nothing(settings: Settings, market: Market) -> None:
+    script = f"""
+from datetime import datetime
+from sigap.data.ingest import Ingestion
+from sigap.settings import Settings
+settings = Settings(DATABASE_URL={settings.dsn!r}, exchange_websocket_url=WEBSOCKET, exchange_rest_url=REST)
+Ingestion(settings, "BTC-USD", "1m", since=datetime.fromisoformat({NOON.isoformat()!r}), pause_seconds=0).run()
+"""
+    with exchange(market) as mock:
+        script = script.replace("WEBSOCKET", repr(mock.websocket_url)).replace("REST)", f"{mock.rest_url!r})")
+        for _ in range(2):
+            before = len(rows(settings.dsn, "SELECT FROM trades"))
+            with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT) as process:
+                end = time.monotonic() + 60
+                while len(rows(settings.dsn, "SELECT FROM trades")) < before + 20:
+                    assert process.poll() is None
+                    assert time.monotonic() < end
+                    time.sleep(0.02)
+                process.kill()
+        with Running(settings, mock) as running:
+            running.until(lambda: running.progress.candles >= 2)
+            running.must_be_the_markets()
+    assert running.error is None
+
+
+def test_a_feed_that_refuses_is_not_asked_for_ever(settings: Settings, market: Market) -> None:
+    def refusing(number: int, frames: Iterator[Frame]) -> Iterator[Frame]:
+        yield json.dumps({"type": "error", "message": "Failed to subscribe", "reason": "BTC-USD is delisted"})
+
+    with exchange(market, script=refusing) as mock:
+        with Running(settings, mock) as running:
+            running.until(lambda: mock.connections >= 3)
+            running._thread.join(30)
+        assert isinstance(running.error, ExchangeRefusedError)
+        assert "Failed to subscribe BTC-USD is delisted" in str(running.error)
+    # The past was filled all the same.
+    assert len(running.candles()) >= 5
