@@ -1,0 +1,173 @@
+"""How often the gate is wrong: equal challengers promoted, champions out of noise, better ones recognised.
+
+`./run bench gate` draws data sets whose truth is known and lets the same functions decide as in a pipeline run.
+`--quick` draws a tenth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import platform
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from sigap.catalog import Column, Declaration, Feature, Kind, Source, Text
+from sigap.catalog.declaration import Classification, Regression, Target
+from sigap.training import evaluation, gate
+from sigap.training.recipes import Estimator, Family, Recipe, SupervisedParams, build
+from sigap.training.rows import Rows, prepare_rows
+from sigap.training.supervised import compare_recipes, fit
+from sigap.training.uncertainty import coverage
+
+NOTHING = Text(id="", en="")
+REAL = ("x1", "x2", "x3")
+# Two features that say nothing: by symmetry a model with one is as good as a model with the other.
+IDLE = ("idle1", "idle2")
+ROWS = 400
+EFFECTS = (0.02, 0.05, 0.10)
+
+
+def declared(kind: str) -> Declaration:
+    """A declaration of numbers named as above, with a target of this kind."""
+    regression = kind == "regression"
+    task = Regression() if regression else Classification(positive="1", yes="Yes", no="No", flag="prediction_code")
+    return Declaration(
+        name=f"drawn_{kind}",
+        title=Text(id=kind, en=kind),
+        question=NOTHING,
+        source=Source(table="drawn", relation="drawn AS t", key=("id",), entity="id"),
+        columns=(Column(name="id", kind=Kind.INTEGER, required=True, meaning=NOTHING),),
+        features=tuple(
+            Feature(name=name, kind=Kind.NUMBER, title=Text(id=name, en=name), meaning=NOTHING, unit=NOTHING)
+            for name in (*REAL, *IDLE)
+        ),
+        target=Target(
+            name="y", kind=Kind.NUMBER if regression else Kind.INTEGER, title=Text(id="y", en="y"), meaning=NOTHING
+        ),
+        task=task,
+        example={},
+        data_source=NOTHING,
+    )
+
+
+def drawn(kind: str, seed: int, *, noise: bool = False, weight: float = 1.0) -> pd.DataFrame:
+    """A data set: the target depends on x1, x2 and, by `weight`, on x3; with `noise`, on nothing."""
+    generator = np.random.default_rng([seed, kind == "regression"])
+    table = pd.DataFrame(generator.normal(size=(ROWS, len(REAL) + len(IDLE))), columns=[*REAL, *IDLE])
+    signal = 0.0 if noise else table["x1"] + table["x2"] + weight * table["x3"]
+    target = signal + generator.normal(size=ROWS)
+    table["y"] = target + 100 if kind == "regression" else (target > 0).astype(int)
+    table.insert(0, "id", np.arange(ROWS))
+    return table
+
+
+def weight_for(effect: float) -> float:
+    """Weight of x3 without which the root mean squared error is `effect` higher, as a share of the champion's."""
+    # Without x3 its part becomes noise: the champion's error is sqrt(1 + weight²), the challenger's 1.
+    return math.sqrt(1 / (1 - effect) ** 2 - 1)
+
+
+def sweep(kind: str) -> SupervisedParams:
+    """A small sweep of each family, on the folds that all comparisons here use."""
+    linear: Estimator = "ridge" if kind == "regression" else "logistic_regression"
+    return SupervisedParams(
+        folds=5,
+        repeats=2,
+        inner_folds=2,
+        candidates={
+            "linear": Family(estimator=linear, preprocessor="median_imputer_with_scaler"),
+            "random_forest": Family(
+                estimator="random_forest", grid={"n_estimators": [20], "min_samples_leaf": [3, 10]}
+            ),
+            "hist_gradient_boosting": Family(
+                estimator="hist_gradient_boosting", grid={"max_iter": [20], "max_leaf_nodes": [6]}
+            ),
+        },
+    )
+
+
+def equal_challengers(kind: str, trials: range) -> Iterator[tuple[bool, bool]]:
+    """Of equally good challengers on the same data: was it promoted, does the interval hold the true difference, 0."""
+    declaration, params = declared(kind), sweep(kind)
+    estimators = ("linear", "random_forest-1")
+    for trial in trials:
+        prepared = prepare_rows(declaration, drawn(kind, trial))
+        recipe = params.recipes()[estimators[trial % 4 == 0]]
+        found = compare_recipes(declaration, prepared, params, (recipe, (*REAL, "idle1")), (recipe, (*REAL, "idle2")))
+        verdict = gate.decide(admissible=True, champion="v1", same_data=True, comparison=found)
+        yield verdict.promote, found.low <= 0 <= found.high
+
+
+def champions_of_noise(kind: str, trials: range) -> Iterator[bool]:
+    """Of data sets whose target is noise: does any candidate of the sweep pass for better than guessing."""
+    declaration, params = declared(kind), sweep(kind)
+    for trial in trials:
+        prepared = prepare_rows(declaration, drawn(kind, 10_000 + trial, noise=True))
+        yield any(fit(prepared, declaration, params, name).admissible for name in params.recipes())
+
+
+def better_challengers(effect: float, trials: range) -> Iterator[bool]:
+    """Of challengers whose error is truly lower by `effect`: was it promoted on the same data."""
+    declaration, params = declared("regression"), sweep("regression")
+    recipe = Recipe(estimator="ridge", preprocessor="median_imputer_with_scaler")
+    for trial in trials:
+        prepared = prepare_rows(declaration, drawn("regression", 20_000 + trial, weight=weight_for(effect)))
+        found = compare_recipes(declaration, prepared, params, (recipe, REAL), (recipe, REAL[:2]))
+        yield gate.decide(admissible=True, champion="v1", same_data=True, comparison=found).promote
+
+
+def interval_coverage(trials: range) -> Iterator[float]:
+    """Share of held-out values within the 90 % interval, of each data set."""
+    declaration = declared("regression")
+    recipe = Recipe(estimator="ridge", preprocessor="median_imputer_with_scaler")
+    for trial in trials:
+        prepared: Rows = prepare_rows(declaration, drawn("regression", 30_000 + trial))
+        model = build(recipe, declaration, prepared.used, trial)
+        split = evaluation.folds(prepared.target, 5, trial, stratified=False)
+        held, _ = coverage(model, prepared.features, prepared.target, split, confidence=0.9, scale="linear", seed=trial)
+        yield held
+
+
+def main() -> None:
+    """Prints all shares with the limits they have to keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the data sets")
+    count = 20 if parser.parse_args().quick else 200
+    console, started = Console(), time.monotonic()
+    half = range(count // 2)
+    table = Table(title=f"Gate, {count} data sets of {ROWS} rows each · {platform.processor() or platform.machine()}")
+    for heading in ("what", "found", "limit"):
+        table.add_column(heading)
+    equal = [
+        each
+        for kind in ("regression", "classification")
+        for each in track(equal_challengers(kind, half), f"equal challengers, {kind}", total=len(half), console=console)
+    ]
+    promoted, inside = np.array(equal).mean(axis=0)
+    table.add_row("equal challengers promoted", f"{promoted:.1%}", "≤ 5 %")
+    table.add_row("95 % intervals that hold the true difference", f"{inside:.1%}", "about 95 %")
+    noise = [
+        each
+        for kind in ("regression", "classification")
+        for each in track(champions_of_noise(kind, half), f"noise, {kind}", total=len(half), console=console)
+    ]
+    table.add_row("noise targets that yield a champion", f"{np.mean(noise):.1%}", "≤ 1 %")
+    for effect in EFFECTS:
+        name = f"challengers with {effect:.0%} less error promoted"
+        power = np.mean(list(track(better_challengers(effect, range(count)), name, total=count, console=console)))
+        table.add_row(name, f"{power:.1%}", "the higher the better")
+    held = list(track(interval_coverage(half), "interval coverage", total=len(half), console=console))
+    table.add_row("90 % conformal intervals, coverage", f"{np.mean(held):.1%} ± {np.std(held):.1%}", "88–93 %")
+    console.print(table)
+    console.print(f"{time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
