@@ -300,6 +300,21 @@ def model_card(
     show_card(get_settings(), name, number)
 
 
+@app.command("new-model", rich_help_panel="Training")
+def new_model(
+    name: Annotated[str, typer.Argument(help="Of the new model: `boats`.")],
+    table: Annotated[str, typer.Option("--table", help="Table to learn from; by default the one of that name.")] = "",
+    target: Annotated[
+        str,
+        typer.Option("--target", help="Column to answer: a number, or one of two values. Without, rows are grouped."),
+    ] = "",
+) -> None:
+    """Write the two files of a new model: its declaration, filled in from the table, and its pipeline."""
+    from sigap.cli.new_model import show_new_model
+
+    show_new_model(get_settings(), name, table, target)
+
+
 @app.command(rich_help_panel="Going back")
 def lineage(
     name: ModelName,

@@ -46,7 +46,7 @@ def read_params(root: Path, model: str) -> Params:
 def read_section(
     root: Path, model: str, kind: type[Section], default: Callable[[], Mapping[str, Any]] = dict
 ) -> Section:
-    """The section of `model` in the checkout's `params.yaml`, as `kind` describes it; what `default` gives where there is none.
+    """The section of `model` in the checkout's `params.yaml`, as `kind` has it; without one, what `default` gives.
 
     Raises:
         ConfigurationError: The file can't be read, or a value can't be used; the message names it.
