@@ -189,7 +189,9 @@ def equal_promoted(params: ForecastingParams, trials: int) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=200, help="made-up series of each kind; 0 leaves them out")
+    parser.add_argument(
+        "--trials", type=int, default=200, help="made-up series; a quarter as many for each power; 0: none"
+    )
     parser.add_argument("--candles", type=Path, default=CANDLES, help="CSV with the columns Open time and Close")
     arguments = parser.parse_args()
     params = HOW.params(ROOT, BITCOIN_PRICE.name)
@@ -216,7 +218,7 @@ def main() -> None:
         results["noise_champions"] = champions(small, 0.0, arguments.trials)
         table.add_row("noise: something passes for better than naive", f"{results['noise_champions']:.1%}")
         for strength in ECHOES:
-            power = champions(small, strength, arguments.trials)
+            power = champions(small, strength, max(1, arguments.trials // 4))
             results[f"power_{strength}"] = power
             table.add_row(f"an echo of {strength:.0%} of yesterday's return is found", f"{power:.1%}")
         results["equal_promoted"] = equal_promoted(small, arguments.trials)
