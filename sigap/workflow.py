@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from sigap.bundle import DataEntry, read_manifest
 from sigap.catalog import declaration, declarations
+from sigap.data.profile import profile_version, write_profile
 from sigap.data.snapshot import Snapshot, take_snapshot
 from sigap.data.versions import DataVersions
 from sigap.errors import BundleError, PipelineError, RegistryError, SigapError, TrainingError, UnreachableError
@@ -43,6 +44,8 @@ Progress = Callable[[str], None]
 Result = TypeVar("Result")
 
 PREVIEW_ROWS = 1_000
+# Folder of the data's profile among the parent run's artefacts.
+PROFILE = "data_profile"
 # Longest text that is put into a tag of a run.
 TAG_LENGTH = 4_000
 
@@ -118,7 +121,7 @@ def preview(cleaned: Json, *, settings: Settings | None = None) -> pd.DataFrame:
 
 
 def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
-    """Starts the parent run in MLflow; one item a family of candidates, which are fitted in one process.
+    """Starts the parent run in MLflow, with the profile of the data; one item a family of candidates, fitted in one process.
 
     A process costs an orchestrator seconds, and a small candidate of a grid less than one.
 
@@ -136,6 +139,7 @@ def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
     logged = {**params.model_dump(), "features_used": ", ".join(cleaned["used"]), "period": cleaned["period"]}
     runs = Runs(settings, model)
     parent = _patiently(settings, lambda: runs.parent(snapshot["pipeline_run"], _data(snapshot), logged))
+    _patiently(settings, lambda: _log_profile(snapshot, parent, settings))
     families: dict[str, list[str]] = {}
     for spec in how.candidates(params):
         families.setdefault(_family(spec.name), []).append(spec.name)
@@ -304,6 +308,7 @@ def _restored(model: str, data_version: str, settings: Settings) -> Snapshot:
         created=False,
         git_commit=restored.commit,
         query=described.get(b"sigap.query", b"").decode(),
+        origin=described.get(b"sigap.origin", b"").decode(),
         rejects_path="",
     )
 
@@ -317,6 +322,13 @@ def _prepared(snapshot: Json, settings: Settings) -> tuple[Trainer, Prepared]:
 
 def _data(snapshot: Json) -> Data:
     return Data(snapshot["version"], snapshot["md5"], snapshot["path"], snapshot["rows"])
+
+
+def _log_profile(snapshot: Json, parent: str, settings: Settings) -> None:
+    made = profile_version(declaration(snapshot["model"]), settings, snapshot["version"], snapshot["md5"])
+    with tempfile.TemporaryDirectory(prefix="sigap-") as folder:
+        write_profile(Path(folder), made)
+        Runs(settings, snapshot["model"]).log_files(parent, Path(folder), PROFILE)
 
 
 def _family(name: str) -> str:

@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,14 @@ import pandas as pd
 import psycopg
 import pytest
 from mlflow import MlflowClient
+from pydantic import SecretStr
 
 from sigap import workflow
 from sigap.bundle import MANIFEST, MODEL, TAG_DECISION, read_manifest, read_members
-from sigap.errors import PipelineError, RegistryError
+from sigap.errors import AliasMovedError, PipelineError, RegistryError
+from sigap.model_card import CARD
+from sigap.registry import lineage
+from sigap.registry.challenge import approve
 from sigap.registry.decisions import decisions
 from sigap.registry.models import Registry
 from sigap.settings import Settings
@@ -94,6 +99,11 @@ def test_from_table_to_champion_and_the_same_again(line: Line) -> None:
     assert {"silhouette", "inertia", "davies_bouldin", "smallest_cluster", "stability"} <= set(children[0].data.metrics)
     files = [file.path for file in line.client.list_artifacts(parents[0].info.run_id, "figures")]
     assert files == ["figures/elbow.png"]
+    logged = {file.path for file in line.client.list_artifacts(parents[0].info.run_id)}
+    assert {"bundle", "data_profile", "figures", "decision.json", CARD} <= logged
+    card = Path(line.client.download_artifacts(parents[0].info.run_id, CARD)).read_text()
+    for told in ("## What it is for", "silhouette 0.3", "angka_melek_huruf", "## Limits", champion.tags["data_md5"]):
+        assert told in card
     manifest = read_manifest(line.registry.bundle(champion))
     assert {each.run_id for each in manifest.sweep} == {run.info.run_id for run in children}
 
@@ -103,6 +113,25 @@ def test_from_table_to_champion_and_the_same_again(line: Line) -> None:
     assert len(line.registry.versions("education")) == 1
     decision = json.loads(line.registry.version("education", 1).tags[TAG_DECISION])
     assert decision["rule"] == "first"
+    rows = decisions(line.settings, "education")
+    assert [(row.rule, row.promoted, row.champion_before, row.champion_after) for row in rows] == [
+        ("equal", False, "v1", "v1"),
+        ("first", True, None, "v1"),
+    ]
+    assert rows[1].record["score"] == first["score"]
+    assert (rows[1].asked_by, rows[1].data_md5) == ("pipeline", champion.tags["data_md5"])
+
+    # From the version back to the query, and from the data on to the version.
+    origin = lineage.of_version(line.settings, "education").as_dict()
+    assert (origin["model_version"], origin["data"]["tag"]) == ("v1", "education/v1")
+    assert origin["data"]["rows"] == first["rows"]
+    assert "education_data" in origin["data"]["query"]
+    assert line.settings.root.joinpath("data/raw/education_snapshot.parquet").is_file()
+    assert origin["run"]["run_id"] == parents[0].info.run_id
+    assert {each["run_id"] for each in origin["candidates"]} == {run.info.run_id for run in children}
+    onward = lineage.of_data(line.settings, "education", "v1").as_dict()
+    assert [each["model_version"] for each in onward["model_versions"]] == ["v1"]
+    assert len(onward["runs"]) == 2
 
 
 def test_a_step_called_twice_doubles_nothing(line: Line) -> None:
@@ -179,6 +208,59 @@ def test_no_admissible_challenger_and_the_champion_stays(line: Line) -> None:
     assert (newest.rule, newest.model_version, newest.champion_after) == ("inadmissible", "", "v1")
     parents = [run for run in line.runs() if run.data.tags.get("rule") == "inadmissible"]
     assert [run.info.status for run in parents] == ["FINISHED"]
+
+
+def test_where_a_person_has_to_approve_what_passes_waits_as_challenger(line: Line) -> None:
+    line.settings = line.settings.model_copy(update={"promotion": "manual"})
+    waiting = line.run()
+    assert (waiting["rule"], waiting["promoted"], waiting["champion"]) == ("waiting", False, None)
+    assert line.aliases() == {"challenger": 1}
+    assert approve(line.registry, "education", 1, "person: ani").name == "v1"
+    assert line.aliases() == {"champion": 1}
+    assert approve(line.registry, "education", 1, "person: ani").name == "v1"
+
+    line.sql(BETTER)
+    assert line.run()["champion"] == "v1"
+    assert line.aliases() == {"champion": 1, "challenger": 2}
+    line.sql(BETTER.replace("11.2", "11.3"))
+    assert line.run()["model_version"] == "v3"
+    assert line.aliases() == {"champion": 1, "challenger": 3}
+    approve(line.registry, "education", 3, "person: ani")
+    # The gate compared v2 with v1, which is no longer what is served.
+    with pytest.raises(AliasMovedError, match="stands on v3, expected v1"):
+        approve(line.registry, "education", 2, "person: ani")
+    assert line.aliases() == {"champion": 3, "previous": 1}
+    assert [(row.rule, row.model_version, row.mode, row.asked_by) for row in decisions(line.settings, "education")] == [
+        ("approved", "v3", "manual", "person: ani"),
+        ("waiting", "v3", "manual", "pipeline"),
+        ("waiting", "v2", "manual", "pipeline"),
+        ("approved", "v1", "manual", "person: ani"),
+        ("waiting", "v1", "manual", "pipeline"),
+    ]
+
+
+def test_what_the_gate_refused_can_not_be_approved(line: Line) -> None:
+    line.run()
+    line.sql(BETTER)
+    line.run()
+    line.registry.rollback("education")
+    assert line.run()["rule"] == "withdrawn"
+    with pytest.raises(RegistryError, match=r"v2 does not wait for an approval\. The gate said: .* took it out"):
+        approve(line.registry, "education", 2, "person: ani")
+
+
+def test_a_decision_that_postgresql_missed_is_caught_up(line: Line) -> None:
+    real = line.settings
+    taken = workflow.snapshot("education", settings=real)
+    away = real.model_copy(
+        update={"database_url": SecretStr(f"postgresql://nobody:nothing@127.0.0.1:{free_port()}/none")}
+    )
+    line.settings = away
+    assert workflow.decide(registered(line, taken), settings=away)["promoted"]
+    line.settings = real
+    assert decisions(real, "education") == []
+    assert line.run()["rule"] == "equal"
+    assert [row.rule for row in decisions(real, "education")] == ["equal", "first"]
 
 
 @pytest.mark.parametrize(
