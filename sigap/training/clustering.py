@@ -14,7 +14,7 @@ import pandas as pd
 from sigap.bundle import ClusteringManifest, CodeEntry, DataEntry, read_manifest, read_members
 from sigap.catalog import Declaration
 from sigap.errors import BundleError, TrainingError
-from sigap.training import clusters, export, figures, sweep, tabular
+from sigap.training import clusters, export, figures, segment_figures, sweep, tabular
 from sigap.training.features import Prepared, prepare
 from sigap.training.gate import Comparison, compare
 from sigap.training.matching import served_labels
@@ -144,6 +144,8 @@ class ClusteringTrainer:
 
     def figures(self, trained: ClusteringTrained, folder: Path) -> list[Path]:
         """See `Trainer.figures`."""
+        if trained.sweep.task.order == "size":
+            return figures.draw(folder, trained.sweep, figures=segment_figures.FIGURES)
         return figures.draw(folder, trained.sweep)
 
     def fingerprint(self, trained: ClusteringTrained) -> str:

@@ -33,6 +33,8 @@ STABILITY_ROWS = 10_000
 # Rows with every column shuffled on its own: how often, and on a seeded sample of how many rows.
 SHUFFLES = 5
 SHUFFLED_ROWS = 4_000
+# Standard deviations by which a silhouette has to be above those of shuffled rows.
+BEYOND_CHANCE = 3.0
 # Rows whose distances to all centres are held in memory at once.
 CHUNK = 50_000
 # Quantile of the normal distribution. The floor is held against the bound, not the mean: a candidate that passes only
@@ -166,11 +168,14 @@ def inadmissible(task: Clustering, metrics: dict[str, float], entities: int) -> 
 
 def _unstructured(metrics: dict[str, float], floor: float) -> Bilingual | None:
     found, by_chance = metrics["silhouette"], metrics["silhouette_shuffled"]
-    if found - by_chance >= floor:
+    # With few rows chance alone goes beyond the floor.
+    needed = max(floor, BEYOND_CHANCE * metrics["silhouette_shuffled_sd"])
+    if found - by_chance >= needed:
         return None
     return Bilingual(
-        id=f"silhouette {found:.3f} tidak lebih baik {floor:.2f} daripada {by_chance:.3f} pada kolom yang diacak",
-        en=f"its silhouette {found:.3f} is not {floor:.2f} above the {by_chance:.3f} that the same columns reach "
+        id=f"silhouette {found:.3f} tidak {needed:.2f} di atas {by_chance:.3f} pada kolom yang diacak, yang tak "
+        "punya kelompok",
+        en=f"its silhouette {found:.3f} is not {needed:.2f} above the {by_chance:.3f} that the same columns reach "
         "when shuffled, where no groups are",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -20,18 +20,26 @@ from sigap.catalog import Feature
 from sigap.training.sweep import Trained
 
 Language = Literal["id", "en"]
+Drawing = Callable[[Trained, Language], Figure]
 
 # The dashboard's scale from the readiest level to the least ready: apart in hue and in lightness, for every kind of
 # colour vision and for grey paper; the markers repeat what the colours say.
 _SCALE = LinearSegmentedColormap.from_list("readiness", ["#1FA187", "#F2C14E", "#B5361C"])
 _GOOD, _BAD = "#1FA187", "#B5361C"
+# Okabe and Ito (2008): segments have no order, so no scale.
+_SEGMENTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 _INK, _FAINT = "#333333", "#9a9a9a"
+# More rows than this are not drawn one by one.
+ROWS_DRAWN = 2_000
+BARS_DRAWN = 300
 
 _WORDS = {
     "k": {"id": "Jumlah kelompok (k)", "en": "Number of clusters (k)"},
     "inertia": {"id": "Inersia (jumlah kuadrat jarak baku)", "en": "Inertia (sum of squared standardised distances)"},
     "silhouette": {"id": "Rata-rata silhouette", "en": "Mean silhouette"},
     "silhouette_one": {"id": "Silhouette tiap wilayah", "en": "Silhouette of each region"},
+    "silhouette_row": {"id": "Silhouette tiap baris", "en": "Silhouette of each row"},
+    "shuffled": {"id": "kolom diacak: tanpa kelompok", "en": "columns shuffled: no groups"},
     "chosen": {"id": "terpilih", "en": "chosen"},
     "admissible": {"id": "layak", "en": "admissible"},
     "inadmissible": {"id": "tidak layak", "en": "not admissible"},
@@ -46,11 +54,13 @@ _WORDS = {
 }
 
 
-def draw(folder: Path, trained: Trained, language: Language = "en") -> list[Path]:
-    """Writes each figure as a PNG into `folder`, made if need be, and gives their paths."""
+def draw(
+    folder: Path, trained: Trained, language: Language = "en", figures: Mapping[str, Drawing] | None = None
+) -> list[Path]:
+    """Writes each figure as a PNG into `folder`, made if need be, and gives their paths; by default `FIGURES`."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, drawn in FIGURES.items():
+    for name, drawn in (FIGURES if figures is None else figures).items():
         figure = drawn(trained, language)
         path = folder / f"{name}.png"
         # No software version or time in the file: the same training draws the same bytes.
@@ -61,20 +71,20 @@ def draw(folder: Path, trained: Trained, language: Language = "en") -> list[Path
 
 def elbow(trained: Trained, language: Language = "en") -> Figure:
     """Inertia by number of clusters, with the chosen one marked."""
-    figure = _figure(7, 4.2)
+    figure = blank(7, 4.2)
     axes = figure.subplots()
     _by_k(axes, trained, "inertia", language)
     axes.set_ylim(bottom=0)
-    _title(axes, trained, "elbow", language)
+    set_title(axes, trained, "elbow", language)
     return figure
 
 
 def silhouette_profile(trained: Trained, language: Language = "en") -> Figure:
     """Mean silhouette by number of clusters, and the winner's region by region."""
-    figure = _figure(11, 5)
+    figure = blank(11, 5)
     left, right = figure.subplots(1, 2)
     _by_k(left, trained, "silhouette", language)
-    _title(left, trained, "silhouette", language)
+    set_title(left, trained, "silhouette", language)
     _silhouette_bars(right, trained, language)
     return figure
 
@@ -87,9 +97,9 @@ def parallel_coordinates(trained: Trained, language: Language = "en") -> Figure:
     down = np.array([feature.higher_is_better is False for feature in features])
     position = ((matrix - low) / (high - low)).to_numpy()
     position = np.where(down, 1 - position, position)
-    figure = _figure(10, 5.6)
+    figure = blank(10, 5.6)
     axes = figure.subplots()
-    colours = _colours(trained)
+    colours = colours_of(trained)
     markers, places = _markers(trained), np.arange(len(features))
     for row, rank in zip(position, ranks, strict=True):
         axes.plot(places, row, color=colours[rank], marker=markers[rank], markersize=3.5, alpha=0.6, linewidth=1.2)
@@ -98,13 +108,13 @@ def parallel_coordinates(trained: Trained, language: Language = "en") -> Figure:
         axes.vlines(at, 0, 1, color=_FAINT, linewidth=0.8, zorder=0)
         for y, end, align in ((-0.03, ends[0], "top"), (1.03, ends[1], "bottom")):
             axes.text(at, y, f"{end:g}", ha="center", va=align, color=_INK, fontsize=9)
-    axes.set_xticks(places, [_name(feature, language, flipped=True) for feature in features])
+    axes.set_xticks(places, [name_of(feature, language, flipped=True) for feature in features])
     axes.set_yticks([])
     axes.set_ylim(-0.1, 1.1)
-    _bare(axes, "bottom")
+    bare(axes, "bottom")
     axes.tick_params(axis="x", length=0, pad=8)
-    _title(axes, trained, "parallel", language)
-    _legend(figure, trained, language)
+    set_title(axes, trained, "parallel", language)
+    legend(figure, trained, language)
     return figure
 
 
@@ -112,7 +122,7 @@ def scatter_matrix(trained: Trained, language: Language = "en") -> Figure:
     """Every two used features against each other, with the clusters' centres; each one's spread on the diagonal."""
     features = _features(trained)
     size = len(features)
-    figure = _figure(2.9 * size + 0.6, 2.7 * size + 1)
+    figure = blank(2.9 * size + 0.6, 2.7 * size + 1)
     grid = figure.subplots(size, size, squeeze=False, sharex="col")
     for i, vertical in enumerate(features):
         for j, across in enumerate(features):
@@ -123,18 +133,18 @@ def scatter_matrix(trained: Trained, language: Language = "en") -> Figure:
                 _pair(axes, trained, across.name, vertical.name)
             axes.tick_params(labelsize=8)
             if j == 0:
-                axes.set_ylabel(_name(vertical, language), fontsize=9)
+                axes.set_ylabel(name_of(vertical, language), fontsize=9)
             if i == size - 1:
-                axes.set_xlabel(_name(across, language), fontsize=9)
+                axes.set_xlabel(name_of(across, language), fontsize=9)
     figure.suptitle(_heading(trained, "matrix", language), x=0.01, ha="left", fontsize=12, color=_INK)
-    _legend(figure, trained, language)
+    legend(figure, trained, language)
     return figure
 
 
 def _by_level(trained: Trained) -> Iterator[tuple[Level, pd.DataFrame, str, str]]:
     """Each level with its regions' figures, its colour and its marker."""
     matrix, ranks = trained.prepared.matrix, trained.ranks
-    for level, colour, marker in zip(trained.levels, _colours(trained), _markers(trained), strict=True):
+    for level, colour, marker in zip(trained.levels, colours_of(trained), _markers(trained), strict=True):
         yield level, matrix[ranks == level.cluster], colour, marker
 
 
@@ -144,7 +154,7 @@ def _spread(axes: Axes, trained: Trained, across: str) -> None:
         axes.scatter(rows[across], at, color=colour, marker=marker, s=24, alpha=0.8, linewidth=0)
     axes.set_yticks([])
     axes.margins(y=0.5)
-    _bare(axes)
+    bare(axes)
 
 
 def _pair(axes: Axes, trained: Trained, across: str, vertical: str) -> None:
@@ -161,10 +171,10 @@ def cluster_profile(trained: Trained, language: Language = "en") -> Figure:
     features, levels = _features(trained), trained.levels
     scaled = trained.model[-1].cluster_centers_
     direction = np.array([-1.0 if feature.higher_is_better is False else 1.0 for feature in features])
-    figure = _figure(10, 1.2 + 0.42 * len(features) * (len(levels) + 1))
+    figure = blank(10, 1.2 + 0.42 * len(features) * (len(levels) + 1))
     axes = figure.subplots()
     height = 0.8 / len(levels)
-    colours = _colours(trained)
+    colours = colours_of(trained)
     for rank, level in enumerate(levels):
         y = np.arange(len(features)) + (rank - (len(levels) - 1) / 2) * height
         widths = scaled[rank] * direction
@@ -177,19 +187,19 @@ def cluster_profile(trained: Trained, language: Language = "en") -> Figure:
                 ha="left" if right else "right", fontsize=8.5, color=_INK,
             )  # fmt: skip
     axes.axvline(0, color=_INK, linewidth=0.8)
-    axes.set_yticks(np.arange(len(features)), [_name(feature, language, flipped=True) for feature in features])
+    axes.set_yticks(np.arange(len(features)), [name_of(feature, language, flipped=True) for feature in features])
     axes.invert_yaxis()
     furthest = 1.3 * float(np.abs(scaled).max())
     axes.set_xlim(-furthest, furthest)
-    axes.set_xlabel(f"{_word('better', language)}\n{_word('deviations', language)}", fontsize=9)
-    _bare(axes, "bottom")
+    axes.set_xlabel(f"{word_for('better', language)}\n{word_for('deviations', language)}", fontsize=9)
+    bare(axes, "bottom")
     axes.tick_params(axis="y", length=0)
-    _title(axes, trained, "centers", language)
-    _legend(figure, trained, language)
+    set_title(axes, trained, "centers", language)
+    legend(figure, trained, language)
     return figure
 
 
-FIGURES: dict[str, Callable[[Trained, Language], Figure]] = {
+FIGURES: dict[str, Drawing] = {
     "elbow": elbow,
     "silhouette_profile": silhouette_profile,
     "parallel_coordinates": parallel_coordinates,
@@ -198,12 +208,12 @@ FIGURES: dict[str, Callable[[Trained, Language], Figure]] = {
 }
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank(width: float, height: float) -> Figure:
     # Not pyplot: it keeps every figure alive in the process and looks for a display.
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _word(name: str, language: Language) -> str:
+def word_for(name: str, language: Language) -> str:
     return _WORDS[name][language]
 
 
@@ -211,44 +221,49 @@ def _features(trained: Trained) -> list[Feature]:
     return [trained.declaration.feature(name) for name in trained.prepared.used]
 
 
-def _name(feature: Feature, language: Language, *, flipped: bool = False) -> str:
+def name_of(feature: Feature, language: Language, *, flipped: bool = False) -> str:
     text = f"{feature.title.in_language(language)}\n({feature.unit.in_language(language)})"
     if flipped and feature.higher_is_better is False:
-        text += f"\n{_word('flipped', language)}"
+        text += f"\n{word_for('flipped', language)}"
     return text
 
 
-def _colours(trained: Trained) -> tuple[str, ...]:
+def colours_of(trained: Trained) -> tuple[str, ...]:
     k = trained.winner.k
+    if trained.task.order == "size":
+        return tuple(_SEGMENTS[rank % len(_SEGMENTS)] for rank in range(k))
     return tuple(to_hex(_SCALE(rank / (k - 1))) for rank in range(k))
 
 
 def _markers(trained: Trained) -> tuple[str, ...]:
+    if trained.task.order == "size":
+        return ("s",) * trained.winner.k
     between = "osDP"
     return ("^", *(between[i % len(between)] for i in range(trained.winner.k - 2)), "v")
 
 
-def _label(level: Level, language: Language) -> str:
+def label_of(level: Level, language: Language) -> str:
     return level.label.id if language == "id" else level.label.en
 
 
 def _heading(trained: Trained, word: str, language: Language) -> str:
     title = trained.declaration.title.in_language(language)
-    return f"{_word(word, language)} · {title}, {trained.prepared.period}"
+    period = trained.prepared.period
+    return f"{word_for(word, language)} · {title}" + ("" if period is None else f", {period}")
 
 
-def _title(axes: Axes, trained: Trained, word: str, language: Language) -> None:
+def set_title(axes: Axes, trained: Trained, word: str, language: Language) -> None:
     axes.set_title(_heading(trained, word, language), loc="left", fontsize=12, color=_INK, pad=12)
 
 
-def _bare(axes: Axes, *hidden: str) -> None:
+def bare(axes: Axes, *hidden: str) -> None:
     for side in {"top", "right", "left", *hidden}:
         axes.spines[side].set_visible(False)
 
 
-def _legend(figure: Figure, trained: Trained, language: Language) -> None:
+def legend(figure: Figure, trained: Trained, language: Language) -> None:
     handles = [
-        Line2D([], [], marker=marker, linestyle="", color=colour, label=f"{_label(level, language)} ({level.size})")
+        Line2D([], [], marker=marker, linestyle="", color=colour, label=f"{label_of(level, language)} ({level.size})")
         for level, _, colour, marker in _by_level(trained)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False, fontsize=10)
@@ -263,15 +278,19 @@ def _by_k(axes: Axes, trained: Trained, metric: str, language: Language) -> None
         if group:
             axes.scatter(
                 [each.k for each in group], [each.metrics[metric] for each in group], marker=marker, color=colour,
-                s=size, zorder=2, label=_word(word, language),
+                s=size, zorder=2, label=word_for(word, language),
             )  # fmt: skip
+    if metric == "silhouette" and "silhouette_shuffled" in trained.winner.metrics:
+        by_chance = [each.metrics["silhouette_shuffled"] for each in scored]
+        axes.plot([each.k for each in scored], by_chance, "--", color=_BAD, label=word_for("shuffled", language))
+        axes.set_ylim(bottom=0)
     axes.set_xticks([each.k for each in trained.candidates])
-    axes.set_xlabel(_word("k", language))
-    axes.set_ylabel(_word(metric, language))
+    axes.set_xlabel(word_for("k", language))
+    axes.set_ylabel(word_for(metric, language))
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
     axes.grid(axis="y", color="#e6e6e6")
     axes.set_axisbelow(True)
-    _bare(axes)
+    bare(axes)
 
 
 def _state(trained: Trained, k: int) -> str:
@@ -281,20 +300,27 @@ def _state(trained: Trained, k: int) -> str:
 
 
 def _silhouette_bars(axes: Axes, trained: Trained, language: Language) -> None:
+    generator = np.random.default_rng(trained.params.random_state)
+    chosen = np.sort(generator.permutation(len(trained.ranks))[:ROWS_DRAWN])
+    ranks = trained.ranks.to_numpy()[chosen]
     with threadpool_limits(limits=1):
-        values = silhouette_samples(trained.model[:-1].transform(trained.prepared.matrix), trained.ranks.to_numpy())
-    colours, start = _colours(trained), 0
+        values = silhouette_samples(trained.model[:-1].transform(trained.prepared.matrix.iloc[chosen]), ranks)
+    colours, start = colours_of(trained), 0
+    gap = max(2, len(ranks) // 100)
     for level in trained.levels:
-        group = np.sort(values[trained.ranks.to_numpy() == level.cluster])[::-1]
+        group = np.sort(values[ranks == level.cluster])[::-1]
         rows = np.arange(start, start + len(group))
-        axes.barh(rows, group, height=0.9, color=colours[level.cluster])
-        label = f"{_label(level, language)} ({level.size})"
+        if len(ranks) > BARS_DRAWN:
+            axes.fill_betweenx(rows, group, step="mid", color=colours[level.cluster], linewidth=0)
+        else:
+            axes.barh(rows, group, height=0.9, color=colours[level.cluster])
+        label = f"{label_of(level, language)} ({level.size})"
         axes.text(-0.02, rows.mean(), label, ha="right", va="center", fontsize=9, color=_INK)
-        start += len(group) + 2
+        start += len(group) + gap
     axes.axvline(trained.winner.metrics["silhouette"], color=_INK, linestyle="--", linewidth=1)
     axes.axvline(0, color=_INK, linewidth=0.8)
     axes.invert_yaxis()
     axes.set_yticks([])
-    axes.set_xlabel(_word("silhouette_one", language))
-    _bare(axes)
-    _title(axes, trained, "profile", language)
+    axes.set_xlabel(word_for("silhouette_one" if trained.task.order == "readiness" else "silhouette_row", language))
+    bare(axes)
+    set_title(axes, trained, "profile", language)

@@ -44,14 +44,22 @@ def traits(trained: Trained, cluster: int) -> tuple[Trait, ...]:
 
     Differences below 0.2 standard deviations are left out, unless there is no greater one.
     """
-    members, everyone = _members(trained, cluster), trained.prepared.matrix
-    found = [
-        max(_feature_traits(members[name], everyone[name], number=name in trained.numbers), key=_strength)
-        for name in trained.prepared.used
-    ]
-    found.sort(key=_strength, reverse=True)
+    by_feature: dict[str, list[Trait]] = {}
+    for each in all_traits(trained, cluster):
+        by_feature.setdefault(each.feature, []).append(each)
+    found = sorted((max(each, key=_strength) for each in by_feature.values()), key=_strength, reverse=True)
     telling = [each for each in found if abs(each.effect) >= LEAST_EFFECT] or found[:1]
     return tuple(telling[:MOST_TRAITS])
+
+
+def all_traits(trained: Trained, cluster: int) -> tuple[Trait, ...]:
+    """A segment beside all rows: one trait a number and one a category that occurs, in the declaration's order."""
+    members, everyone = _members(trained, cluster), trained.prepared.matrix
+    return tuple(
+        trait
+        for name in trained.prepared.used
+        for trait in _feature_traits(members[name], everyone[name], number=name in trained.numbers)
+    )
 
 
 def tables(trained: Trained) -> list[dict[str, Any]]:
