@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.history import decisions, refusal
+from backend.history import Refusal, decisions, refusal
 from backend.metrics import Metrics
 from backend.registry_client import NoChampionError, RegistryClient, Target
 from backend.requests import Validator
@@ -61,8 +61,8 @@ class Follower:
         self.alias = alias
         self.served: Served | None = None
         self.fault: str | None = None
-        # Why there is no champion, by the decision on the last run; empty where there is one, or was no run.
-        self.refusal = ""
+        # Why there is no champion, by the decision on the last run; None where there is one, or was no run.
+        self.refusal: Refusal | None = None
         self._looked = asyncio.Event()
         self._seconds = seconds
         self._registry = registry
@@ -90,11 +90,11 @@ class Follower:
         try:
             async with asyncio.timeout(STEP_SECONDS):
                 await self._follow()
-            self.refusal = ""
+            self.refusal = None
             self._noted(None, "")
         except NoChampionError as error:
             await self._look_for_reason()
-            self._noted(f"{error.message} {self.refusal}".rstrip(), "no_champion")
+            self._noted(f"{error.message} {self.refusal.text}" if self.refusal else error.message, "no_champion")
         except RegistryError as error:
             self._noted(str(error), "registry")
         except BundleError as error:

@@ -88,7 +88,9 @@ def health(followers: Mapping[str, Follower], registry: RegistryClient, pause: f
     """The API in detail; `started` is by `time.monotonic()`, `pause` the seconds between two looks at the registry."""
     dependency = _registry(registry, pause)
     models = {name: _model(follower) for name, follower in followers.items()}
-    states = {model.status for model in models.values()}
+    # That the gate found nothing worth serving is no fault of the API's.
+    expected = {name for name, model in followers.items() if model.served or not _refused(model)}
+    states = {models[name].status for name in expected} or {"unavailable"}
     state: State = "ok"
     if dependency.status != "up" or states != {"ok"}:
         state = "unavailable" if states == {"unavailable"} else "degraded"
@@ -99,6 +101,10 @@ def health(followers: Mapping[str, Follower], registry: RegistryClient, pause: f
         dependencies={"registry": dependency},
         models=models,
     )
+
+
+def _refused(follower: Follower) -> bool:
+    return follower.refusal is not None and follower.refusal.by_gate
 
 
 def _ready(follower: Follower) -> ModelReady:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -51,6 +51,13 @@ class DataLink(BaseModel):
     rows: int
     rows_rejected: int
     period: int | str | None
+
+
+class Refusal(NamedTuple):
+    """Why a model has no champion, in a sentence, and whether that is how it should be."""
+
+    text: str
+    by_gate: bool
 
 
 class Lineage(BaseModel):
@@ -213,17 +220,17 @@ async def seen(registry: RegistryClient, declaration: Declaration, data_version:
     )
 
 
-def refusal(decided: Sequence[Decision]) -> str:
-    """Why there is no champion, in a sentence, by the newest run that came to an end; empty if none did."""
+def refusal(decided: Sequence[Decision]) -> Refusal | None:
+    """Why there is no champion, by the newest run that came to an end; None if there is no such reason."""
     for decision in decided:
         if decision.outcome == "running":
             continue
         if not decision.reason:
-            return ""
+            return None
         did = "failed" if decision.outcome == "failed" else "promoted nothing"
         data = f" on the data {decision.data_version}" if decision.data_version else ""
-        return f"The last run{data} {did}: {decision.reason}"
-    return ""
+        return Refusal(f"The last run{data} {did}: {decision.reason}", decision.outcome == "refused")
+    return None
 
 
 def _decision(run: RunEntry, record: Mapping[str, Any] | None) -> Decision:

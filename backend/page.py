@@ -24,7 +24,7 @@ th, td {{ text-align: left; padding: .4rem .6rem .4rem 0; border-bottom: 1px sol
 </head>
 <body>
 <h1>Sigap API</h1>
-<p>Answers where a row of figures belongs, with the champion of the model registry.</p>
+<p>Answers with the champions of the model registry.</p>
 <table>
 <thead><tr><th>Model</th><th>Version</th><th>Data</th></tr></thead>
 <tbody>{rows}</tbody>
@@ -46,7 +46,8 @@ def _row(follower: Follower) -> str:
     served = follower.served
     title = escape(follower.declaration.title.en)
     if served is None:
-        return f"<tr><td>{title}</td><td>not trained yet</td><td></td></tr>"
+        why = escape(follower.refusal.text) if follower.refusal else "not trained yet"
+        return f'<tr><td>{title}</td><td colspan="2">{why}</td></tr>'
     name = escape(follower.declaration.name)
     version, data = escape(served.model_version), escape(served.manifest.data.version)
     return f'<tr><td><a href="/models/{name}">{title}</a></td><td>{version}</td><td>{data}</td></tr>'

@@ -18,6 +18,7 @@ from backend.tasks.predictor import (
     about_example,
     baseline_answer,
     check_numbers,
+    indonesian,
 )
 from sigap.bundle import Bilingual, ClassificationManifest
 from sigap.catalog import Declaration, Feature
@@ -171,8 +172,8 @@ def _policy(policy: Policy, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _effect(feature: Feature, value: Any, typical: float | str | None, effect: float) -> dict[str, Any]:
     points = f"{abs(effect) * 100:.1f}"
-    sent_id, sent_en = ("tidak diketahui", "unknown") if value is None else (_shown(value), _shown(value))
-    against_id = f", biasanya {_shown(typical)}" if typical is not None else ""
+    sent_id, sent_en = ("tidak diketahui", "unknown") if value is None else (_shown_id(value), _shown(value))
+    against_id = f", biasanya {_shown_id(typical)}" if typical is not None else ""
     against_en = f", typically {_shown(typical)}" if typical is not None else ""
     verb_id, verb_en = ("mendukung", "speaks for it") if effect > 0 else ("memberatkan", "speaks against it")
     return {
@@ -182,7 +183,7 @@ def _effect(feature: Feature, value: Any, typical: float | str | None, effect: f
         "typical": typical,
         "effect": effect,
         "text": {
-            "id": f"{feature.title.id} ({sent_id}{against_id}) {verb_id}: {points} poin persentase",
+            "id": f"{feature.title.id} ({sent_id}{against_id}) {verb_id}: {indonesian(points)} poin persentase",
             "en": f"{feature.title.en} ({sent_en}{against_en}) {verb_en}: {points} percentage points",
         },
     }
@@ -204,3 +205,7 @@ def _nothing_stands_out(probability: float) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     return f"{value:,.10g}" if isinstance(value, int | float) else str(value)
+
+
+def _shown_id(value: Any) -> str:
+    return indonesian(_shown(value)) if isinstance(value, int | float) else str(value)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from backend.engine import Engine
-from backend.tasks.predictor import ROW_EXAMPLE, Row, RowAnswer, about_example
+from backend.tasks.predictor import ROW_EXAMPLE, Row, RowAnswer, about_example, indonesian
 from sigap.bundle import Bilingual, ClusteringManifest, Profile, Trait
 from sigap.catalog import Declaration
 from sigap.catalog.declaration import Clustering
@@ -240,7 +240,7 @@ def _told(declaration: Declaration, trait: Trait) -> dict[str, Any]:
     else:
         here, overall = f"{trait.here:.3g}", f"{trait.overall:.3g}"
         text = {
-            "id": f"{feature.title.id}: rata-rata {here} {feature.unit.id}, semuanya {overall}",
+            "id": f"{feature.title.id}: rata-rata {indonesian(here)} {feature.unit.id}, semuanya {indonesian(overall)}",
             "en": f"{feature.title.en}: {here} {feature.unit.en} on average, all {overall}",
         }
     return {**trait.model_dump(), "text": text}

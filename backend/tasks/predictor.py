@@ -233,3 +233,11 @@ def check_numbers(found: Mapping[str, float], expected: Mapping[str, float]) -> 
             raise BundleError(
                 f"The bundle answers its own example with {name} {found[name]:.6g}; its manifest says {value:.6g}."
             )
+
+
+def indonesian(number: str) -> str:
+    """A number as Indonesian writes it: 1.234,5 instead of 1,234.5."""
+    return number.translate(_SEPARATORS)
+
+
+_SEPARATORS = str.maketrans(",.", ".,")
