@@ -75,7 +75,7 @@ def elbow(trained: Trained, language: Language = "en") -> Figure:
     axes = figure.subplots()
     _by_k(axes, trained, "inertia", language)
     axes.set_ylim(bottom=0)
-    set_title(axes, trained, "elbow", language)
+    _title(axes, trained, "elbow", language)
     return figure
 
 
@@ -84,7 +84,7 @@ def silhouette_profile(trained: Trained, language: Language = "en") -> Figure:
     figure = blank(11, 5)
     left, right = figure.subplots(1, 2)
     _by_k(left, trained, "silhouette", language)
-    set_title(left, trained, "silhouette", language)
+    _title(left, trained, "silhouette", language)
     _silhouette_bars(right, trained, language)
     return figure
 
@@ -108,12 +108,12 @@ def parallel_coordinates(trained: Trained, language: Language = "en") -> Figure:
         axes.vlines(at, 0, 1, color=_FAINT, linewidth=0.8, zorder=0)
         for y, end, align in ((-0.03, ends[0], "top"), (1.03, ends[1], "bottom")):
             axes.text(at, y, f"{end:g}", ha="center", va=align, color=_INK, fontsize=9)
-    axes.set_xticks(places, [name_of(feature, language, flipped=True) for feature in features])
+    axes.set_xticks(places, [_name(feature, language, flipped=True) for feature in features])
     axes.set_yticks([])
     axes.set_ylim(-0.1, 1.1)
     bare(axes, "bottom")
     axes.tick_params(axis="x", length=0, pad=8)
-    set_title(axes, trained, "parallel", language)
+    _title(axes, trained, "parallel", language)
     legend(figure, trained, language)
     return figure
 
@@ -133,9 +133,9 @@ def scatter_matrix(trained: Trained, language: Language = "en") -> Figure:
                 _pair(axes, trained, across.name, vertical.name)
             axes.tick_params(labelsize=8)
             if j == 0:
-                axes.set_ylabel(name_of(vertical, language), fontsize=9)
+                axes.set_ylabel(_name(vertical, language), fontsize=9)
             if i == size - 1:
-                axes.set_xlabel(name_of(across, language), fontsize=9)
+                axes.set_xlabel(_name(across, language), fontsize=9)
     figure.suptitle(_heading(trained, "matrix", language), x=0.01, ha="left", fontsize=12, color=_INK)
     legend(figure, trained, language)
     return figure
@@ -187,14 +187,14 @@ def cluster_profile(trained: Trained, language: Language = "en") -> Figure:
                 ha="left" if right else "right", fontsize=8.5, color=_INK,
             )  # fmt: skip
     axes.axvline(0, color=_INK, linewidth=0.8)
-    axes.set_yticks(np.arange(len(features)), [name_of(feature, language, flipped=True) for feature in features])
+    axes.set_yticks(np.arange(len(features)), [_name(feature, language, flipped=True) for feature in features])
     axes.invert_yaxis()
     furthest = 1.3 * float(np.abs(scaled).max())
     axes.set_xlim(-furthest, furthest)
-    axes.set_xlabel(f"{word_for('better', language)}\n{word_for('deviations', language)}", fontsize=9)
+    axes.set_xlabel(f"{_word('better', language)}\n{_word('deviations', language)}", fontsize=9)
     bare(axes, "bottom")
     axes.tick_params(axis="y", length=0)
-    set_title(axes, trained, "centers", language)
+    _title(axes, trained, "centers", language)
     legend(figure, trained, language)
     return figure
 
@@ -209,11 +209,12 @@ FIGURES: dict[str, Drawing] = {
 
 
 def blank(width: float, height: float) -> Figure:
+    """An empty figure of this size, in inches."""
     # Not pyplot: it keeps every figure alive in the process and looks for a display.
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def word_for(name: str, language: Language) -> str:
+def _word(name: str, language: Language) -> str:
     return _WORDS[name][language]
 
 
@@ -221,14 +222,15 @@ def _features(trained: Trained) -> list[Feature]:
     return [trained.declaration.feature(name) for name in trained.prepared.used]
 
 
-def name_of(feature: Feature, language: Language, *, flipped: bool = False) -> str:
+def _name(feature: Feature, language: Language, *, flipped: bool = False) -> str:
     text = f"{feature.title.in_language(language)}\n({feature.unit.in_language(language)})"
     if flipped and feature.higher_is_better is False:
-        text += f"\n{word_for('flipped', language)}"
+        text += f"\n{_word('flipped', language)}"
     return text
 
 
 def colours_of(trained: Trained) -> tuple[str, ...]:
+    """A colour for each cluster, by rank: a scale where they have an order, else apart from one another."""
     k = trained.winner.k
     if trained.task.order == "size":
         return tuple(_SEGMENTS[rank % len(_SEGMENTS)] for rank in range(k))
@@ -243,25 +245,28 @@ def _markers(trained: Trained) -> tuple[str, ...]:
 
 
 def label_of(level: Level, language: Language) -> str:
+    """The cluster's label in one language."""
     return level.label.id if language == "id" else level.label.en
 
 
 def _heading(trained: Trained, word: str, language: Language) -> str:
     title = trained.declaration.title.in_language(language)
     period = trained.prepared.period
-    return f"{word_for(word, language)} · {title}" + ("" if period is None else f", {period}")
+    return f"{_word(word, language)} · {title}" + ("" if period is None else f", {period}")
 
 
-def set_title(axes: Axes, trained: Trained, word: str, language: Language) -> None:
+def _title(axes: Axes, trained: Trained, word: str, language: Language) -> None:
     axes.set_title(_heading(trained, word, language), loc="left", fontsize=12, color=_INK, pad=12)
 
 
 def bare(axes: Axes, *hidden: str) -> None:
+    """Takes away the frame but for the bottom, and that too if `hidden`."""
     for side in {"top", "right", "left", *hidden}:
         axes.spines[side].set_visible(False)
 
 
 def legend(figure: Figure, trained: Trained, language: Language) -> None:
+    """Puts the clusters with their sizes below the figure."""
     handles = [
         Line2D([], [], marker=marker, linestyle="", color=colour, label=f"{label_of(level, language)} ({level.size})")
         for level, _, colour, marker in _by_level(trained)
@@ -278,15 +283,15 @@ def _by_k(axes: Axes, trained: Trained, metric: str, language: Language) -> None
         if group:
             axes.scatter(
                 [each.k for each in group], [each.metrics[metric] for each in group], marker=marker, color=colour,
-                s=size, zorder=2, label=word_for(word, language),
+                s=size, zorder=2, label=_word(word, language),
             )  # fmt: skip
     if metric == "silhouette" and "silhouette_shuffled" in trained.winner.metrics:
         by_chance = [each.metrics["silhouette_shuffled"] for each in scored]
-        axes.plot([each.k for each in scored], by_chance, "--", color=_BAD, label=word_for("shuffled", language))
+        axes.plot([each.k for each in scored], by_chance, "--", color=_BAD, label=_word("shuffled", language))
         axes.set_ylim(bottom=0)
     axes.set_xticks([each.k for each in trained.candidates])
-    axes.set_xlabel(word_for("k", language))
-    axes.set_ylabel(word_for(metric, language))
+    axes.set_xlabel(_word("k", language))
+    axes.set_ylabel(_word(metric, language))
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
     axes.grid(axis="y", color="#e6e6e6")
     axes.set_axisbelow(True)
@@ -321,6 +326,6 @@ def _silhouette_bars(axes: Axes, trained: Trained, language: Language) -> None:
     axes.axvline(0, color=_INK, linewidth=0.8)
     axes.invert_yaxis()
     axes.set_yticks([])
-    axes.set_xlabel(word_for("silhouette_one" if trained.task.order == "readiness" else "silhouette_row", language))
+    axes.set_xlabel(_word("silhouette_one" if trained.task.order == "readiness" else "silhouette_row", language))
     bare(axes)
-    set_title(axes, trained, "profile", language)
+    _title(axes, trained, "profile", language)
