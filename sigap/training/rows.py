@@ -120,7 +120,7 @@ def _checked(declaration: Declaration, table: pd.DataFrame, target: Target) -> p
         )
     twice = table[table.duplicated(key)]
     if len(twice):
-        first = ", ".join(str(twice.iloc[0][name]) for name in key)
+        first = ", ".join(str(twice[name].iloc[0]) for name in key)
         raise TrainingError(
             f"{declaration.name}: the snapshot has {len(twice)} rows whose key stands twice, first ({first}).",
             remedy=f"Keep one row for each {' and '.join(key)} in {declaration.source.table}, then snapshot again.",

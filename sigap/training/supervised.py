@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -418,8 +418,9 @@ def _regression(
     predicted: Floats,
 ) -> dict[str, Any]:
     task = declaration.task_as(Regression)
-    positive = bool((scoring.target > 0).all() and (predicted > 0).all())
-    scale: Any = "log" if positive and (recipe.target_scale == "log" or scoring.target.min() > 0) else "linear"
+    # In proportion to the prediction, where none can be negative: a forest averages what it has seen.
+    averages = recipe.estimator in ("random_forest", "extra_trees") and bool((prepared.target > 0).all())
+    scale: Literal["linear", "log"] = "log" if averages or recipe.target_scale == "log" else "linear"
     held, width = uncertainty.coverage(
         unfitted,
         scoring.features,
