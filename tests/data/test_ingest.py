@@ -29,11 +29,11 @@ from sigap.settings import ROOT, Settings
 from sigap.training.series import prepare_series
 from sigap.training.sweep import read_snapshot
 from tests.conftest import Checkout
+from tests.shared import shared
 
 NOON = datetime(2024, 3, 5, 12, 0, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 SPEED = 120  # minutes of the exchange in a minute of ours
-RECORDED = ROOT.parent / "shared" / "data" / "crypto" / "coinbase_messages.json"
 
 
 class Clock:
@@ -386,8 +386,9 @@ def test_mock_and_real_candles_do_not_mix(settings: Settings, market: Market) ->
 
 
 def test_a_file_s_candles_are_left_alone_and_the_exchange_s_corrected(settings: Settings, market: Market) -> None:
-    with exchange(market) as mock:
+    with exchange(market, clock=Clock(speed=0)) as mock:
         Running(settings, mock).ingestion.backfill()
+    with exchange(market) as mock:
         execute(settings.dsn, "UPDATE candles SET close = 1, high = high + 1")
         execute(settings.dsn, f"UPDATE candles SET origin = 'import' WHERE opened_at < '{NOON - 3 * MINUTE}'")
         with Running(settings, mock, since=NOON - 5 * MINUTE) as running:
@@ -399,9 +400,8 @@ def test_a_file_s_candles_are_left_alone_and_the_exchange_s_corrected(settings: 
 
 
 def test_recorded_messages_are_read_with_exact_prices() -> None:
-    if not RECORDED.exists():
-        pytest.skip(f"the recorded messages are not here ({RECORDED})")
-    recorded = [json.dumps(each["msg"]) for each in json.loads(RECORDED.read_text())["messages"]]
+    messages = json.loads(shared("crypto", "coinbase_messages.json").read_text())["messages"]
+    recorded = [json.dumps(each["msg"]) for each in messages]
     read = [read_message(text) for text in recorded]
     matches = [each for each in read if isinstance(each, Match)]
     assert [str(each.price) for each in matches] == ["77706.48", "7723.39", "2760.55000000", "1925.31", "83982.07"]
