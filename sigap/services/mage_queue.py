@@ -1,4 +1,4 @@
-"""A queue for Mage's scheduler that neither loses a job nor runs one twice.
+"""A queue for Mage's scheduler that neither loses a job nor runs one twice, and runs that have each step once.
 
 Mage 0.9.80 keeps its jobs in `ProcessQueue`: the scheduler enqueues, a pool process starts a worker for each job, and a
 table says what became of it. Its four faults, in runs of a few seconds, met one job in ten to fifty:
@@ -10,6 +10,10 @@ table says what became of it. Its four faults, in runs of a few seconds, met one
   again. Here a queued job counts as queued as long as there is a pool.
 - A job that ends after the scheduler has read its block's status, and before it looks into the table, counts as crashed
   too, and is run again. Here a worker stays for a moment, so that the next look at the status comes first.
+
+A fifth fault lies before the queue: server and scheduler each make the steps of a run that is asked for over the API.
+On a busy machine the scheduler finds the run before the server has made its first step, and every step is there twice.
+Here the scheduler makes them, which holds a lock while it does.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from mage_ai.orchestration.db.models.schedules import PipelineRun
 from mage_ai.orchestration.db.process import start_session_and_run
 from mage_ai.orchestration.queue import process_queue
 from mage_ai.orchestration.queue.process_queue import JobStatus, ProcessQueue, QueueStatus, Worker
@@ -30,8 +35,14 @@ _SETTLE_SECONDS = 1.0
 
 
 def install() -> None:
-    """Makes Mage use this queue; called before Mage makes its own."""
+    """Makes Mage use this queue, and make each step once; called before Mage makes a queue of its own."""
     process_queue.ProcessQueue = SteadyQueue
+    create = PipelineRun.create
+
+    def create_without_steps(**values: Any) -> Any:
+        return create(**{**values, "create_block_runs": False})
+
+    PipelineRun.create = staticmethod(create_without_steps)
 
 
 class SteadyQueue(ProcessQueue):  # type: ignore[misc]

@@ -51,7 +51,8 @@ def test_a_run_is_recorded_block_by_block_and_leaves_the_checkout_as_it_was(mage
         api.sign_in()
         record = api.run(events[0]["run"])
     assert record["status"] == "completed"
-    assert {block["block_uuid"] for block in record["block_runs"]} == {"start", "plan", "fit", "finish", *children}
+    steps = sorted(block["block_uuid"] for block in record["block_runs"])
+    assert steps == sorted(["start", "plan", "fit", "finish", *children])
     git = ["git", "-C", str(mage_settings.root), "status", "--porcelain"]
     assert subprocess.run(git, capture_output=True, text=True, check=True).stdout == ""
 
@@ -62,6 +63,28 @@ def test_two_runs_at_once_end_each_with_its_own_result(mage_settings):
             lambda greeting: run_pipeline(mage_settings, "fan", {"greeting": greeting, "items": 2}), ["satu", "dua"]
         )
     assert (first["greeting"], second["greeting"]) == ("satu", "dua")
+
+
+def test_each_run_has_each_step_once_however_many_are_asked_for_at_once(mage_settings):
+    runs = []
+    with ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(run_pipeline, mage_settings, "one", {}, runs.append) for _ in range(8)]
+        for each in asked:
+            each.result()
+    with MageApi(mage_settings) as api:
+        api.sign_in()
+        for event in runs:
+            if event["event"] == "started":
+                assert [block["block_uuid"] for block in api.run(event["run"])["block_runs"]] == ["start"]
+
+
+def test_a_pipeline_without_a_file_of_triggers_is_given_one(mage_settings):
+    folder = mage_settings.root / "mage_project" / "pipelines"
+    (folder / "bare").mkdir(exist_ok=True)
+    text = (folder / "one" / "metadata.yaml").read_text()
+    (folder / "bare" / "metadata.yaml").write_text(text.replace("uuid: one", "uuid: bare", 1))
+    assert run_pipeline(mage_settings, "bare", {"greeting": "halo"})["greeting"] == "halo"
+    assert sorted(path.name for path in (folder / "bare").iterdir()) == ["metadata.yaml"]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_a_block_is_thin_and_has_its_test(path):
     assert functions[0].end_lineno - functions[0].lineno < 10
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("name", [path.parent.name for path in PROJECT.glob("pipelines/*/triggers.yaml")])
 def test_triggers_are_such_that_mage_leaves_the_file_alone_and_hold_no_token(name):
     triggers = yaml.safe_load((PROJECT / "pipelines" / name / "triggers.yaml").read_text())["triggers"]
     assert "api" in {trigger["schedule_type"] for trigger in triggers}
@@ -60,6 +60,11 @@ def test_triggers_are_such_that_mage_leaves_the_file_alone_and_hold_no_token(nam
         # An active schedule with a past date would run at once on every fresh machine.
         assert trigger["status"] == "inactive" or trigger["schedule_type"] == "api"
         assert "token" not in trigger
+
+
+def test_all_models_go_the_same_way():
+    for name in PIPELINES:
+        assert pipeline(name)["blocks"] == pipeline("education")["blocks"]
 
 
 def test_a_failing_step_is_tried_again_and_nothing_is_told_to_mages_makers():

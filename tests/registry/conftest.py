@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -20,16 +21,20 @@ from typing import Any
 import httpx
 import numpy as np
 import pandas as pd
+import psycopg
 import pytest
 from mlflow import MlflowClient
 from sklearn.cluster import KMeans
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sigap import workflow
 from sigap.bundle import MANIFEST, MEMBERS, MODEL, digest
 from sigap.registry.models import ModelVersion, Registry
 from sigap.registry.tracking import Data, Runs
 from sigap.settings import Settings
+from sigap.training import figures
+from tests.conftest import Checkout
 
 
 def free_port() -> int:
@@ -41,8 +46,13 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a real MLflow server, as `./run` starts it."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    port = free_port()
+    with running_mlflow(tmp_path_factory.mktemp("mlflow"), free_port()) as uri:
+        yield uri
+
+
+@contextmanager
+def running_mlflow(folder: Path, port: int) -> Iterator[str]:
+    """A real MLflow server with its store in `folder`; killed at the end, and started again on the same store."""
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts", "--workers", "1"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
@@ -173,3 +183,47 @@ Process = ForkServerProcess
 def kill_me(*_: Any, **__: Any) -> None:
     """Ends this process as `kill -9` does."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+PARAMS = "education:\n  k_min: 2\n  k_max: 4\n  n_init: 5\n  bootstraps: 20\n"
+
+
+@dataclass
+class Line:
+    """A checkout with a table in PostgreSQL and a registry of its own."""
+
+    settings: Settings
+    client: MlflowClient
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.settings)
+
+    def sql(self, statement: str) -> None:
+        with psycopg.connect(self.settings.dsn) as connection:
+            connection.execute(statement)
+
+    def run(self, **wanted: Any) -> dict[str, Any]:
+        return workflow.run("education", settings=self.settings, **wanted)
+
+    def aliases(self) -> dict[str, int]:
+        return {alias: int(number) for alias, number in self.client.get_registered_model("education").aliases.items()}
+
+    def runs(self) -> list[Any]:
+        experiment = self.client.get_experiment_by_name("education")
+        return list(self.client.search_runs([experiment.experiment_id]))
+
+
+@pytest.fixture
+def line(checkout: Checkout, seeded_database: str, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    # One figure a run; all of them are drawn in the tests of training.
+    monkeypatch.setattr(figures, "FIGURES", {"elbow": figures.elbow})
+    (checkout.root / "params.yaml").write_text(PARAMS)
+    settings = checkout.settings(database=seeded_database, MLFLOW_TRACKING_URI=mlflow_uri)
+    client = MlflowClient(mlflow_uri, mlflow_uri)
+    yield Line(settings, client)
+    # The next test's models carry the same name.
+    if any(each.name == "education" for each in client.search_registered_models()):
+        client.delete_registered_model("education")
+    if experiment := client.get_experiment_by_name("education"):
+        client.rename_experiment(experiment.experiment_id, f"education of {checkout.root}")

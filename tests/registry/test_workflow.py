@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import psycopg
 import pytest
-from mlflow import MlflowClient
 from pydantic import SecretStr
 
 from sigap import workflow
@@ -25,58 +22,14 @@ from sigap.registry.challenge import approve
 from sigap.registry.decisions import decisions
 from sigap.registry.models import Registry
 from sigap.settings import Settings
-from sigap.training import figures
 from sigap.training.preprocess import TRUSTED_TYPES
-from tests.conftest import Checkout
-from tests.registry.conftest import Process, free_port, kill_me
+from tests.registry.conftest import PARAMS, Line, Process, free_port, kill_me
 
-PARAMS = "education:\n  k_min: 2\n  k_max: 4\n  n_init: 5\n  bootstraps: 20\n"
 BETTER = (
     "UPDATE education_data SET rata_lama_sekolah = 11.2, harapan_lama_sekolah = 15.1"
     " WHERE provinsi_id = 'P35' AND tahun = 2024"
 )
 Start = Callable[..., Process]
-
-
-@dataclass
-class Line:
-    """A checkout with a table in PostgreSQL and a registry of its own."""
-
-    settings: Settings
-    client: MlflowClient
-
-    @property
-    def registry(self) -> Registry:
-        return Registry(self.settings)
-
-    def sql(self, statement: str) -> None:
-        with psycopg.connect(self.settings.dsn) as connection:
-            connection.execute(statement)
-
-    def run(self, **wanted: Any) -> dict[str, Any]:
-        return workflow.run("education", settings=self.settings, **wanted)
-
-    def aliases(self) -> dict[str, int]:
-        return {alias: int(number) for alias, number in self.client.get_registered_model("education").aliases.items()}
-
-    def runs(self) -> list[Any]:
-        experiment = self.client.get_experiment_by_name("education")
-        return list(self.client.search_runs([experiment.experiment_id]))
-
-
-@pytest.fixture
-def line(checkout: Checkout, seeded_database: str, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    # One figure a run; all of them are drawn in the tests of training.
-    monkeypatch.setattr(figures, "FIGURES", {"elbow": figures.elbow})
-    (checkout.root / "params.yaml").write_text(PARAMS)
-    settings = checkout.settings(database=seeded_database, MLFLOW_TRACKING_URI=mlflow_uri)
-    client = MlflowClient(mlflow_uri, mlflow_uri)
-    yield Line(settings, client)
-    # The next test's models carry the same name.
-    if any(each.name == "education" for each in client.search_registered_models()):
-        client.delete_registered_model("education")
-    if experiment := client.get_experiment_by_name("education"):
-        client.rename_experiment(experiment.experiment_id, f"education of {checkout.root}")
 
 
 def test_from_table_to_champion_and_the_same_again(line: Line) -> None:

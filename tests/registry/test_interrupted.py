@@ -1,0 +1,92 @@
+"""Runs that are cut off: killed at any moment, or left by MLflow in the middle of a sweep."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from sigap import workflow
+from sigap.bundle import read_manifest
+from sigap.data.versions import DataVersions
+from sigap.errors import UnreachableError
+from sigap.registry.decisions import decisions
+from sigap.settings import Settings
+from tests.registry.conftest import Line, Process, free_port, running_mlflow
+
+QUICK = "education:\n  k_min: 2\n  k_max: 3\n  n_init: 2\n  bootstraps: 10\n"
+KILLS = 10
+
+
+def run_once(settings: Settings) -> None:
+    workflow.run("education", settings=settings)
+
+
+def test_killed_at_ten_random_moments_nothing_is_lost_or_doubled(
+    line: Line, in_process: Callable[..., Process]
+) -> None:
+    (line.settings.root / "params.yaml").write_text(QUICK)
+    begun = time.monotonic()
+    assert line.run()["champion"] == "v1"
+    whole, moments = time.monotonic() - begun, random.Random(2024)
+    for kills in range(1, KILLS + 1):
+        line.sql("UPDATE education_data SET rata_lama_sekolah = rata_lama_sekolah + 0.01 WHERE tahun = 2024")
+        cut_off = in_process(run_once, line.settings)
+        cut_off.join(moments.uniform(0, 1.2 * whole))
+        cut_off.kill()
+        cut_off.join()
+
+        result = line.run()
+        assert result["rule"] in ("new_data", "equal"), f"after {kills} kills: {result}"
+        assert result["champion"] == result["model_version"] == f"v{kills + 1}"
+        assert line.aliases() == {"champion": kills + 1, "previous": kills}
+        versions = DataVersions(line.settings).list("education")
+        assert [each.name for each in versions] == [f"v{number}" for number in range(kills + 1, 0, -1)]
+        assert len({each.md5 for each in versions}) == kills + 1
+
+    registered = line.registry.versions("education")
+    assert (
+        len({(each.tags["fingerprint"], each.tags["data_md5"]) for each in registered}) == KILLS + 1 == len(registered)
+    )
+    for each in registered:
+        assert read_manifest(line.registry.bundle(each)).data.version == each.data_version
+    tags = [run.data.tags for run in line.runs()]
+    assert max(Counter(each["pipeline_run"] for each in tags if "pipeline_run" in each).values()) == 1
+    children = Counter((each["mlflow.parentRunId"], each["candidate"]) for each in tags if "candidate" in each)
+    assert max(children.values(), default=0) == 1
+    promoted = [row.model_version for row in decisions(line.settings, "education", 100) if row.promoted]
+    assert sorted(promoted) == sorted(each.name for each in registered)
+
+
+def test_mlflow_away_in_mid_sweep_the_sweep_goes_on_when_it_is_back(line: Line, tmp_path: Path) -> None:
+    folder, port = tmp_path / "mlflow", free_port()
+    folder.mkdir()
+    line.settings = line.settings.model_copy(update={"mlflow_tracking_uri": f"http://127.0.0.1:{port}"})
+    impatient = line.settings.model_copy(update={"registry_wait_seconds": 0.0})
+    with running_mlflow(folder, port):
+        cleaned = workflow.clean(workflow.snapshot("education", settings=line.settings), settings=line.settings)
+        items = workflow.plan(cleaned, settings=line.settings)
+        fits = [workflow.fit(items[0], settings=line.settings)]
+    with pytest.raises(UnreachableError, match="can't be reached"):
+        workflow.fit(items[1], settings=impatient)
+    waiting = threading.Thread(target=lambda: fits.append(workflow.fit(items[1], settings=line.settings)))
+    waiting.start()
+    with running_mlflow(folder, port):
+        waiting.join(60)
+        assert len(fits) == 2, "the step that waited did not go on"
+        assert line.registry.versions("education") == []
+        fits += [workflow.fit(item, settings=line.settings) for item in items[2:]]
+        registered = workflow.register(fits, settings=line.settings)
+        assert workflow.decide(registered, settings=line.settings)["champion"] == "v1"
+        client = MlflowClient(line.settings.tracking_uri, line.settings.tracking_uri)
+        experiment = client.get_experiment_by_name("education")
+        runs = client.search_runs([experiment.experiment_id])
+        assert {run.info.status for run in runs} == {"FINISHED"}
+        names = [run.data.tags.get("candidate") for run in runs if "mlflow.parentRunId" in run.data.tags]
+        assert sorted(names) == ["k2", "k3", "k4"]
