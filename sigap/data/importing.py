@@ -237,7 +237,7 @@ def _understood(declared: Declaration, file: FileTable, options: Options) -> tup
     frame = pd.DataFrame(index=file.frame.index)
     for name, word in words.items():
         if name in options.values:
-            frame[name] = pd.Series(options.values[name], index=frame.index, dtype="string")
+            frame[name] = _cells(word, pd.Series(options.values[name], index=frame.index), file.semicolons)
         elif options.number_rows and name in declared.source.key and name not in mapping.found:
             frame[name] = pd.Series(range(1, len(frame) + 1), index=frame.index).astype("string")
         elif name in mapping.found:
@@ -260,10 +260,11 @@ def _respellings(declared: Declaration, file: FileTable, name: str, heading: str
     raw = cleaned(file.frame[heading]).dropna()
     first = raw.str.split(n=1).str[0] if word.name in FIRST_WORD else raw
     spelt = respelt(word, raw)
-    other = (first != spelt) & (raw != spelt)
+    small = spelt.str.lower()
+    other = (first.str.lower() != small) & (raw.str.lower() != small)
     if not other.any():
         return ""
-    pairs = sorted({f"{one} → {two}" for one, two in zip(first[other], spelt[other], strict=True)})
+    pairs = sorted({f"{one} → {two}" for one, two in zip(first[other].str.lower(), spelt[other], strict=True)})
     shown = ", ".join(pairs[:8]) + (", …" if len(pairs) > 8 else "")
     return f"{name} is respelt in {int(other.sum())} rows: {shown}"
 

@@ -74,10 +74,10 @@ def respelt(word: Word, cells: pd.Series[Any]) -> pd.Series[Any]:
     if not known:
         return cells
     small = cells.str.lower()
-    found = small.map(known)
+    found = small.map(known).astype("string")
     if word.name in FIRST_WORD:
-        found = found.fillna(small.str.split(n=1).str[0].map(known))
-    return found.astype("string").fillna(cells)
+        found = found.fillna(small.str.split(n=1).str[0].map(known).astype("string"))
+    return found.fillna(cells)
 
 
 def plain_numbers(cells: pd.Series[Any], *, semicolons: bool = False) -> pd.Series[Any]:

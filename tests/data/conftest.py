@@ -11,7 +11,13 @@ from typing import Any
 import psycopg
 import pytest
 
+import sigap.catalog
 from sigap.catalog import Declaration, declaration
+from sigap.catalog.bitcoin_price import BITCOIN_PRICE
+from sigap.catalog.car_price import CAR_PRICE
+from sigap.catalog.credit_approval import CREDIT_APPROVAL
+from sigap.catalog.customer_segments import CUSTOMER_SEGMENTS
+from sigap.catalog.loan_approval import LOAN_APPROVAL
 from sigap.settings import ROOT, Settings
 from tests.conftest import Checkout
 
@@ -69,3 +75,11 @@ def write_snapshot(settings: Settings, content: bytes) -> Path:
     path = settings.root / "data" / "raw" / "education_snapshot.parquet"
     path.write_bytes(content)
     return path
+
+
+@pytest.fixture
+def catalogue(monkeypatch: pytest.MonkeyPatch) -> dict[str, Declaration]:
+    """All six models, those not yet reachable among them."""
+    for one in (CAR_PRICE, CUSTOMER_SEGMENTS, LOAN_APPROVAL, CREDIT_APPROVAL, BITCOIN_PRICE):
+        monkeypatch.setitem(sigap.catalog._DECLARATIONS, one.name, one)
+    return {one.name: one for one in sigap.catalog.declarations()}

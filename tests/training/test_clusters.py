@@ -19,10 +19,9 @@ from sigap.training.features import prepare
 from sigap.training.params import Params, read_params
 from sigap.training.preprocess import Winsorizer
 from sigap.training.sweep import choose, read_snapshot, train
+from tests.shared import shared
 
 from .conftest import made_up, save
-
-DISTRICTS = ROOT.parent / "shared" / "data" / "education" / "eastjava_kabkota_2014.csv"
 
 
 def test_the_real_figures_make_three_levels_in_both_years(until_2023, with_2024):
@@ -159,9 +158,8 @@ def test_a_label_keeps_its_meaning(education, quick, values, k, seed, order):
     assert again.predict(rows).tolist() == ranks.tolist()
 
 
-@pytest.mark.skipif(not DISTRICTS.is_file(), reason="the shared district figures are not on this machine")
 def test_districts_of_east_java_use_all_five_features(education, params, tmp_path):
-    districts = pd.read_csv(DISTRICTS)
+    districts = pd.read_csv(shared("education", "eastjava_kabkota_2014.csv"))
     rows = districts[list(education.feature_names)]
     table = made_up(education, rows, year=2014).assign(
         provinsi_id="P" + districts["kode_bps"].astype(str), provinsi=districts["kabkota"]

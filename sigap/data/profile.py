@@ -1,0 +1,434 @@
+"""The data profile of a snapshot: what is missing, ranges, distributions, and what changed since the last version.
+
+Made from the parquet file alone, a column at a time, so that it repeats and stays small in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from sigap.catalog import Declaration, Feature
+from sigap.catalog.declaration import Target
+from sigap.data.contract import Word, declaration_words
+from sigap.data.versions import DataVersions
+from sigap.errors import ContractError
+from sigap.settings import Settings
+
+JSON_NAME, MARKDOWN_NAME = "data_profile.json", "data_profile.md"
+
+_BINS = 20
+_TOP = 12
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+# A column of which more than half of the values are unique holds names or numbers of somebody: none of them is shown.
+_NAMES_SHARE = 0.5
+# The usual reading of the population stability index: below 0.1 nothing, above 0.25 much.
+_PSI_SOME, _PSI_MUCH = 0.1, 0.25
+_SMALLEST_SHARE = 1e-4
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ColumnProfile(_Entry):
+    """One column.
+
+    Attributes:
+        name: As declared.
+        kind: As declared.
+        role: `key`, `column`, `feature` or `target`.
+        unit: In English; empty for none.
+        missing: Rows without a value.
+        missing_share: Their share.
+        distinct: Different values.
+        minimum: Of numbers; of times as ISO 8601.
+        maximum: Likewise.
+        mean: Of numbers, as the following ones.
+        sd: Standard deviation (n - 1).
+        quantiles: By level, such as `0.25`.
+        edges: Of the histogram's bins, one more than `counts`.
+        counts: Rows by bin.
+        top: Most frequent values of a text or category and their rows, unless they would name somebody.
+    """
+
+    name: str
+    kind: str
+    role: str
+    unit: str = ""
+    missing: int
+    missing_share: float
+    distinct: int
+    minimum: float | str | None = None
+    maximum: float | str | None = None
+    mean: float | None = None
+    sd: float | None = None
+    quantiles: dict[str, float] = {}
+    edges: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+    top: dict[str, int] = {}
+
+
+class ColumnChange(_Entry):
+    """How a column differs from the version before.
+
+    Attributes:
+        name: Of the column.
+        missing_share: Change of the share of missing values.
+        median: Change of the median; None for what is no number.
+        psi: Population stability index against the version before; None where it can't be computed.
+        appeared: Values that are new.
+        vanished: Values that are gone.
+    """
+
+    name: str
+    missing_share: float
+    median: float | None = None
+    psi: float | None = None
+    appeared: tuple[str, ...] = ()
+    vanished: tuple[str, ...] = ()
+
+    @property
+    def reading(self) -> str:
+        """The index in words."""
+        if self.psi is None:
+            return ""
+        return "much" if self.psi > _PSI_MUCH else "some" if self.psi > _PSI_SOME else "little"
+
+
+class Changes(_Entry):
+    """What is different from the version before.
+
+    Attributes:
+        against: Its name.
+        rows_before: Its rows.
+        added: Keys that are new.
+        removed: Keys that are gone.
+        changed: Keys whose row is different.
+        columns: Columns that differ, in the declaration's order.
+    """
+
+    against: str
+    rows_before: int
+    added: int
+    removed: int
+    changed: int
+    columns: tuple[ColumnChange, ...]
+
+
+class Profile(_Entry):
+    """A snapshot's data profile.
+
+    Attributes:
+        model: Whose data.
+        version: Name of the data version.
+        rows: Rows in the snapshot.
+        rejected: Rows that were set aside when it was taken.
+        origin: Where the rows are from, such as `mock`; empty when the table does not say.
+        duplicates: Rows that repeat another one in everything but the key.
+        columns: In the declaration's order.
+        changes: Against the version before; None for the first.
+    """
+
+    model: str
+    version: str
+    rows: int
+    rejected: int
+    origin: str
+    duplicates: int
+    columns: tuple[ColumnProfile, ...]
+    changes: Changes | None = None
+
+
+def profile_version(declaration: Declaration, settings: Settings, version: str, md5: str) -> Profile:
+    """The profile of a data version, against the one recorded before it.
+
+    Args:
+        declaration: Of the model.
+        settings: Where the checkout is.
+        version: Name of the data version.
+        md5: Hash of its snapshot.
+
+    Raises:
+        VersionError: Its data, or that of the one before, can't be fetched.
+        ContractError: It lacks a declared column.
+    """
+    versions = DataVersions(settings)
+    path = versions.stored(declaration.name, md5)
+    listed = versions.list(declaration.name)
+    names = [each.name for each in listed]
+    # A version that Git does not know (commits are off) comes after all that it knows.
+    older = listed[names.index(version) + 1 :] if version in names else listed
+    before = next((each for each in older if each.md5 != md5), None)
+    if before is None:
+        return profile(declaration, path, version)
+    return profile(declaration, path, version, versions.stored(declaration.name, before.md5), before.name)
+
+
+def profile(
+    declaration: Declaration, path: Path, version: str, previous: Path | None = None, previous_version: str = ""
+) -> Profile:
+    """The profile of a snapshot.
+
+    Args:
+        declaration: Of the model.
+        path: The snapshot's parquet file.
+        version: What it is called.
+        previous: The snapshot it is compared with.
+        previous_version: What that one is called.
+
+    Raises:
+        ContractError: The file lacks a declared column.
+    """
+    file = pq.ParquetFile(path)
+    described = file.metadata.metadata or {}
+    words = declaration_words(declaration)
+    if lacking := [word.name for word in words if word.name not in file.schema_arrow.names]:
+        raise ContractError(
+            f"The snapshot {path.name} has no column {lacking[0]!r}; the declaration of {declaration.name!r} has "
+            "changed since it was taken.",
+            remedy="Take a new snapshot: run the pipeline.",
+        )
+    return Profile(
+        model=declaration.name,
+        version=version,
+        rows=file.metadata.num_rows,
+        rejected=int(described.get(b"sigap.rejected", b"0")),
+        origin=described.get(b"sigap.origin", b"").decode(),
+        duplicates=_duplicates(declaration, path),
+        columns=tuple(_column(declaration, word, _read(path, word.name)) for word in words),
+        changes=_changes(declaration, path, previous, previous_version) if previous is not None else None,
+    )
+
+
+def write_profile(folder: Path, made: Profile) -> list[Path]:
+    """Writes `data_profile.json` and `data_profile.md`; their bytes depend on the profile alone.
+
+    Returns:
+        The two paths.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    as_json, as_text = folder / JSON_NAME, folder / MARKDOWN_NAME
+    content = json.dumps(made.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
+    as_json.write_text(content + "\n", encoding="utf-8")
+    as_text.write_text(markdown(made), encoding="utf-8")
+    return [as_json, as_text]
+
+
+def markdown(made: Profile) -> str:
+    """The profile as a Markdown page."""
+    return "\n".join(_lines(made)) + "\n"
+
+
+def _read(path: Path, name: str) -> pa.ChunkedArray:
+    return pq.read_table(path, columns=[name], partitioning=None).column(0)
+
+
+def _column(declaration: Declaration, word: Word, values: pa.ChunkedArray) -> ColumnProfile:
+    rows = len(values)
+    known = values.drop_null()
+    base: dict[str, Any] = {
+        "name": word.name,
+        "kind": word.kind.value,
+        "role": _role(declaration, word),
+        "unit": word.unit.en if isinstance(word, Feature | Target) and word.unit else "",
+        "missing": values.null_count,
+        "missing_share": values.null_count / rows if rows else 0.0,
+        "distinct": pc.count_distinct(known).as_py(),
+    }
+    if not len(known):
+        return ColumnProfile(**base)
+    if pa.types.is_timestamp(values.type):
+        ends = pc.min_max(known)
+        return ColumnProfile(**base, minimum=ends["min"].as_py().isoformat(), maximum=ends["max"].as_py().isoformat())
+    if pa.types.is_string(values.type):
+        return ColumnProfile(**base, top=_top(known, base["distinct"]))
+    return ColumnProfile(**base, **_numbers(_floats(known)))
+
+
+def _role(declaration: Declaration, word: Word) -> str:
+    if word.name in declaration.source.key:
+        return "key"
+    return {Feature: "feature", Target: "target"}.get(type(word), "column")
+
+
+def _floats(values: pa.ChunkedArray) -> NDArray[np.float64]:
+    numbers: NDArray[np.float64] = pc.cast(values, pa.float64()).to_numpy()
+    return numbers
+
+
+def _numbers(values: NDArray[np.float64]) -> dict[str, Any]:
+    low, high = float(values.min()), float(values.max())
+    counts, edges = np.histogram(values, bins=_BINS, range=(low, high) if high > low else (low - 0.5, low + 0.5))
+    return {
+        "minimum": low,
+        "maximum": high,
+        "mean": float(values.mean()),
+        "sd": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+        "quantiles": {
+            str(q): float(value) for q, value in zip(_QUANTILES, np.quantile(values, _QUANTILES), strict=True)
+        },
+        "edges": tuple(float(edge) for edge in edges),
+        "counts": tuple(int(count) for count in counts),
+    }
+
+
+def _frequencies(values: pa.ChunkedArray) -> dict[str, int]:
+    found = [(str(pair["values"]), int(pair["counts"])) for pair in pc.value_counts(values).to_pylist()]
+    return dict(sorted(found, key=lambda pair: (-pair[1], pair[0])))
+
+
+def _top(known: pa.ChunkedArray, distinct: int) -> dict[str, int]:
+    if distinct > max(_TOP, _NAMES_SHARE * len(known)):
+        return {}
+    return dict(list(_frequencies(known).items())[:_TOP])
+
+
+def _duplicates(declaration: Declaration, path: Path) -> int:
+    names = [word.name for word in declaration_words(declaration) if word.name not in declaration.source.key]
+    table = pq.read_table(path, columns=names, partitioning=None)
+    return int(table.num_rows - table.group_by(names).aggregate([]).num_rows)
+
+
+def _changes(declaration: Declaration, path: Path, previous: Path, version: str) -> Changes:
+    there = set(pq.read_schema(previous).names)
+    words = [word for word in declaration_words(declaration) if word.name in there]
+    columns = []
+    for word in words:
+        now, then = _read(path, word.name), _read(previous, word.name)
+        if not now.equals(then):
+            columns.append(_column_change(word, now, then))
+    key = list(declaration.source.key)
+    names = [word.name for word in words]
+    now, then = (pq.read_table(each, columns=names, partitioning=None) for each in (path, previous))
+    added = now.select(key).join(then.select(key), keys=key, join_type="left anti").num_rows
+    removed = then.select(key).join(now.select(key), keys=key, join_type="left anti").num_rows
+    # Rows that stand in both as they are; a join does not find NULL equal to NULL, a grouping does.
+    both = pa.concat_tables([now, then]).group_by(names).aggregate([([], "count_all")])
+    same = pc.sum(pc.equal(both["count_all"], 2)).as_py() or 0
+    return Changes(
+        against=version,
+        rows_before=then.num_rows,
+        added=added,
+        removed=removed,
+        changed=now.num_rows - added - same,
+        columns=tuple(columns),
+    )
+
+
+def _column_change(word: Word, now: pa.ChunkedArray, then: pa.ChunkedArray) -> ColumnChange:
+    change: dict[str, Any] = {
+        "name": word.name,
+        "missing_share": now.null_count / max(1, len(now)) - then.null_count / max(1, len(then)),
+    }
+    now, then = now.drop_null(), then.drop_null()
+    if len(now) and len(then):
+        if pa.types.is_string(now.type):
+            change |= _category_change(now, then)
+        elif not pa.types.is_timestamp(now.type):
+            one, two = _floats(now), _floats(then)
+            change["median"] = float(np.median(one) - np.median(two))
+            change["psi"] = _psi_of_numbers(one, two)
+    return ColumnChange(**change)
+
+
+def _category_change(now: pa.ChunkedArray, then: pa.ChunkedArray) -> dict[str, Any]:
+    one, two = _frequencies(now), _frequencies(then)
+    if len(two) > max(_TOP, _NAMES_SHARE * len(then)):
+        return {}
+    names = sorted({*one, *two})
+    psi = _psi(np.array([one.get(name, 0) for name in names]), np.array([two.get(name, 0) for name in names]))
+    appeared, vanished = sorted(one.keys() - two.keys()), sorted(two.keys() - one.keys())
+    return {"psi": psi, "appeared": tuple(appeared[:_TOP]), "vanished": tuple(vanished[:_TOP])}
+
+
+def _psi_of_numbers(now: NDArray[np.float64], then: NDArray[np.float64]) -> float:
+    # Ten bins of equally many former values; equal edges of lumpy columns are one.
+    edges = np.unique(np.quantile(then, np.linspace(0, 1, 11)[1:-1]))
+    return _psi(
+        *(np.bincount(np.searchsorted(edges, each, side="right"), minlength=len(edges) + 1) for each in (now, then))
+    )
+
+
+def _psi(now: NDArray[Any], then: NDArray[Any]) -> float:
+    """Population stability index: the sum of (p - q) ln(p / q) over bins, 0 for equal shares."""
+    one, two = (np.clip(each / each.sum(), _SMALLEST_SHARE, None) for each in (now, then))
+    return float(((one - two) * np.log(one / two)).sum())
+
+
+def _lines(made: Profile) -> Iterator[str]:
+    yield f"# Data profile: {made.model}, data version {made.version}"
+    yield ""
+    if "mock" in made.origin:
+        yield "**Mock data: these rows are made up.**"
+        yield ""
+    origin = f" Origin: {made.origin}." if made.origin else ""
+    yield (
+        f"{made.rows:,} rows, {made.rejected:,} set aside when the snapshot was taken, {made.duplicates:,} that repeat "
+        f"another row in everything but the key.{origin}"
+    )
+    yield ""
+    yield "| Column | Role | Missing | Distinct | Range | Median (middle half) | Distribution |"
+    yield "|---|---|---:|---:|---|---|---|"
+    for column in made.columns:
+        yield _line(column)
+    if made.changes is not None:
+        yield ""
+        yield from _change_lines(made.changes, made.rows)
+
+
+def _line(column: ColumnProfile) -> str:
+    unit = f" {column.unit}" if column.unit else ""
+    span = "" if column.minimum is None else f"{_shown(column.minimum)} – {_shown(column.maximum)}{unit}"
+    middle = ""
+    if column.quantiles:
+        lower, median, upper = (_shown(column.quantiles[level]) for level in ("0.25", "0.5", "0.75"))
+        middle = f"{median} ({lower} – {upper})"
+    spread = _bars(column.counts)
+    if column.top:
+        known = sum(column.top.values())
+        spread = ", ".join(f"{_cell(value)} {count / known:.0%}" for value, count in list(column.top.items())[:6])
+    missing = f"{column.missing:,} ({column.missing_share:.1%})" if column.missing else "0"
+    return f"| {column.name} | {column.role} | {missing} | {column.distinct:,} | {span} | {middle} | {spread} |"
+
+
+def _change_lines(changes: Changes, rows: int) -> Iterator[str]:
+    yield f"## Changes since {changes.against}"
+    yield ""
+    yield (
+        f"{changes.rows_before:,} rows before, {rows:,} now: {changes.added:,} added, {changes.removed:,} removed, "
+        f"{changes.changed:,} changed."
+    )
+    if not changes.columns:
+        return
+    yield ""
+    yield "| Column | Missing | Median | Shift (PSI) | Appeared | Vanished |"
+    yield "|---|---:|---:|---|---|---|"
+    for column in changes.columns:
+        median = "" if column.median is None else f"{column.median:+.4g}"
+        psi = "" if column.psi is None else f"{column.reading} ({column.psi:.3f})"
+        appeared, vanished = (", ".join(map(_cell, each)) for each in (column.appeared, column.vanished))
+        yield f"| {column.name} | {column.missing_share:+.1%} | {median} | {psi} | {appeared} | {vanished} |"
+
+
+def _bars(counts: tuple[int, ...]) -> str:
+    most = max(counts, default=0)
+    return "".join(_BARS[min(len(_BARS) - 1, count * len(_BARS) // (most + 1))] if count else " " for count in counts)
+
+
+def _shown(value: float | str | None) -> str:
+    return f"{value:,.6g}" if isinstance(value, float) else str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
