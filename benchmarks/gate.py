@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,7 +26,7 @@ from sigap.catalog import Column, Declaration, Feature, Kind, Source, Text
 from sigap.catalog.declaration import Classification, Regression, Target
 from sigap.training import evaluation, gate
 from sigap.training.recipes import Estimator, Family, Recipe, SupervisedParams, build
-from sigap.training.rows import Rows, prepare_rows
+from sigap.training.rows import prepare_rows
 from sigap.training.supervised import compare_recipes, fit
 from sigap.training.uncertainty import coverage
 
@@ -30,8 +34,9 @@ NOTHING = Text(id="", en="")
 REAL = ("x1", "x2", "x3")
 # Two features that say nothing: by symmetry a model with one is as good as a model with the other.
 IDLE = ("idle1", "idle2")
-ROWS = 400
+ROWS = 300
 EFFECTS = (0.02, 0.05, 0.10)
+Result = TypeVar("Result")
 
 
 def declared(kind: str) -> Declaration:
@@ -83,56 +88,49 @@ def sweep(kind: str) -> SupervisedParams:
         inner_folds=2,
         candidates={
             "linear": Family(estimator=linear, preprocessor="median_imputer_with_scaler"),
-            "random_forest": Family(
-                estimator="random_forest", grid={"n_estimators": [20], "min_samples_leaf": [3, 10]}
-            ),
+            "random_forest": Family(estimator="random_forest", grid={"n_estimators": [10], "min_samples_leaf": [5]}),
             "hist_gradient_boosting": Family(
-                estimator="hist_gradient_boosting", grid={"max_iter": [20], "max_leaf_nodes": [6]}
+                estimator="hist_gradient_boosting", grid={"max_iter": [12], "max_leaf_nodes": [5]}
             ),
         },
     )
 
 
-def equal_challengers(kind: str, trials: range) -> Iterator[tuple[bool, bool]]:
-    """Of equally good challengers on the same data: was it promoted, does the interval hold the true difference, 0."""
+def equal_challenger(kind: str, trial: int) -> tuple[bool, bool]:
+    """An equally good challenger on the same data: is it promoted, does the interval hold the true difference, 0."""
     declaration, params = declared(kind), sweep(kind)
-    estimators = ("linear", "random_forest-1")
-    for trial in trials:
-        prepared = prepare_rows(declaration, drawn(kind, trial))
-        recipe = params.recipes()[estimators[trial % 4 == 0]]
-        found = compare_recipes(declaration, prepared, params, (recipe, (*REAL, "idle1")), (recipe, (*REAL, "idle2")))
-        verdict = gate.decide(admissible=True, champion="v1", same_data=True, comparison=found)
-        yield verdict.promote, found.low <= 0 <= found.high
+    prepared = prepare_rows(declaration, drawn(kind, trial))
+    recipe = params.recipes()["random_forest" if trial % 4 == 0 else "linear"]
+    found = compare_recipes(declaration, prepared, params, (recipe, (*REAL, "idle1")), (recipe, (*REAL, "idle2")))
+    verdict = gate.decide(admissible=True, champion="v1", same_data=True, comparison=found)
+    return verdict.promote, found.low <= 0 <= found.high
 
 
-def champions_of_noise(kind: str, trials: range) -> Iterator[bool]:
-    """Of data sets whose target is noise: does any candidate of the sweep pass for better than guessing."""
+def champion_of_noise(kind: str, trial: int) -> bool:
+    """A data set whose target is noise: does any candidate of the sweep pass for better than guessing."""
     declaration, params = declared(kind), sweep(kind)
-    for trial in trials:
-        prepared = prepare_rows(declaration, drawn(kind, 10_000 + trial, noise=True))
-        yield any(fit(prepared, declaration, params, name).admissible for name in params.recipes())
+    prepared = prepare_rows(declaration, drawn(kind, 10_000 + trial, noise=True))
+    return any(fit(prepared, declaration, params, name).admissible for name in params.recipes())
 
 
-def better_challengers(effect: float, trials: range) -> Iterator[bool]:
-    """Of challengers whose error is truly lower by `effect`: was it promoted on the same data."""
+def better_challenger(effect: float, trial: int) -> bool:
+    """A challenger whose error is truly lower by `effect`: is it promoted on the same data."""
     declaration, params = declared("regression"), sweep("regression")
     recipe = Recipe(estimator="ridge", preprocessor="median_imputer_with_scaler")
-    for trial in trials:
-        prepared = prepare_rows(declaration, drawn("regression", 20_000 + trial, weight=weight_for(effect)))
-        found = compare_recipes(declaration, prepared, params, (recipe, REAL), (recipe, REAL[:2]))
-        yield gate.decide(admissible=True, champion="v1", same_data=True, comparison=found).promote
+    prepared = prepare_rows(declaration, drawn("regression", 20_000 + trial, weight=weight_for(effect)))
+    found = compare_recipes(declaration, prepared, params, (recipe, REAL), (recipe, REAL[:2]))
+    return gate.decide(admissible=True, champion="v1", same_data=True, comparison=found).promote
 
 
-def interval_coverage(trials: range) -> Iterator[float]:
-    """Share of held-out values within the 90 % interval, of each data set."""
+def interval_coverage(trial: int) -> float:
+    """Share of held-out values within the 90 % interval."""
     declaration = declared("regression")
     recipe = Recipe(estimator="ridge", preprocessor="median_imputer_with_scaler")
-    for trial in trials:
-        prepared: Rows = prepare_rows(declaration, drawn("regression", 30_000 + trial))
-        model = build(recipe, declaration, prepared.used, trial)
-        split = evaluation.folds(prepared.target, 5, trial, stratified=False)
-        held, _ = coverage(model, prepared.features, prepared.target, split, confidence=0.9, scale="linear", seed=trial)
-        yield held
+    prepared = prepare_rows(declaration, drawn("regression", 30_000 + trial))
+    model = build(recipe, declaration, prepared.used, trial)
+    split = evaluation.folds(prepared.target, 5, trial, stratified=False)
+    held, _ = coverage(model, prepared.features, prepared.target, split, confidence=0.9, scale="linear", seed=trial)
+    return held
 
 
 def main() -> None:
@@ -140,31 +138,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the data sets")
     count = 20 if parser.parse_args().quick else 200
-    console, started = Console(), time.monotonic()
-    half = range(count // 2)
-    table = Table(title=f"Gate, {count} data sets of {ROWS} rows each · {platform.processor() or platform.machine()}")
+    console, started, cores = Console(width=100), time.monotonic(), os.cpu_count() or 1
+    machine = f"{platform.processor() or platform.machine()}, {cores} cores"
+    table = Table(title=f"Gate, {count} data sets of {ROWS} rows for each line · {machine}")
     for heading in ("what", "found", "limit"):
         table.add_column(heading)
-    equal = [
-        each
-        for kind in ("regression", "classification")
-        for each in track(equal_challengers(kind, half), f"equal challengers, {kind}", total=len(half), console=console)
-    ]
-    promoted, inside = np.array(equal).mean(axis=0)
-    table.add_row("equal challengers promoted", f"{promoted:.1%}", "≤ 5 %")
-    table.add_row("95 % intervals that hold the true difference", f"{inside:.1%}", "about 95 %")
-    noise = [
-        each
-        for kind in ("regression", "classification")
-        for each in track(champions_of_noise(kind, half), f"noise, {kind}", total=len(half), console=console)
-    ]
-    table.add_row("noise targets that yield a champion", f"{np.mean(noise):.1%}", "≤ 1 %")
-    for effect in EFFECTS:
-        name = f"challengers with {effect:.0%} less error promoted"
-        power = np.mean(list(track(better_challengers(effect, range(count)), name, total=count, console=console)))
-        table.add_row(name, f"{power:.1%}", "the higher the better")
-    held = list(track(interval_coverage(half), "interval coverage", total=len(half), console=console))
-    table.add_row("90 % conformal intervals, coverage", f"{np.mean(held):.1%} ± {np.std(held):.1%}", "88–93 %")
+    with ProcessPoolExecutor(cores) as pool:
+
+        def over(what: str, trial: Callable[[int], Result], trials: int) -> list[Result]:
+            return list(track(pool.map(trial, range(trials)), what, total=trials, console=console))
+
+        half = count // 2
+        kinds = ("regression", "classification")
+        equal = [each for kind in kinds for each in over(f"equal, {kind}", partial(equal_challenger, kind), half)]
+        promoted, inside = np.array(equal).mean(axis=0)
+        table.add_row("equal challengers promoted", f"{promoted:.1%}", "≤ 5 %")
+        table.add_row("95 % intervals that hold the true difference, 0", f"{inside:.1%}", "≥ 95 %")
+        noise = [each for kind in kinds for each in over(f"noise, {kind}", partial(champion_of_noise, kind), half)]
+        table.add_row("noise targets that yield a champion", f"{np.mean(noise):.1%}", "≤ 1 %")
+        for effect in EFFECTS:
+            name = f"challengers with {effect:.0%} less error promoted (power)"
+            power = np.mean(over(name, partial(better_challenger, effect), count))
+            table.add_row(name, f"{power:.1%}", "the higher the better")
+        held = over("interval coverage", interval_coverage, half)
+        table.add_row("90 % conformal intervals, coverage", f"{np.mean(held):.1%} ± {np.std(held):.1%}", "88–93 %")
     console.print(table)
     console.print(f"{time.monotonic() - started:.0f} s")
 

@@ -89,17 +89,17 @@ def test_dvc_repro_gives_the_same_figures_twice_and_in_another_clone(checkout, t
     _run(checkout, "git", "add", "--all")
     _run(checkout, "git", "commit", "--quiet", "--message", "A snapshot")
     _run(checkout, "dvc", "push", "--quiet")
-    _run(checkout, "dvc", "repro", "--quiet")
+    _run(checkout, "dvc", "repro", "train_education", "--quiet")
     first = _report(checkout)
-    assert "up to date" in _run(checkout, "dvc", "repro")
+    assert "up to date" in _run(checkout, "dvc", "repro", "train_education")
     shutil.rmtree(checkout / "reports")
-    _run(checkout, "dvc", "repro", "--quiet", "--force")
+    _run(checkout, "dvc", "repro", "train_education", "--quiet", "--force")
     assert _report(checkout) == first
 
     clone = tmp_path / "clone"
     _run(tmp_path, "git", "clone", "--quiet", str(checkout), str(clone))
     _run(clone, "dvc", "pull", "--quiet", POINTER)
-    _run(clone, "dvc", "repro", "--quiet")
+    _run(clone, "dvc", "repro", "train_education", "--quiet")
     assert _report(clone) == first
     assert "education_snapshot.parquet" not in _run(clone, "git", "status", "--short")
 
