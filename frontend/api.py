@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -263,23 +263,30 @@ def _ask(method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx
     return response
 
 
-def _read(path: str) -> Any:
+def read(path: str) -> Any:
+    """What the API answers to GET `path`.
+
+    Raises:
+        ApiDownError: It can't be reached, or answers with an error.
+    """
     response = _ask("GET", path)
     if response.is_error:
         raise ApiDownError(f"The API answers {path} with {response.status_code}.")
     return response.json()
 
 
-@st.cache_data(ttl=2, show_spinner=False)
-def model_names() -> tuple[str, ...]:
-    """Names of the models that the API serves or could serve.
+def fetcher() -> Callable[[str], httpx.Response | None]:
+    """Asks for a path in any thread; None where the API can't be reached."""
+    # Streamlit's caches belong to the page's own thread.
+    client = _client(get_settings().api_address)
 
-    Raises:
-        ApiDownError: The API can't be reached.
-    """
-    found = _read("/models")
-    entries = found.get("models", []) if isinstance(found, dict) else found
-    return tuple(entry["name"] if isinstance(entry, dict) else entry for entry in entries)
+    def fetch(path: str) -> httpx.Response | None:
+        try:
+            return client.get(path)
+        except httpx.HTTPError:
+            return None
+
+    return fetch
 
 
 @st.cache_data(ttl=2, show_spinner=False)
@@ -290,7 +297,7 @@ def model(name: str) -> Model:
         ApiDownError: The API can't be reached or its answer can't be read.
     """
     try:
-        return Model.model_validate(_read(f"/models/{name}"))
+        return Model.model_validate(read(f"/models/{name}"))
     except ValidationError as error:
         raise ApiDownError(f"The API's answer about {name!r} can't be read: {error}.") from error
 
@@ -303,16 +310,16 @@ def clusters(name: str, model_version: str) -> Clusters:
         ApiDownError: The API can't be reached or its answer can't be read.
     """
     try:
-        return Clusters.model_validate(_read(f"/models/{name}/clusters"))
+        return Clusters.model_validate(read(f"/models/{name}/clusters"))
     except ValidationError as error:
         raise ApiDownError(f"The API's answer about {name!r} {model_version} can't be read: {error}.") from error
 
 
-def predict(name: str, body: Mapping[str, Any]) -> Prediction:
-    """The level of a set of figures.
+def asked(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's answer, as the API gives it.
 
     Raises:
-        RejectedError: The API refused the figures.
+        RejectedError: The API refused what was asked.
         ApiDownError: The API can't be reached, or has no champion.
     """
     response = _ask("POST", f"/models/{name}/predict", body)
@@ -322,12 +329,15 @@ def predict(name: str, body: Mapping[str, Any]) -> Prediction:
         problem = response.json()
         fields = {e["field"]: str(e.get("expected", "")) for e in problem.get("errors", []) if "field" in e}
         raise RejectedError(str(problem.get("detail") or problem.get("title") or response.status_code), fields)
-    return Prediction.model_validate(response.json())
+    answer: dict[str, Any] = response.json()
+    return answer
 
 
-def pulse() -> str:
-    """What the API serves now, in one short text: it changes when a page should be drawn anew."""
-    try:
-        return " ".join(f"{name}:{model(name).model_version}" for name in model_names())
-    except ApiDownError:
-        return "down"
+def predict(name: str, body: Mapping[str, Any]) -> Prediction:
+    """The level of a set of figures.
+
+    Raises:
+        RejectedError: The API refused the figures.
+        ApiDownError: The API can't be reached, or has no champion.
+    """
+    return Prediction.model_validate(asked(name, body))

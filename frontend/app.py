@@ -9,19 +9,31 @@ from pathlib import Path
 if (ROOT := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.insert(0, ROOT)
 
+import contextlib
 from collections.abc import Callable
+from functools import partial
+from urllib.parse import urlsplit
 
 import streamlit as st
 
-from frontend import api, parts
+from frontend import catalogue, parts
 from frontend.api import ApiDownError
+from frontend.catalogue import Entry
 from frontend.palette import level_colors
-from frontend.views import education, overview
+from frontend.views import education, model, overview
 from frontend.words import LANGUAGES, Words
 from sigap.settings import get_settings
 
 # How often an open page asks whether there is something new to show.
 PULSE_SECONDS = 3.0
+# The page that the bare address leads to.
+FIRST = "education"
+ICONS = {
+    "regression": ":material/sell:",
+    "classification": ":material/fact_check:",
+    "forecasting": ":material/show_chart:",
+    "clustering": ":material/groups:",
+}
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 172 40">
 <path d="M4 31 L14 12 L24 31 Z" fill="{0}"/><circle cx="38" cy="22" r="9.5" fill="{1}"/>
 <path d="M52 13 L72 13 L62 32 Z" fill="{2}"/>
@@ -56,12 +68,58 @@ def _lead_on(page: st.Page) -> None:
 @st.fragment(run_every=PULSE_SECONDS)
 def _watch(seen: str, words: Words) -> None:
     """Tells how the API is, and draws the page anew when it serves something else than was seen."""
-    now = api.pulse()
+    now = catalogue.pulse()
     if now != seen:
         st.rerun()
-    state = "down" if now == "down" else "empty" if "None" in now else "live"
+    served = now != "down" and any(entry.served for entry in catalogue.entries())
+    state = "down" if now == "down" else "live" if served else "empty"
     color = {"live": level_colors(3)[0], "empty": level_colors(3)[1], "down": level_colors(3)[2]}[state]
     parts.html(f'<p class="sg-small sg-status" style="--c:{color}">{words(f"sidebar.{state}")}</p>')
+
+
+@st.cache_resource
+def _known() -> list[Entry]:
+    """The models that the API told of last, for all readers: its silence does not take their pages away."""
+    return []
+
+
+def _entries() -> list[Entry]:
+    """The models to have pages for; none before the API first answered."""
+    known = _known()
+    with contextlib.suppress(ApiDownError):
+        known[:] = catalogue.entries()
+    return list(known)
+
+
+def _page(entry: Entry, words: Words) -> st.Page:
+    if entry.name == FIRST:
+        return st.Page(
+            _guarded(education.show, words),
+            title=words("nav.education"),
+            icon=":material/school:",
+            url_path=FIRST,
+        )
+    return st.Page(
+        _guarded(partial(model.show, entry.name), words),
+        title=entry.title(words.language),
+        icon=ICONS.get(entry.task, ":material/category:"),
+        url_path=entry.name,
+    )
+
+
+def _asked(words: Words) -> dict[str, st.Page]:
+    """A page for the address that is open while the API has not told yet which models there are."""
+    name = urlsplit(st.context.url or "").path.strip("/").rpartition("/")[2] or FIRST
+    if name == "overview":
+        name = FIRST
+    page = st.Page(_guarded(_wait, words), title="Sigap", url_path=name, icon=":material/hourglass_empty:")
+    return {name: page}
+
+
+def _wait(_words: Words) -> None:
+    """Asks once more: the API's silence is told by the guard, and its first answer draws the pages anew."""
+    catalogue.entries()
+    st.rerun()
 
 
 def main() -> None:
@@ -71,29 +129,23 @@ def main() -> None:
     words = Words(_language())
     parts.style()
     st.logo(LOGO.format(*level_colors(3), parts.surface().ink), size="large")
-    pages = [
-        st.Page(
-            _guarded(overview.show, words),
-            title=words("nav.overview"),
-            icon=":material/dashboard:",
-            url_path="overview",
-        ),
-        st.Page(
-            _guarded(education.show, words),
-            title=words("nav.education"),
-            icon=":material/school:",
-            url_path="education",
-        ),
-    ]
+    first = st.Page(
+        _guarded(overview.show, words),
+        title=words("nav.overview"),
+        icon=":material/dashboard:",
+        url_path="overview",
+    )
+    pages = {entry.name: _page(entry, words) for entry in _entries()} or _asked(words)
+    leading = pages.get(FIRST, first)
     # The default page has no path of its own. A hidden one leads on, so that every page's address can be passed on.
-    start = st.Page(lambda: _lead_on(pages[1]), title="Sigap", default=True, visibility="hidden")
-    page = st.navigation([start, *pages])
-    st.session_state["education_page"] = pages[1]
+    start = st.Page(lambda: _lead_on(leading), title="Sigap", default=True, visibility="hidden")
+    page = st.navigation([start, first, *pages.values()])
+    st.session_state["pages"] = pages
     with st.sidebar:
         st.segmented_control(
             words("app.language"), list(LANGUAGES), format_func=LANGUAGES.__getitem__, key="lang", required=True
         )
-        _watch(api.pulse(), words)
+        _watch(catalogue.pulse(), words)
     st.query_params["lang"] = words.language
     page.run()
 

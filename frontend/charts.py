@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from frontend.api import Candidate, Clusters, Feature, Level, Member, Model
+from frontend.catalogue import Detail, Forecast
 from frontend.palette import Surface, level_colors, level_symbols
+from frontend.scores import SHARES
 from frontend.words import Words
 
 GEOGRAPHY = Path(__file__).parent / "geography"
@@ -414,3 +417,111 @@ def sweep_figure(sweep: Sequence[Candidate], chosen: int, surface: Surface, word
     figure.update_yaxes(visible=False, fixedrange=True, rangemode="tozero")
     figure.update_layout(margin={"t": 22, "b": 28}, bargap=0.45)
     return figure
+
+
+def tried_figure(model: Detail, surface: Surface, words: Words) -> go.Figure:
+    """Each candidate's score with its spread, the chosen one filled, beside the baseline's as a line."""
+    beside = model.baseline
+    metric = beside.metric if beside else ""
+    tried = [each for each in model.candidates if metric in each.metrics][::-1]
+    scale = 100.0 if metric in SHARES else 1.0
+    figure = _base(surface, words, 70 + 34 * max(len(tried), 1))
+    figure.add_scatter(
+        x=[each.metrics[metric] * scale for each in tried],
+        y=[each.name.replace("_", " ") for each in tried],
+        error_x={
+            "array": [each.metrics.get(f"{metric}_sd", 0.0) * scale for each in tried],
+            "color": surface.muted,
+            "thickness": 1.5,
+            "width": 4,
+        },
+        mode="markers",
+        marker={
+            "size": 13,
+            "symbol": ["circle" if each.admissible else "x-thin-open" for each in tried],
+            "color": [surface.accent if each.name == model.winner else surface.coast for each in tried],
+            "line": {"color": surface.rim, "width": 1},
+        },
+        hovertemplate="%{y}: <b>%{x:,.3~f}</b><extra></extra>",
+    )
+    if beside is not None and beside.baseline is not None:
+        figure.add_vline(x=beside.baseline * scale, line={"color": surface.muted, "width": 1.5, "dash": "dash"})
+        figure.add_annotation(
+            x=beside.baseline * scale,
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            text=words("tried.baseline"),
+            showarrow=False,
+            font={"size": 12, "color": surface.muted},
+        )
+    figure.update_xaxes(gridcolor=surface.line, zeroline=False, color=surface.muted, fixedrange=True, nticks=6)
+    figure.update_yaxes(color=surface.ink, fixedrange=True, automargin=True, ticklabelstandoff=8)
+    figure.update_layout(margin={"l": 8, "r": 14, "t": 26, "b": 24})
+    return figure
+
+
+def forecast_figure(model: Detail, answer: Forecast, surface: Surface, words: Words) -> go.Figure:
+    """From the last value to the next: the forecast with its interval, and the naive line that goes straight on."""
+    figure = _base(surface, words, 380)
+    times = [answer.as_of, answer.forecast_for]
+    last = answer.naive_forecast
+    figure.add_scatter(
+        x=[times[0], times[1], times[1], times[0]],
+        y=[last, answer.interval.high, answer.interval.low, last],
+        fill="toself",
+        mode="lines",
+        line={"width": 0},
+        fillcolor=f"rgba({_red_green_blue(surface.accent)},0.16)",
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=times,
+        y=[last, last],
+        mode="lines+markers",
+        line={"color": surface.muted, "width": 2, "dash": "dash"},
+        marker={"size": [0, 11], "symbol": "diamond", "color": surface.muted},
+        hovertemplate=f"{words('forecast.naive')}: %{{y:,.2f}}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=times,
+        y=[last, answer.value],
+        mode="lines+markers",
+        line={"color": surface.accent, "width": 3},
+        marker={"size": [11, 15], "color": surface.accent, "line": {"color": surface.card, "width": 2}},
+        hovertemplate="%{x|%d-%m-%Y}: <b>%{y:,.2f}</b><extra></extra>",
+    )
+    for value, anchor in ((answer.interval.high, "bottom"), (answer.interval.low, "top")):
+        figure.add_annotation(
+            x=times[1],
+            y=value,
+            text=words.number(value, 0 if abs(value) >= 100 else 2),
+            showarrow=False,
+            xanchor="right",
+            yanchor=anchor,
+            font={"color": surface.muted, "size": 12},
+        )
+    figure.update_xaxes(
+        tickvals=times,
+        ticktext=[words.moment(moment) for moment in times],
+        color=surface.ink,
+        showgrid=False,
+        fixedrange=True,
+        range=_stretched(times),
+    )
+    figure.update_yaxes(gridcolor=surface.line, color=surface.muted, zeroline=False, fixedrange=True, automargin=True)
+    if model.target and model.target.unit:
+        figure.update_yaxes(title={"text": model.target.unit(words.language), "standoff": 10})
+    figure.update_layout(margin={"l": 8, "r": 8, "t": 16, "b": 28})
+    return figure
+
+
+def _red_green_blue(color: str) -> str:
+    return ",".join(str(int(color[at : at + 2], 16)) for at in (1, 3, 5))
+
+
+def _stretched(times: Sequence[str]) -> list[str]:
+    """The two moments with room at both sides, for the marks and the labels."""
+    start, end = (datetime.fromisoformat(moment) for moment in times)
+    room = (end - start) * 0.22
+    return [(start - room).isoformat(), (end + room).isoformat()]

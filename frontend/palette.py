@@ -7,6 +7,8 @@ from dataclasses import dataclass
 # Best, middle, worst. Apart in hue and in lightness, so that people who can't tell red from green, and a grey
 # print-out, still can tell the levels; shapes repeat what the colours say.
 ANCHORS = ("#1FA187", "#F2C14E", "#C4412A")
+# Groups that have no order (Okabe and Ito 2008, "Color Universal Design"): none says good or bad.
+GROUPS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C")
 DARK_INK, LIGHT_INK = "#14202B", "#FFFFFF"
 BETWEEN_SYMBOLS = ("circle", "diamond", "square", "pentagon")
 GLYPHS = {"triangle-up": "▲", "triangle-down": "▼", "circle": "●", "diamond": "◆", "square": "■", "pentagon": "⬟"}
@@ -77,6 +79,16 @@ def level_colors(count: int) -> tuple[str, ...]:
         pair = zip(_channels(ANCHORS[left]), _channels(ANCHORS[left + 1]), strict=True)
         colors.append("#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in pair))
     return tuple(colors)
+
+
+def group_color(number: int) -> str:
+    """Colour of a group that has a number and no rank, as `#RRGGBB`."""
+    return GROUPS[number % len(GROUPS)]
+
+
+def outcome_color(*, yes: bool) -> str:
+    """Colour of yes or of no, as `#RRGGBB`: the ends of the levels' scale."""
+    return ANCHORS[0] if yes else ANCHORS[-1]
 
 
 def level_symbols(count: int) -> tuple[str, ...]:

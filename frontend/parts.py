@@ -31,7 +31,7 @@ def html(body: str) -> None:
 
 def style() -> None:
     """Puts the style sheet and the theme's colours into the page."""
-    names = ("ink", "muted", "line", "card", "accent")
+    names = ("ink", "muted", "line", "card", "paper", "accent")
     colors = "".join(f"--sg-{name}: {getattr(surface(), name)};" for name in names)
     st.html(f"<style>:root {{{colors}}}\n{(HERE / 'style.css').read_text()}</style>")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import yaml
 LANGUAGES = {"id": "Bahasa Indonesia", "en": "English"}
 FOLDER = Path(__file__).parent / "texts"
 MISSING = "–"
+# Thousands in groups of three; 0,250 is a quarter in any language.
+GROUPED = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+")
 
 
 @lru_cache
@@ -34,6 +37,10 @@ class Words:
     def __call__(self, key: str, **values: object) -> str:
         """The text `key` with its places filled in."""
         return self._texts[key].format(**values)
+
+    def get(self, key: str, default: str) -> str:
+        """The text `key`, or `default` where there is none: for names that somebody else may add to."""
+        return self._texts.get(key, default)
 
     @property
     def separators(self) -> str:
@@ -73,16 +80,68 @@ class Words:
         day = datetime.fromisoformat(moment)
         return self("date.form", day=day.day, month=self("date.months").split()[day.month - 1], year=day.year)
 
+    def moment(self, moment: str) -> str:
+        """The day of an ISO 8601 moment, and its time (UTC) unless that is midnight."""
+        then = datetime.fromisoformat(moment)
+        clock = "" if (then.hour, then.minute) == (0, 0) else f" {then:%H:%M} UTC"
+        return self.date(moment) + clock
+
+    def period(self, period: int | str | None) -> str:
+        """A period of data: a year as it is, a moment as a day."""
+        if not isinstance(period, str):
+            return MISSING if period is None else str(period)
+        try:
+            return self.moment(period)
+        except ValueError:
+            return period
+
+    def figure(self, value: float) -> str:
+        """A number with the digits it has, up to six behind the separator: how a form shows it."""
+        text = f"{value:,.6f}".rstrip("0").rstrip(".").replace("-", "−")
+        return text.translate(str.maketrans(",.", ".,")) if self.language == "id" else text
+
+    def ago(self, moment: str, now: datetime | None = None) -> str:
+        """How long ago an ISO 8601 moment was, in the greatest whole unit; empty for an empty moment."""
+        if not moment:
+            return ""
+        then = datetime.fromisoformat(moment)
+        seconds = ((now or datetime.now(UTC)) - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds()
+        for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+            if seconds >= 2 * length:
+                return self(f"ago.{unit}", count=int(seconds // length))
+        return self("ago.now")
+
     def parse(self, text: str) -> float | None:
-        """The number somebody typed, with a comma or a point as decimal separator; None for an empty field.
+        """The number somebody typed; None for an empty field.
+
+        Both languages' separators are understood: 9,25 and 9.25 are the same number in either. Only where one of them
+        parts exactly three digits, as in 85.000, the language decides.
 
         Raises:
             ValueError: It is not a finite number.
         """
-        plain = text.strip().replace("−", "-").replace(" ", "").replace(",", ".")
+        plain = text.strip().replace("−", "-").replace(" ", "").replace("\N{NO-BREAK SPACE}", "")
         if not plain:
             return None
-        value = float(plain)
+        value = float(self._pointed(plain))
         if value != value or value in (float("inf"), float("-inf")):
             raise ValueError(text)
         return value
+
+    def _pointed(self, plain: str) -> str:
+        """The digits with a point before the decimals and nothing between the thousands."""
+        decimal, thousands = self.separators[0], self.separators[1]
+        if decimal in plain and thousands in plain and plain.rfind(thousands) > plain.rfind(decimal):
+            decimal, thousands = thousands, decimal
+        whole, _, rest = plain.partition(decimal)
+        if thousands in whole:
+            if GROUPED.fullmatch(whole.replace(thousands, ",")):
+                return f"{whole.replace(thousands, '')}.{rest}"
+            if decimal not in plain and plain.count(thousands) == 1:
+                return plain.replace(thousands, ".")
+            raise ValueError(plain)
+        if plain.count(decimal) > 1:
+            if GROUPED.fullmatch(plain.replace(decimal, ",")):
+                return plain.replace(decimal, "")
+            raise ValueError(plain)
+        return f"{whole}.{rest}" if rest else whole

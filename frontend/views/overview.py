@@ -1,4 +1,4 @@
-"""Overview: each model as a card, and what needs attention."""
+"""Overview: each model as a card, and what needs attention first."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ from html import escape
 
 import streamlit as st
 
-from frontend import api, parts
+from frontend import api, catalogue, parts, scores
 from frontend.api import Clusters, Model
+from frontend.catalogue import Decision, Detail
 from frontend.palette import level_colors
+from frontend.views import about, segments
+from frontend.views.model import mock
 from frontend.words import Words
+
+COLUMNS = 2
+# A model whose levels have members with names and a past has them told on a page of its own.
+LEVELS = "education"
 
 
 def show(words: Words) -> None:
@@ -23,23 +30,30 @@ def show(words: Words) -> None:
         f"<h1>{escape(words('overview.title'))}</h1>"
         f'<p class="sg-question">{escape(words("overview.text"))}</p></section>'
     )
-    for name in api.model_names():
-        _card(api.model(name), words)
+    names = tuple(entry.name for entry in catalogue.entries())
+    models = [catalogue.detail(name) for name in names]
+    decided = catalogue.decisions(names)
+    parts.html(_attention(models, decided, words))
+    for first in range(0, len(models), COLUMNS):
+        row = models[first : first + COLUMNS]
+        for column, model in zip(st.columns(COLUMNS if len(models) > 1 else 1, gap="medium"), row, strict=False):
+            with column:
+                _card(model, decided.get(model.name), words)
 
 
-def _card(model: Model, words: Words) -> None:
+def _card(model: Detail, decided: tuple[Decision, ...] | None, words: Words) -> None:
     language = words.language
-    with st.container(border=True, key=f"card_{model.name}"):
+    with st.container(border=True, key=f"card_{model.name}", height="stretch"):
         parts.html(
             f'<p class="sg-eyebrow">{escape(model.title(language))}</p>'
-            f'<h2 class="sg-title">{escape(model.question(language))}</h2>'
+            f'<h2 class="sg-title">{escape(model.question(language))}</h2><p>{mock(model, words)}</p>'
         )
-        if not model.served:
-            parts.html(f'<p class="sg-muted">{escape(words("state.empty.text"))}</p>')
-            return
-        clusters = api.clusters(model.name, model.model_version or "")
-        parts.html(parts.squares(model, clusters, None, words) + parts.facts(_facts(model, clusters, words)))
-        page = st.session_state.get(f"{model.name}_page")
+        if model.served:
+            parts.html(_state(model, words) + parts.facts(_facts(model, words)))
+        else:
+            parts.html(f'<p class="sg-notice">{escape(words("none.title"))}</p>')
+        parts.html(_last(decided, words))
+        page = st.session_state.get("pages", {}).get(model.name)
         if page is not None:
             st.page_link(
                 page,
@@ -47,27 +61,51 @@ def _card(model: Model, words: Words) -> None:
                 icon=":material/arrow_forward:",
                 query_params={"lang": language},
             )
-    _attention(model, clusters, words)
 
 
-def _facts(model: Model, clusters: Clusters, words: Words) -> list[tuple[str, str, str]]:
+def _state(model: Detail, words: Words) -> str:
+    """What the model found, or how good it is beside its baseline, at a glance."""
+    if model.name == LEVELS:
+        known = api.model(model.name)
+        return parts.squares(known, api.clusters(model.name, model.model_version), None, words)
+    if model.baseline is not None:
+        return scores.beside(model.baseline, model, words)
+    return segments.shares(model, words) if model.levels else ""
+
+
+def _facts(model: Detail, words: Words) -> list[tuple[str, str, str]]:
     data = model.data
-    return [
-        (words("overview.model"), model.model_version or "", words.date(model.trained_at)),
-        (words("overview.data"), data.version if data else "", ""),
-        (words("overview.figures"), str(data.period) if data else "", ""),
-        (words("overview.members"), words.number(len(clusters.members), 0), ""),
-        (
-            words("overview.silhouette"),
-            words.number(model.metrics.get("silhouette"), 2),
-            words("overview.silhouette_help"),
-        ),
-        (
-            words("overview.stability"),
-            words.number(model.metrics.get("stability"), 2),
-            words("overview.stability_help"),
-        ),
+    found = [
+        (words("overview.model"), model.model_version, ""),
+        (words("overview.trained"), words.ago(model.trained_at), words.date(model.trained_at)),
     ]
+    if data is not None:
+        found.append((words("overview.data"), data.version, ""))
+        found.append((words("overview.rows"), words.number(data.rows, 0), ""))
+        if data.period is not None:
+            found.append((words("overview.figures"), words.period(data.period), ""))
+    for metric in ("silhouette", "stability"):
+        if metric in model.metrics:
+            value = words.number(model.metrics[metric], 2)
+            shuffled = model.metrics.get(f"{metric}_shuffled")
+            if shuffled is not None:
+                value += f" ({words('overview.by_chance', value=words.number(shuffled, 2))})"
+            found.append((words(f"overview.{metric}"), value, words(f"overview.{metric}_help")))
+    return found
+
+
+def _last(decided: tuple[Decision, ...] | None, words: Words) -> str:
+    if decided is None:
+        return f'<p class="sg-small">{escape(words("overview.decision_unknown"))}</p>'
+    if not decided:
+        return f'<p class="sg-small">{escape(words("decided.none"))}</p>'
+    last = decided[0]
+    text = f"{words('overview.decision')}: {about.outcome(last, words)}"
+    when = f" · {words.ago(last.decided_at)}" if last.decided_at else ""
+    # A reason belongs on the card where it is why the newest model is not served.
+    own = last.reason if last.reason and last.outcome in ("refused", "failed") else ""
+    quote = f'<p class="sg-quote" lang="en">{escape(own)}</p>' if own else ""
+    return f'<p class="sg-small">{escape(text + when)}</p>{quote}'
 
 
 def attention(model: Model, clusters: Clusters, words: Words) -> list[str]:
@@ -88,12 +126,36 @@ def attention(model: Model, clusters: Clusters, words: Words) -> list[str]:
     return notes
 
 
-def _attention(model: Model, clusters: Clusters, words: Words) -> None:
-    notes = attention(model, clusters, words)
-    color = level_colors(3)[1]
-    body = "".join(f'<li style="--c:{color}">{escape(note)}</li>' for note in notes)
+def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) -> list[tuple[int, str]]:
+    """What needs attention of a model of any task, each with its gravity: 2 first, 0 last."""
+    title = model.title(words.language)
+    found = []
+    last = next((each for each in decided or () if each.outcome != "running"), None)
+    if not model.served:
+        found.append((2, words("concern.none", title=title)))
+    elif last is not None and last.outcome == "failed":
+        found.append((2, words("concern.failed", title=title)))
+    elif last is not None and last.rule == "waiting":
+        found.append((2, words("concern.waiting", title=title)))
+    if model.baseline is not None and not model.baseline.better:
+        found.append((1, words("concern.ties", title=title, rule=model.baseline.text(words.language))))
+    if model.calibrated is False:
+        found.append((1, words("concern.uncalibrated", title=title)))
+    if model.name != LEVELS and model.data is not None and model.data.rows_rejected:
+        count = words.number(model.data.rows_rejected, 0)
+        found.append((0, f"{title}: {words('overview.rejected', count=count)}"))
+    return found
+
+
+def _attention(models: list[Detail], decided: dict[str, tuple[Decision, ...] | None], words: Words) -> str:
+    notes: list[tuple[int, str]] = []
+    for model in models:
+        notes += concerns(model, decided.get(model.name), words)
+        if model.name == LEVELS and model.served:
+            clusters = api.clusters(model.name, model.model_version)
+            notes += [(0, note) for note in attention(api.model(model.name), clusters, words)]
+    notes.sort(key=lambda note: -note[0])
+    colors = ("var(--sg-line)", *level_colors(3)[1:])
+    body = "".join(f'<li style="--c:{colors[grave]}">{escape(note)}</li>' for grave, note in notes)
     body = body or f"<li>{escape(words('overview.calm'))}</li>"
-    parts.html(
-        f'<h2 class="sg-title" style="margin-top:.6rem">{escape(words("overview.attention"))}</h2>'
-        f'<ul class="sg-notes">{body}</ul>'
-    )
+    return f'<h2 class="sg-title">{escape(words("overview.attention"))}</h2><ul class="sg-notes">{body}</ul>'

@@ -19,7 +19,12 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import davies_bouldin_score, silhouette_score
 from sklearn.preprocessing import StandardScaler
 
+from backend.describe import summary
+from backend.history import Decisions, decisions
+from backend.schemas import ModelSummary
+from sigap.bundle import Bilingual
 from sigap.catalog import declaration
+from tests.frontend.five import Five
 
 SEED = Path(__file__).resolve().parents[2] / "data" / "seed" / "education"
 EDUCATION = declaration("education")
@@ -288,6 +293,8 @@ def make_app(mode: str = "3") -> FastAPI:
     """The stand-in; `mode` is the number of levels, or `empty` (no champion); `PUT /mode/{mode}` changes it."""
     app = FastAPI()
     app.state.mode = mode
+    # What is not answered below is answered by the real API's own routes.
+    app.state.five = five = Five()
 
     @app.put("/mode/{mode}")
     def set_mode(mode: str) -> str:
@@ -296,7 +303,8 @@ def make_app(mode: str = "3") -> FastAPI:
 
     @app.get("/models")
     def models() -> Any:
-        return {"models": [{"name": "education", "served": app.state.mode != "empty"}]}
+        others = [_plain(summary(each, EDUCATION.name)) for each in five.service.followers.values()]
+        return {"models": [education_summary(app.state.mode), *others]}
 
     @app.get("/models/education")
     def model() -> Any:
@@ -315,7 +323,35 @@ def make_app(mode: str = "3") -> FastAPI:
         status, body = predict(await request.json(), int(app.state.mode))
         return JSONResponse(body, status)
 
+    @app.get("/models/education/decisions")
+    async def decided() -> Any:
+        return Decisions(model="education", decisions=await decisions(five.registry, "education"))  # type: ignore[arg-type]
+
+    app.mount("/", five.app)
     return app
+
+
+def education_summary(mode: str) -> dict[str, Any]:
+    """The line of GET /models about the stand-in's own model."""
+    known = None if mode == "empty" else answers(int(mode))["model"]
+    return _plain(
+        ModelSummary(
+            name=EDUCATION.name,
+            title=Bilingual(**_bilingual(EDUCATION.title)),
+            question=Bilingual(**_bilingual(EDUCATION.question)),
+            task=EDUCATION.task.kind,
+            default=True,
+            served=known is not None,
+            model_version=known["model_version"] if known else None,
+            data_version=known["data"]["version"] if known else None,
+            levels=int(mode) if known else None,
+            silhouette=known["metrics"]["silhouette"] if known else None,
+        )
+    )
+
+
+def _plain(summary: ModelSummary) -> dict[str, Any]:
+    return summary.model_dump(mode="json")
 
 
 if __name__ == "__main__":
