@@ -21,6 +21,7 @@ from backend.edge import Edge
 from backend.follower import Follower
 from backend.health import Health, Live, Ready, health, ready
 from backend.metrics import CONTENT_TYPE, Metrics
+from backend.newest import NewestRows
 from backend.page import POLICY, page
 from backend.predict import direct, handler, request_id, serving
 from backend.problems import MEDIA_TYPE, RequestError, problem_response
@@ -32,6 +33,7 @@ from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
 from sigap import __version__
 from sigap.catalog import Declaration, declaration, declarations
+from sigap.catalog.declaration import Forecasting
 from sigap.settings import Settings, get_settings
 
 DESCRIPTION = """Answers with the champions that the model registry names, each model in the words of its declaration.
@@ -57,6 +59,11 @@ class Service:
         self.registry = RegistryClient(settings.tracking_uri)
         self.started = time.monotonic()
         self.followers = {model.name: self._follower(model) for model in models}
+        self.tables = {
+            model.name: NewestRows(model, lambda: settings.dsn)
+            for model in models
+            if isinstance(model.task, Forecasting)
+        }
 
     def _follower(self, model: Declaration) -> Follower:
         return Follower(
@@ -98,6 +105,7 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(table.close() for table in self.tables.values()))
             await self.registry.close()
 
 
@@ -178,7 +186,9 @@ def _add_predict_route(router: APIRouter, path: str, service: Service, follower:
         """Stands for the handler in the documentation; its route class answers instead."""
 
     documented.__annotations__["body"] = request
-    router.route_class = direct(handler(follower, service.metrics, service.settings.max_body_bytes))
+    router.route_class = direct(
+        handler(follower, service.metrics, service.settings.max_body_bytes, service.tables.get(model.name))
+    )
     router.add_api_route(
         path,
         documented,

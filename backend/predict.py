@@ -15,9 +15,11 @@ from backend.decode import decode
 from backend.edge import REQUEST_ID
 from backend.follower import Follower
 from backend.metrics import Metrics
+from backend.newest import NewestRows
 from backend.problems import RequestError
+from backend.requests import CANDLES
 from backend.served import Served
-from sigap.catalog.declaration import Forecasting
+from backend.tasks.forecasting import ForecastingPredictor
 
 BODY_SECONDS = 15.0
 # How much of a body that is too long is read and thrown away, so that its sender gets to read the answer.
@@ -98,19 +100,34 @@ async def _read(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def handler(follower: Follower, metrics: Metrics, limit: int) -> Handler:
-    """The function that answers prediction requests to the follower's model; bodies have at most `limit` bytes."""
-    # A forecast needs no fields, so not even an empty object has to be sent.
-    empty_is_right = isinstance(follower.declaration.task, Forecasting)
+def handler(follower: Follower, metrics: Metrics, limit: int, table: NewestRows | None = None) -> Handler:
+    """The function that answers prediction requests.
+
+    Args:
+        follower: Of the model.
+        metrics: Where predictions are counted.
+        limit: Most bytes of a body.
+        table: Of a series: where a forecast without candles of its own looks. Such a request may have no body at all.
+    """
 
     async def predict(request: Request) -> Response:
         body = await read_body(request, limit)
         served = serving(follower)
-        answer = served.predict({} if empty_is_right and not body.strip() else decode(body))
+        if table is None:
+            answer = served.predict(decode(body))
+        else:
+            answer = await _forecast(served, decode(body) if body.strip() else {}, table)
         _count(metrics, served, answer)
         return Response(encode(answer), media_type="application/json")
 
     return predict
+
+
+async def _forecast(served: Served, fields: dict[str, Any], table: NewestRows) -> dict[str, Any]:
+    newest = None
+    if fields.get(CANDLES) is None and isinstance(served.predictor, ForecastingPredictor):
+        newest = await table.rows(served.predictor.rows)
+    return served.predict(fields, newest)
 
 
 def _count(metrics: Metrics, served: Served, answer: dict[str, Any]) -> None:

@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from backend.newest import Series
 from backend.problems import RequestError
 from backend.requests import Validator
 from backend.schemas import Clusters, Members, SegmentClusters, SegmentMembers
 from backend.tasks import Predictor, predictor
+from backend.tasks.forecasting import ForecastingPredictor
 from sigap.bundle import MEMBERS, MODEL, ClusteringManifest, Manifest, read_manifest
 from sigap.catalog import Clustering, Declaration
 from sigap.errors import BundleError
@@ -42,13 +44,20 @@ class Served:
         """The version as answered, such as v3."""
         return f"v{self.version}"
 
-    def predict(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def predict(self, fields: dict[str, Any], newest: Series | None = None) -> dict[str, Any]:
         """The answer to decoded fields, as the model's answer type describes it.
+
+        Args:
+            fields: Of the request.
+            newest: The newest rows of the table, for a forecast that brings none of its own.
 
         Raises:
             RequestError: 422, the fields are not valid for this model.
         """
-        return self.predictor.answer(self.validator(fields, self.predictor.needed))
+        values = self.validator(fields, self.predictor.needed)
+        if newest and isinstance(self.predictor, ForecastingPredictor):
+            return self.predictor.answer(values, newest)
+        return self.predictor.answer(values)
 
 
 def load(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -9,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, create_model
 
 from backend.engine import Engine
+from backend.newest import Series
 from backend.problems import FieldProblem, shown
 from backend.requests import CANDLES, refused, type_name
 from backend.tasks.predictor import (
@@ -42,8 +45,11 @@ def answer_model(declaration: Declaration) -> type[BaseModel]:
         "as_of": (datetime, Field(description="When the newest step that was looked at began.")),
         "forecast_for": (datetime, Field(description="When the step that is forecast begins.")),
         "source": (
-            Literal["request", "table"],
-            Field(description="Where the values looked at come from; `table`: those the model was trained on last."),
+            Literal["request", "table", "snapshot"],
+            Field(
+                description="Where the values looked at come from. `snapshot`: the newest that the model was trained "
+                "on, while the table can't be read or lacks a step."
+            ),
         ),
         "note": (Bilingual, Field(description="What the forecast is worth beside the naive one.")),
         "baseline": (BaselineAnswer, Field(description="The naive forecast's score beside the model's.")),
@@ -97,11 +103,22 @@ class ForecastingPredictor:
         except ValueError as error:
             raise BundleError(f"The bundle's newest values can't be used: {error}.") from error
 
-    def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Predictor.answer`."""
+    @property
+    def rows(self) -> int:
+        """How many values it looks at."""
+        return self._manifest.lags + 1
+
+    def answer(self, values: Mapping[str, Any], newest: Series | None = None) -> dict[str, Any]:
+        """The answer to the request's candles, or to the table's `newest` rows, or to those of the snapshot.
+
+        Raises:
+            RequestError: 422, the candles are no series that this version can look at.
+        """
         candles = values[CANDLES]
+        if candles is None and newest and self._follows(newest):
+            return self._forecast([value for _, value in newest], newest[-1][0].astimezone(UTC), "table")
         if candles is None:
-            return self._forecast(self._manifest.closes, self._last_time, "table")
+            return self._forecast(self._manifest.closes, self._last_time, "snapshot")
         times = self._times(candles)
         return self._forecast([getattr(candle, self._target) for candle in candles], times[-1], "request")
 
@@ -126,6 +143,13 @@ class ForecastingPredictor:
             "baseline": self._baseline,
             **self._about,
         }
+
+    def _follows(self, newest: Series) -> bool:
+        """Whether the rows are enough, newer than the snapshot's or the same, one step apart, and above zero."""
+        times = [begun for begun, _ in newest]
+        steps = {after - before for before, after in itertools.pairwise(times)}
+        enough = len(newest) >= self.rows and times[-1] >= self._last_time
+        return enough and steps == {self._step} and all(0 < value < math.inf for _, value in newest)
 
     def _times(self, candles: Sequence[Any]) -> list[datetime]:
         """When each candle began, all one step apart.

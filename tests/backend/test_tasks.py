@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +20,7 @@ from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
 from backend.app import create_app
+from backend.newest import NewestRows, Series
 from backend.requests import Validator, documented_example
 from backend.served import Served, load
 from backend.tasks import answer_model
@@ -230,9 +232,62 @@ def test_a_forecast_needs_nothing(client: Client, body: bytes) -> None:
     assert answer["next_close"] == pytest.approx(CLOSES[-1] * 1.01**0.5)
     assert answer["naive_forecast"] == CLOSES[-1]
     assert answer["interval"]["low"] < answer["next_close"] < answer["interval"]["high"]
-    assert (answer["direction"], answer["source"]) == ("up", "table")
+    assert (answer["direction"], answer["source"]) == ("up", "snapshot"), "there is no database here"
     assert (answer["as_of"], answer["forecast_for"]) == ("2025-01-31T00:00:00+00:00", "2025-02-01T00:00:00+00:00")
     assert (answer["note"], answer["baseline"]["metric"]) == (TEXT, "rmse")
+
+
+@pytest.mark.parametrize(
+    ("first", "lacking", "source"),
+    [
+        (datetime(2025, 2, 1, tzinfo=UTC), None, "table"),
+        (datetime(2025, 2, 1, tzinfo=UTC), 5, "snapshot"),
+        (datetime(2024, 2, 1, tzinfo=UTC), None, "snapshot"),
+    ],
+)
+def test_a_forecast_starts_from_the_newest_rows_of_the_table(
+    five: dict[str, Served], seeded_database: str, first: datetime, lacking: int | None, source: str
+) -> None:
+    with psycopg.connect(seeded_database) as connection:
+        for day in range(2 * LAGS):
+            if day != 2 * LAGS - (lacking or 0):
+                row = ("BTC-USD", "1d", first + timedelta(days=day), 100 + day)
+                connection.execute(
+                    "INSERT INTO candles (product, step, opened_at, open, high, low, close, volume)"
+                    " VALUES (%s, %s, %s, 1, 1, 1, %s, 1)",
+                    row,
+                )
+
+    async def ask_table() -> dict[str, Any]:
+        table = NewestRows(BITCOIN_PRICE, lambda: seeded_database)
+        try:
+            served = five["bitcoin_price"]
+            await table.rows(3)
+            return served.predict({}, await table.rows(LAGS + 1))
+        finally:
+            await table.close()
+
+    answer = asyncio.run(ask_table())
+    assert answer["source"] == source
+    if source == "table":
+        assert answer["naive_forecast"] == 99 + 2 * LAGS
+        assert answer["as_of"] == (first + timedelta(days=2 * LAGS - 1)).isoformat()
+        assert answer["next_close"] == pytest.approx(answer["naive_forecast"] * (1 + 1 / (98 + 2 * LAGS)) ** 0.5)
+
+
+def test_a_database_that_is_away_is_not_asked_again_at_once(five: dict[str, Served]) -> None:
+    asked = []
+
+    def dsn() -> str:
+        asked.append(1)
+        return "postgresql://sigap:secret@127.0.0.1:9/sigap"
+
+    async def ask_twice() -> list[Series | None]:
+        table = NewestRows(BITCOIN_PRICE, dsn)
+        return [await table.rows(15), await table.rows(15)]
+
+    assert asyncio.run(ask_twice()) == [None, None]
+    assert len(asked) == 1
 
 
 def test_a_forecast_can_be_asked_of_other_candles(client: Client) -> None:
