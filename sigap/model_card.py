@@ -37,6 +37,7 @@ class Headline:
         spread: Standard deviation over folds; None where the metric has none.
         baseline: The hardest baseline's score by the same metric on the same folds; None for clusterings.
         baseline_name: Such as `median`.
+        ties: Whether the baseline is not surely beaten.
         note: What else belongs beside it.
     """
 
@@ -45,6 +46,7 @@ class Headline:
     spread: float | None = None
     baseline: float | None = None
     baseline_name: str = ""
+    ties: bool = False
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,13 +67,14 @@ class Headline:
         """Such as `7,704 (median)`."""
         if self.baseline is None:
             return "-"
-        return number(self.baseline) + (f" ({self.baseline_name})" if self.baseline_name else "")
+        named = ", ".join(word for word in (self.baseline_name, "not beaten" if self.ties else "") if word)
+        return number(self.baseline) + (f" ({named})" if named else "")
 
 
 def headline(
     declaration: Declaration, metrics: Mapping[str, float], details: Mapping[str, Any] | None = None
 ) -> Headline:
-    """The score of a candidate or a model with these metrics; `details` are its candidate's."""
+    """The score of a candidate or a model with these metrics; `details` are the candidate's, with its baseline."""
     metric = declaration.task.selection
     note = ""
     if isinstance(declaration.task, Clustering) and "stability" in metrics:
@@ -85,6 +88,8 @@ def headline(
         spread=metrics.get(f"{metric}_sd"),
         baseline=metrics.get(f"{'naive' if forecasts else 'baseline'}_{metric}"),
         baseline_name="naive" if forecasts else str(named.get("name", "")).replace("_", " "),
+        # Beyond doubt: the whole interval of the gain lies above zero.
+        ties="gain_low" in metrics and metrics["gain_low"] <= 0,
         note=note,
     )
 

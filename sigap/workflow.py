@@ -123,7 +123,7 @@ def preview(cleaned: Json, *, settings: Settings | None = None) -> pd.DataFrame:
 def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
     """Starts the parent run in MLflow, with the data's profile, and gives one item a family of candidates.
 
-    A family is fitted in one process: a process costs an orchestrator seconds, and a small candidate of a grid less than one.
+    A family is fitted in one process: that costs an orchestrator seconds, and a small candidate of a grid less.
 
     Returns:
         Items `{"name", "candidates", "parent_run_id", "params", "snapshot"}` for `fit`, in the sweep's order.

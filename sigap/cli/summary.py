@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -45,6 +45,8 @@ class Line:
         score: Its score and its baseline's; None where nothing was scored.
         decision: In a few words.
         reason: In a sentence, where a model has no champion.
+        served: Whether it has one.
+        rule: What decided last, of a model without a champion; empty if nothing did.
     """
 
     model: str
@@ -54,6 +56,8 @@ class Line:
     score: Headline | None = None
     decision: str = "not trained yet"
     reason: str = ""
+    served: bool = False
+    rule: str = ""
 
 
 def summary(settings: Settings, failures: Mapping[str, str] | None = None) -> list[Line]:
@@ -121,11 +125,11 @@ def _line(model: str, served: str, rows: list[Any], failed: str) -> Line:
     if served:
         row = next((row for row in rows if row.model_version == served), None)
         if row is None:
-            return Line(model, served, decision="served", reason=failed)
+            return Line(model, served, decision="served", reason=failed, served=True)
         last = rows[0]
         # A later challenger that did not make it belongs to the line: the champion has been challenged.
         later = "" if last is row else f"; {last.model_version or 'a later run'} {_WORDS.get(last.rule, last.rule)}"
-        return _told(row, served, _WORDS.get(row.rule, row.rule) + later, failed)
+        return replace(_told(row, served, _WORDS.get(row.rule, row.rule) + later, failed), served=True)
     if failed:
         return Line(model, decision="no champion: its pipeline failed", reason=failed)
     if not rows:
@@ -133,7 +137,7 @@ def _line(model: str, served: str, rows: list[Any], failed: str) -> Line:
     row = rows[0]
     words = _WORDS.get(row.rule, row.rule)
     decision = words if row.rule == "waiting" else f"no champion: {words}"
-    return _told(row, row.model_version, decision, str(row.reason))
+    return replace(_told(row, row.model_version, decision, str(row.reason)), rule=row.rule)
 
 
 def _told(row: Any, version: str, decision: str, reason: str) -> Line:

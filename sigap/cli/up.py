@@ -8,11 +8,10 @@ from threading import Thread
 
 import httpx
 
-from sigap.catalog import declarations
 from sigap.cli.output import Steps, console, say, table
 from sigap.cli.pipeline import prepare_tables, run_model
 from sigap.cli.session import Reporter, StopRequested, stop_on_signal, supervised
-from sigap.cli.summary import served_version, show_summary, summary
+from sigap.cli.summary import show_summary, summary
 from sigap.errors import SigapError
 from sigap.services.service import check_ports
 from sigap.services.stack import ALL, services
@@ -37,10 +36,11 @@ def up(settings: Settings) -> int:
     try:
         with stop_on_signal(), supervised(settings) as (supervisor, reporter):
             bring_up(settings, supervisor, reporter)
-            failures = train_missing(settings)
-            show_models(settings, failures)
+            untried, refused = missing_champions(settings)
+            show_models(settings, train(settings, untried))
             show_addresses(settings)
             say(f"Ready after {time.monotonic() - begin:.0f} s. Ctrl-C stops everything.", style="bold green")
+            try_again(settings, refused)
             while True:
                 time.sleep(3600)
     except StopRequested:
@@ -72,15 +72,33 @@ def bring_up(settings: Settings, supervisor: Supervisor, reporter: Reporter) -> 
         reporter.steps = None
 
 
-def train_missing(settings: Settings) -> dict[str, str]:
-    """Run the pipeline of every model that has no champion yet, some at a time.
+def missing_champions(settings: Settings) -> tuple[list[str], list[str]]:
+    """The models that have no champion: those never judged, and those that the gate refused when it saw them last.
+
+    A model that waits for a person's approval is neither: its pipeline has done what it can.
+    """
+    lines = [line for line in summary(settings) if not line.served]
+    untried = [line.model for line in lines if line.rule == ""]
+    return untried, [line.model for line in lines if line.rule not in ("", "waiting")]
+
+
+def try_again(settings: Settings, refused: list[str]) -> None:
+    """Train once more what was refused before: its data may be other now. Nobody waits for it."""
+    if not refused:
+        return
+    say(f"\nNo champion yet, so tried again on the data of now: {', '.join(refused)}.\n")
+    failures = train(settings, refused)
+    show_summary([line for line in summary(settings, failures) if line.model in refused])
+
+
+def train(settings: Settings, missing: list[str]) -> dict[str, str]:
+    """Run the models' pipelines, some at a time.
 
     A pipeline that fails is reported and does not end the services: its cause can be mended while they run.
 
     Returns:
         Why a pipeline ended without a decision, by model.
     """
-    missing = [declared.name for declared in declarations() if not served_version(settings, declared.name)]
     if not missing:
         return {}
     begin = time.monotonic()
@@ -122,7 +140,7 @@ def _title(models: list[str]) -> str:
 def show_models(settings: Settings, failures: dict[str, str]) -> None:
     """A line a model, once the API serves what has a champion or time is up."""
     lines = summary(settings, failures)
-    expected = {line.model for line in lines if line.version and line.decision != "waits for approval"}
+    expected = {line.model for line in lines if line.served}
     limit = time.monotonic() + _SERVED_SECONDS
     while time.monotonic() < limit and not expected <= served_by_api(settings):
         time.sleep(0.2)

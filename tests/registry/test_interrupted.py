@@ -18,9 +18,9 @@ from sigap.data.versions import DataVersions
 from sigap.errors import UnreachableError
 from sigap.registry.decisions import decisions
 from sigap.settings import Settings
-from tests.registry.conftest import Line, Process, free_port, running_mlflow
+from tests.registry.conftest import PARAMS, Line, Process, free_port, running_mlflow
 
-QUICK = "education:\n  k_min: 2\n  k_max: 3\n  n_init: 2\n  bootstraps: 10\n"
+QUICK = PARAMS.replace("k_max: 4", "k_max: 3")
 KILLS = 10
 
 
