@@ -70,9 +70,13 @@ class Settings(BaseSettings):
         15.0, gt=0, le=600, description="A feed that says nothing usable for this long is opened anew."
     )
 
+    train_at_start: str = Field(
+        "all",
+        description="Models that `./run` trains when they have no champion: `all`, `none`, or names with commas.",
+    )
     promotion: Literal["auto", "manual"] | None = Field(
         None,
-        description="`manual`: what passes the gate waits for `./run model approve`; by default as each model declares.",
+        description="`manual`: what passes the gate waits for `./run model approve`; by default as each model says.",
     )
     registry_wait_seconds: float = Field(
         60.0, ge=0, le=3600, description="How long a pipeline step waits for an MLflow server that went away."

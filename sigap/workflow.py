@@ -464,8 +464,8 @@ def _concluded(registered: Json, decision: Decision, champion: ModelVersion | No
     }
     runs = Runs(settings, model)
     runs.log_json(parent, "decision.json", result)
-    named = ("model_version", "champion", "promoted", "rule", "reason", "candidate")
-    tags = {name: str(result[name])[:TAG_LENGTH] for name in named}
+    named = ("model_version", "champion", "promoted", "rule", "reason")
+    tags = {**{name: str(result[name])[:TAG_LENGTH] for name in named}, "winner": registered["candidate"]}
     runs.end(parent, metrics=registered["metrics"], tags=tags)
     return result
 

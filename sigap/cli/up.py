@@ -8,6 +8,7 @@ from threading import Thread
 
 import httpx
 
+from sigap.catalog import declaration, declarations
 from sigap.cli.output import Steps, console, say, table
 from sigap.cli.pipeline import prepare_tables, run_model
 from sigap.cli.session import Reporter, StopRequested, stop_on_signal, supervised
@@ -76,8 +77,15 @@ def missing_champions(settings: Settings) -> tuple[list[str], list[str]]:
     """The models that have no champion: those never judged, and those that the gate refused when it saw them last.
 
     A model that waits for a person's approval is neither: its pipeline has done what it can.
+
+    Raises:
+        UnknownModelError: The setting `train_at_start` names a model that there is not.
     """
-    lines = [line for line in summary(settings) if not line.served]
+    asked = settings.train_at_start.replace(",", " ").split()
+    named = {declared.name for declared in declarations()} if asked == ["all"] else set(asked) - {"none"}
+    for name in named:
+        declaration(name)
+    lines = [line for line in summary(settings) if line.model in named and not line.served]
     untried = [line.model for line in lines if line.rule == ""]
     return untried, [line.model for line in lines if line.rule not in ("", "waiting")]
 

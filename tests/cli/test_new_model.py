@@ -112,10 +112,7 @@ def test_from_a_table_to_a_served_answer(shell: Shell, tmp_path: Path) -> None:
     assert pipeline["blocks"] == template["blocks"]
 
     # The others have tests of their own: here nothing shall be waited for but the new one.
-    catalogue = shell.root / "sigap" / "catalog" / "__init__.py"
-    only = '_DECLARATIONS = {"boats": _found()["boats"]}'
-    catalogue.write_text(catalogue.read_text().replace("_DECLARATIONS = _found()", only))
-    shell.env["SIGAP_DEFAULT_MODEL"] = "boats"
+    shell.env["SIGAP_TRAIN_AT_START"] = "boats"
     log = tmp_path / "log"
     process = shell.start(log)
     wait_until(lambda: "Ready after" in log.read_text() or process.poll() is not None, log.read_text)

@@ -25,7 +25,7 @@ def test_beside_it_others_see_it_and_ctrl_c_in_the_middle_of_a_pipeline_ends_all
     log = tmp_path / "run.log"
     process = shell.start(log)
     state = shell.root / ".sigap"
-    wait_until(lambda: "Pipeline education" in log.read_text() or process.poll() is not None, log.read_text)
+    wait_until(lambda: "in Mage" in log.read_text() or process.poll() is not None, log.read_text)
     assert process.poll() is None, log.read_text()
 
     second = shell.run()

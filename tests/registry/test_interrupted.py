@@ -28,6 +28,8 @@ def run_once(settings: Settings) -> None:
     workflow.run("education", settings=settings)
 
 
+# A run takes seconds and there are over twenty of them; on a busy machine that is minutes.
+@pytest.mark.timeout(900)
 def test_killed_at_ten_random_moments_nothing_is_lost_or_doubled(
     line: Line, in_process: Callable[..., Process]
 ) -> None:

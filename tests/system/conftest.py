@@ -54,9 +54,7 @@ class System:
         return done
 
     def git(self, *words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=self.root, check=True, capture_output=True, text=True
-        ).stdout.strip()
+        return subprocess.run(["git", *words], cwd=self.root, check=True, capture_output=True, text=True).stdout.strip()
 
     def sql(self, statement: str, *values: Any) -> None:
         with psycopg.connect(self.settings.dsn) as connection:
@@ -90,6 +88,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("SIGAP_")}
     env = inherited | {f"SIGAP_{name}_PORT": str(port) for name, port in ports.items()}
     env["SIGAP_VENV"] = sys.prefix
+    # The story is that of education; the other models would only make it longer.
+    env["SIGAP_TRAIN_AT_START"] = "education"
     settings = Settings(root=root, **{f"{name.lower()}_port": port for name, port in ports.items()})  # type: ignore[arg-type]
     log = root.parent / "run.log"
     with log.open("wb") as out:
