@@ -73,7 +73,7 @@ def answer_model(declaration: Declaration) -> type[BaseModel]:
 def answer_example(declaration: Declaration) -> dict[str, Any]:
     """An answer as the documentation shows it; its numbers illustrate."""
     task = declaration.task_as(Classification)
-    feature = declaration.features[-2]
+    feature = declaration.features[0]
     value = declaration.example.get(feature.name)
     return {
         **_decision(task, yes=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from backend.app import create_app
 from backend.problems import RequestError
 from backend.requests import Validator
+from backend.tasks import answer_model
 from sigap.catalog import Column, Declaration, Feature, Kind, Text
 from sigap.settings import Settings
 from tests.backend.bundles import EDUCATION
@@ -89,3 +91,39 @@ def test_every_kind_of_field_is_checked() -> None:
 def test_no_value_passes_for_a_category(value: object) -> None:
     with pytest.raises(RequestError):
         Validator(OTHER)(OTHER.example | {"fuel": value}, USED)
+
+
+TARGET = {"name": "rent", "kind": "number", "title": text("Rent"), "meaning": text("Rent a month")}
+SEVENTH: list[dict[str, Any]] = [
+    {"kind": "regression"},
+    {"kind": "classification", "positive": "1", "yes": "Yes", "no": "No", "flag": "prediction_code"},
+    {"kind": "forecasting", "step": "1h"},
+]
+
+
+@pytest.mark.parametrize("task", SEVENTH, ids=[task["kind"] for task in SEVENTH])
+def test_a_seventh_model_of_any_task_is_documented(tmp_path: Path, task: dict[str, Any]) -> None:
+    declared = Declaration.model_validate(
+        {
+            **EDUCATION.model_dump(include={"title", "question", "data_source"}),
+            "name": "seventh",
+            "source": {"table": "t", "relation": "t AS t", "key": ["at"], "entity": "at", "time": "at"},
+            "columns": [{"name": "at", "kind": "timestamp", "meaning": text("When")}],
+            "features": [feature("size", Kind.NUMBER)],
+            "target": TARGET,
+            "task": task,
+            "example": {} if task["kind"] == "forecasting" else {"size": 3.5},
+            "paths": ["/rents"],
+        }
+    )
+    settings = Settings(state_dir=tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    with asyncio.Runner() as runner:
+        client = Client(create_app(settings, (EDUCATION, declared)), runner)
+        document = client.get("/openapi.json").json()
+        assert {"SeventhRequest", "SeventhAnswer"} <= set(document["components"]["schemas"])
+        for path in ("/rents", "/models/seventh/predict"):
+            post = document["paths"][path]["post"]
+            example = post["responses"]["200"]["content"]["application/json"]["example"]
+            answer_model(declared).model_validate(example)
+            assert client.post(path, json=declared.example).status_code == 503
+        assert client.get("/models/seventh").json()["target"]["name"] == "rent"
