@@ -28,6 +28,8 @@ PIPELINE_RUN = "pipeline_run"
 CANDIDATE = "candidate"
 MAXIMUM_PARAM = 6000
 """Longest value of a parameter that MLflow takes."""
+MAXIMUM_PARAMS = 100
+"""Most parameters that it takes at once."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,10 @@ class Runs:
 
     def _log(self, run_id: str, data: Data, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         self.client.log_inputs(run_id, [_dataset(self.model, data)])
-        self.client.log_batch(run_id, metrics=_metrics(metrics), params=_params(params))
+        flat = _params(params)
+        self.client.log_batch(run_id, metrics=_metrics(metrics), params=flat[:MAXIMUM_PARAMS])
+        for start in range(MAXIMUM_PARAMS, len(flat), MAXIMUM_PARAMS):
+            self.client.log_batch(run_id, params=flat[start : start + MAXIMUM_PARAMS])
 
     def _errors(self, doing: str) -> Any:
         return registry_errors(self.settings, doing)
