@@ -105,6 +105,29 @@ def take_snapshot(
     )
 
 
+def write_file(declaration: Declaration, settings: Settings, path: Path, rejects: Path) -> int:
+    """Writes what a snapshot taken now would hold to `path`, and the reasons of rows set aside to `rejects`.
+
+    Nothing is recorded: this is for looking and measuring.
+
+    Returns:
+        Rows in the file.
+
+    Raises:
+        ContractError: See `take_snapshot`.
+        ServiceError: See `take_snapshot`.
+        VersionError: The file can't be written.
+    """
+    with consistent_reading(declaration, settings) as reading:
+        draft = _Draft(path.with_name(f".{path.name}.draft"), rejects.with_suffix(".draft"), declaration, reading)
+        with draft:
+            _stream(reading, draft, None)
+            draft.finish()
+            draft.path.replace(path)
+            draft.keep_rejects(rejects)
+    return draft.rows
+
+
 def _stream(reading: Reading, draft: _Draft, progress: Progress | None) -> None:
     """Checks and writes each batch on a second thread while the next one is read."""
     read = 0
@@ -146,7 +169,9 @@ class _Draft:
             self._reasons = self._open.enter_context(self._rejects.open("w", newline="", encoding="utf-8"))
             # DVC names a file by its bytes alone, so the driver's and the library's defaults are no part of this call.
             self._parquet = self._open.enter_context(
-                pq.ParquetWriter(self._file, self._contract.schema, compression="zstd")
+                pq.ParquetWriter(
+                    self._file, self._contract.schema, compression="zstd", use_dictionary=self._dictionaries()
+                )
             )
             self._table = csv.writer(self._reasons)
             self._table.writerow([*self._declaration.source.key, "field", "found", "expected"])
@@ -190,6 +215,15 @@ class _Draft:
         self._open.close()
         with self.path.open("rb") as file:
             self.md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+    def _dictionaries(self) -> bool | list[str]:
+        """Columns written by dictionary: all of a small table, the texts of a large one.
+
+        A million different numbers fill a dictionary that is then thrown away: three times the time, twice the bytes.
+        """
+        if self._reading.rows <= ROW_GROUP:
+            return True
+        return [field.name for field in self._contract.schema if pa.types.is_string(field.type)]
 
     def keep_rejects(self, path: Path) -> Path | None:
         """Moves the reasons to `path`; None, and no file there, when no row was set aside."""

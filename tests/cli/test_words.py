@@ -41,6 +41,7 @@ def test_settings_lists_all_and_shows_no_secret(shell: Shell) -> None:
         (["model", "versions", "education"], {}, ["MLflow", "./run"]),
         (["logs", "nginx"], {}, ["nginx"]),
         (["bench", "nothing"], {}, ["nothing"]),
+        (["import", "boats", "boats.csv"], {}, ["'boats'", "education_data"]),
     ],
 )
 def test_a_mistake_gets_a_message_with_the_way_on(
