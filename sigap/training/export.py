@@ -187,7 +187,7 @@ def members(trained: Trained, previous: Previous | None = None) -> dict[str, Any
             {
                 "entity": each.entity,
                 "name": prepared.name(each.entity),
-                "place": prepared.places[each.entity],
+                "place": prepared.places.get(each.entity, {}),
                 "features": _features(prepared.now.values, each.entity),
                 "missing": list(each.missing),
                 "reason": each.reason.model_dump(),
@@ -240,7 +240,7 @@ def _member(trained: Trained, row: int, entity: str) -> dict[str, Any]:
         "entity": entity,
         "name": prepared.name(entity),
         "period": prepared.period,
-        "place": prepared.places[entity],
+        "place": prepared.places.get(entity, {}),
         "features": features,
         "figure_period": {name: None if year is None else int(year) for name, year in years.items()},
         "cluster": cluster,

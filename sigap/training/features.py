@@ -69,7 +69,8 @@ class Prepared:
         left_out: The other features, each with its reason.
         not_assessed: Entities without a figure for each used feature; where missing ones are imputed, for any.
         names: Name for people by entity; empty where entities have none.
-        places: Describing columns by entity, such as capital and coordinates; None where unknown.
+        places: Describing columns by entity, such as capital and coordinates; None where unknown. Empty where none
+            are declared.
         breaks: Changes of border or definition, by entity and period.
         history: Figures as of every period with rows, oldest first; the last is `now`. Empty where rows have no time.
         imputes: Whether the model puts a typical value where a figure is missing.
@@ -367,6 +368,8 @@ def _places(declaration: Declaration, newest: pd.DataFrame) -> dict[str, dict[st
     source = declaration.source
     without = {*source.key, source.entity, source.entity_name, source.time, *BREAK_COLUMNS}
     columns = [column.name for column in declaration.columns if column.name not in without]
+    if not columns:
+        return {}
     return {
         str(entity): {name: None if pd.isna(row[name]) else row[name] for name in columns}
         for entity, row in newest[columns].astype(object).iterrows()
