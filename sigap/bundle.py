@@ -32,10 +32,6 @@ MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 MEMBERS = "members.json"
 
-# What a run holds beside its bundle, and who it is meant for.
-MODEL_CARD = "model_card.md"
-DATA_PROFILE = "data_profile.json"
-
 # Tags on a registered model version: the registry writes them, the API follows them to the bundle.
 TAG_BUNDLE_RUN = "bundle_run_id"
 TAG_BUNDLE_PATH = "bundle_path"
