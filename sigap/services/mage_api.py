@@ -36,7 +36,7 @@ class MageApi:
         self.address = settings.mage_address
         # No proxy, whatever the environment says: Mage is on this machine.
         self._http = httpx.Client(
-            base_url=f"{self.address}/api/", headers={"X-API-KEY": _CLIENT_ID}, timeout=30, trust_env=False
+            base_url=f"{self.address}/api/", headers={"X-API-KEY": _CLIENT_ID}, timeout=60, trust_env=False
         )
 
     def __enter__(self) -> MageApi:

@@ -67,8 +67,8 @@ def test_two_runs_at_once_end_each_with_its_own_result(mage_settings):
 
 def test_each_run_has_each_step_once_however_many_are_asked_for_at_once(mage_settings):
     runs = []
-    with ThreadPoolExecutor(8) as threads:
-        asked = [threads.submit(run_pipeline, mage_settings, "one", {}, runs.append) for _ in range(8)]
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(run_pipeline, mage_settings, "one", {}, runs.append) for _ in range(4)]
         for each in asked:
             each.result()
     with MageApi(mage_settings) as api:
