@@ -83,6 +83,11 @@ class Baseline(Answer):
         """Whether the model beats it beyond doubt."""
         return self.verdict == "better"
 
+    @property
+    def same(self) -> bool:
+        """Whether what is served is the baseline itself."""
+        return not self.better and self.low == self.high == 0
+
 
 class Interval(Answer):
     """How the interval was made, and how many true values it held."""

@@ -15,7 +15,8 @@ from plotly.subplots import make_subplots
 from frontend.api import Candidate, Clusters, Feature, Level, Member, Model
 from frontend.catalogue import Detail, Forecast
 from frontend.palette import Surface, level_colors, level_symbols
-from frontend.scores import SHARES
+from frontend.scores import SHARES, unit
+from frontend.scores import name as metric_name
 from frontend.words import Words
 
 GEOGRAPHY = Path(__file__).parent / "geography"
@@ -391,7 +392,9 @@ def _strip(
     )
 
 
-def sweep_figure(sweep: Sequence[Candidate], chosen: int, surface: Surface, words: Words) -> go.Figure:
+def sweep_figure(
+    sweep: Sequence[Candidate], chosen: int, surface: Surface, words: Words, label: str = "sweep.levels"
+) -> go.Figure:
     """How well each number of levels separates the members; those that may not be chosen are hatched."""
     figure = _base(surface, words, 230)
     bars: dict[str, Any] = {
@@ -400,7 +403,7 @@ def sweep_figure(sweep: Sequence[Candidate], chosen: int, surface: Surface, word
         "cornerradius": 3,
     }
     figure.add_bar(
-        x=[words("sweep.levels", k=c.k) for c in sweep],
+        x=[words(label, k=c.k) for c in sweep],
         y=[c.metrics["silhouette"] for c in sweep],
         marker=bars,
         text=[words.number(c.metrics["silhouette"], 3) for c in sweep],
@@ -425,7 +428,7 @@ def tried_figure(model: Detail, surface: Surface, words: Words) -> go.Figure:
     metric = beside.metric if beside else ""
     tried = [each for each in model.candidates if metric in each.metrics][::-1]
     scale = 100.0 if metric in SHARES else 1.0
-    figure = _base(surface, words, 70 + 34 * max(len(tried), 1))
+    figure = _base(surface, words, 92 + 46 * max(len(tried), 1))
     figure.add_scatter(
         x=[each.metrics[metric] * scale for each in tried],
         y=[each.name.replace("_", " ") for each in tried],
@@ -438,12 +441,24 @@ def tried_figure(model: Detail, surface: Surface, words: Words) -> go.Figure:
         mode="markers",
         marker={
             "size": 13,
-            "symbol": ["circle" if each.admissible else "x-thin-open" for each in tried],
+            "symbol": ["circle" if each.admissible else "x" for each in tried],
             "color": [surface.accent if each.name == model.winner else surface.coast for each in tried],
             "line": {"color": surface.rim, "width": 1},
         },
         hovertemplate="%{y}: <b>%{x:,.3~f}</b><extra></extra>",
     )
+    for each in tried:
+        # Above its mark: beside it, long names would leave a phone no room for the marks.
+        figure.add_annotation(
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=each.name.replace("_", " "),
+            yshift=16,
+            text=each.name.replace("_", " "),
+            showarrow=False,
+            font={"size": 12, "color": surface.ink if each.name == model.winner else surface.muted},
+        )
     if beside is not None and beside.baseline is not None:
         figure.add_vline(x=beside.baseline * scale, line={"color": surface.muted, "width": 1.5, "dash": "dash"})
         figure.add_annotation(
@@ -455,9 +470,20 @@ def tried_figure(model: Detail, surface: Surface, words: Words) -> go.Figure:
             showarrow=False,
             font={"size": 12, "color": surface.muted},
         )
-    figure.update_xaxes(gridcolor=surface.line, zeroline=False, color=surface.muted, fixedrange=True, nticks=6)
-    figure.update_yaxes(color=surface.ink, fixedrange=True, automargin=True, ticklabelstandoff=8)
-    figure.update_layout(margin={"l": 8, "r": 14, "t": 26, "b": 24})
+    figure.update_xaxes(
+        gridcolor=surface.line,
+        zeroline=False,
+        color=surface.muted,
+        fixedrange=True,
+        nticks=6,
+        tickformat=",.6~f",
+        title={
+            "text": f"{metric_name(metric, words)} ({unit(metric, model, words)})".replace(" ()", ""),
+            "standoff": 8,
+        },
+    )
+    figure.update_yaxes(gridcolor=surface.line, showticklabels=False, fixedrange=True)
+    figure.update_layout(margin={"l": 8, "r": 14, "t": 26, "b": 46})
     return figure
 
 
@@ -509,7 +535,15 @@ def forecast_figure(model: Detail, answer: Forecast, surface: Surface, words: Wo
         fixedrange=True,
         range=_stretched(times),
     )
-    figure.update_yaxes(gridcolor=surface.line, color=surface.muted, zeroline=False, fixedrange=True, automargin=True)
+    figure.update_yaxes(
+        gridcolor=surface.line,
+        color=surface.muted,
+        zeroline=False,
+        fixedrange=True,
+        automargin=True,
+        tickformat=",",
+        nticks=7,
+    )
     if model.target and model.target.unit:
         figure.update_yaxes(title={"text": model.target.unit(words.language), "standoff": 10})
     figure.update_layout(margin={"l": 8, "r": 8, "t": 16, "b": 28})

@@ -68,14 +68,15 @@ def share(value: float | None, words: Words, digits: int = 1) -> str:
     return MISSING if value is None else f"{words.number(100 * value, digits)} %"
 
 
-def bare(metric: str, value: float | None, words: Words) -> str:
-    """A score without unit, for tables and beside one that has it."""
+def bare(metric: str, value: float | None, words: Words, like: float | None = None) -> str:
+    """A score without unit, for tables and beside one that has it; with as many digits as `like` has, if given."""
     if value is None:
         return MISSING
     if metric in SHARES:
         return words.number(100 * value, 1)
     if metric in AMOUNTS or metric == "smallest_cluster":
-        return words.number(value, 0 if abs(value) >= 100 or metric == "smallest_cluster" else 2)
+        size = abs(value if like is None else like)
+        return words.number(value, 0 if size >= 100 or metric == "smallest_cluster" else 2)
     return words.number(value, 2 if metric in PERCENT else 3)
 
 
@@ -92,8 +93,14 @@ def score(metric: str, value: float | None, model: Detail, words: Words, spread:
     """A score, its spread and its unit: `1.454 ± 72 dolar AS`."""
     text = bare(metric, value, words)
     if value is not None and spread is not None:
-        text += f" ± {bare(metric, spread, words)}"
+        text += f" ± {bare(metric, spread, words, value)}"
     return f"{text} {unit(metric, model, words)}".rstrip()
+
+
+def difference(metric: str, value: float, model: Detail, words: Words) -> str:
+    """How far two scores are apart: of shares in points, for a per cent of a per cent is something else."""
+    points = metric in SHARES or metric in PERCENT
+    return f"{bare(metric, value, words)} {words('score.points') if points else unit(metric, model, words)}".rstrip()
 
 
 def finding(model: Detail, words: Words) -> str:
@@ -101,6 +108,8 @@ def finding(model: Detail, words: Words) -> str:
     beside = model.baseline
     if beside is None:
         return grouping(model, words)
+    if beside.same:
+        return words("finding.same", rule=beside.text(words.language))
     kind = "share" if beside.metric in SHARES else "error"
     key = f"finding.{kind}" if beside.better else f"finding.{kind}_ties"
     return words(
@@ -159,14 +168,21 @@ def _bar(label: str, value: str, at: tuple[float | None, float | None, float], k
 
 def _verdict(baseline: Baseline, model: Detail, words: Words) -> str:
     metric = baseline.metric
+    if baseline.same:
+        return f'<p class="sg-small verdict">{escape(words("score.same"))}</p>'
     text = words(
         "score.better" if baseline.better else "score.ties",
-        difference=score(metric, baseline.difference, model, words),
+        difference=difference(metric, baseline.difference, model, words),
         low=bare(metric, baseline.low, words),
         high=bare(metric, baseline.high, words),
-        confidence=share(baseline.confidence, words, 0),
+        confidence=f"{words.figure(round(100 * baseline.confidence, 1))} %",
     )
     return f'<p class="sg-small verdict">{escape(text)}</p>'
+
+
+def _spread(metric: str, value: float, spread: float | None, words: Words) -> str:
+    around = "" if spread is None else f" ± {bare(metric, spread, words, value)}"
+    return bare(metric, value, words) + around
 
 
 def table(model: Detail, words: Words) -> str:
@@ -179,13 +195,13 @@ def table(model: Detail, words: Words) -> str:
         other = next((model.metrics[key] for form in BESIDE if (key := form.format(metric)) in model.metrics), None)
         nested = model.metrics.get(f"nested_{metric}")
         rows.append(
-            f'<tr><th scope="row" title="{escape(metric)}">{escape(name(metric, words))}</th>'
-            f"<td>{escape(score(metric, model.metrics[metric], model, words, spread))}</td>"
-            f"<td>{escape(score(metric, other, model, words) if other is not None else MISSING)}</td>"
-            f"<td>{escape(score(metric, nested, model, words) if nested is not None else MISSING)}</td></tr>"
+            f'<tr><th scope="row" title="{escape(metric)}">{escape(name(metric, words))}'
+            f' <span class="sg-small">{escape(unit(metric, model, words))}</span></th>'
+            f"<td>{escape(_spread(metric, model.metrics[metric], spread, words))}</td>"
+            f"<td>{escape(bare(metric, other, words))}</td><td>{escape(bare(metric, nested, words))}</td></tr>"
         )
     heads = [words("metrics.name"), words("score.model"), words("metrics.baseline"), words("metrics.nested")]
-    # A column of dashes says nothing.
     body = f"<tr>{''.join(f'<th scope=col>{escape(head)}</th>' for head in heads)}</tr>{''.join(rows)}"
+    # A column of dashes says nothing.
     plain = "" if any(key.startswith("nested_") for key in model.metrics) else " no-nested"
     return f'<div class="sg-scroll"><table class="sg-table{plain}">{body}</table></div>'

@@ -62,7 +62,8 @@ class Words:
             text = format(value, f"{form}.2f")
             text = text[:-1] if text.endswith("0") else text
         else:
-            text = format(value, f"{form}.{digits}f")
+            # Rounded first: what is shown as zero has no sign.
+            text = format(round(value, digits) + 0.0, f"{form}.{digits}f")
         text = text.replace("-", "−")
         if self.language == "id":
             text = text.translate(str.maketrans(",.", ".,"))

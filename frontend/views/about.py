@@ -68,9 +68,10 @@ def _versions(model: Detail, words: Words) -> str:
 
 
 def _scored(model: Detail, words: Words) -> str:
-    note = words("metrics.note") if model.baseline else words("metrics.note_groups")
+    title = words("metrics.title" if model.baseline else "metrics.title_groups")
+    note = words("metrics.note" if model.baseline else "metrics.note_groups")
     return (
-        f'<h2 class="sg-title" style="margin-top:1.3rem">{escape(words("metrics.title"))}</h2>'
+        f'<h2 class="sg-title" style="margin-top:1.3rem">{escape(title)}</h2>'
         f"{scores.table(model, words)}<p class='sg-small'>{escape(note)}</p>"
     )
 
@@ -83,7 +84,7 @@ def _candidates(model: Detail, words: Words) -> None:
     if model.candidates:
         figure = charts.tried_figure(model, parts.surface(), words)
     else:
-        figure = charts.sweep_figure(model.sweep, len(model.levels), parts.surface(), words)
+        figure = charts.sweep_figure(model.sweep, len(model.levels), parts.surface(), words, "sweep.groups")
     st.plotly_chart(figure, key=f"tried_{model.name}", theme=None, config=charts.NO_BAR, alt=words("tried.alt"))
     refused = [each for each in model.candidates if not each.admissible and each.reason]
     if refused:
@@ -115,6 +116,9 @@ def _uses(model: Detail, words: Words) -> None:
             f'<span class="sg-small">{escape(feature.meaning(language))}</span></th>'
             f"<td>{escape(known or MISSING)}</td></tr>"
         )
+    if model.target is not None and model.target.name in used:
+        # A forecast looks at what it forecasts.
+        rows.append(f'<tr><th scope="row">{escape(model.target.title(language))}</th><td>{MISSING}</td></tr>')
     heads = f"<th scope=col>{escape(words('uses.field'))}</th><th scope=col>{escape(words('uses.seen'))}</th>"
     left = "".join(
         f"<li><span><b>{escape(model.titled(each.name, language))}</b><br>"

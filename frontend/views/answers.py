@@ -237,7 +237,7 @@ def forecast(model: Detail, answer: Forecast, words: Words) -> str:
     unit, ends = _unit(model, words), answer.interval
     digits = 0 if abs(answer.value) >= 100 else 2
     change = answer.value / answer.naive_forecast - 1 if answer.naive_forecast else 0.0
-    glyph = {"up": "▲", "down": "▼"}.get(answer.direction, "＝")
+    glyph = {"up": "▲", "down": "▼"}.get(answer.direction, "=")
     moved = f"{glyph} {words.number(100 * change, 2, sign=True)} %" if answer.direction != "unchanged" else glyph
     between = words(
         "answer.interval",
@@ -246,7 +246,7 @@ def forecast(model: Detail, answer: Forecast, words: Words) -> str:
         high=scores.amount(ends.high, unit, words),
     )
     when = words("forecast.when", as_of=words.moment(answer.as_of), target=words.moment(answer.forecast_for))
-    source = words(f"source.{answer.source}")
+    source = words.get(f"source.{answer.source}", "")
     beside = scores.beside(answer.baseline, model, words) if answer.baseline else ""
     by = words("try.by", version=answer.model_version, data=answer.data_version)
     held = words("answer.held", coverage=scores.share(ends.coverage, words))

@@ -136,7 +136,9 @@ def _fields(model: Detail, words: Words) -> bool:
     with st.form(_key(model, "form"), border=True):
         features = list(model.features)
         for first in range(0, len(features), 2):
-            for column, feature in zip(st.columns(2), features[first : first + 2], strict=False):
+            for column, feature in zip(
+                st.columns(2, vertical_alignment="bottom"), features[first : first + 2], strict=False
+            ):
                 with column:
                     _input(model, feature, words)
         if any(feature.personal for feature in features):
@@ -165,7 +167,7 @@ def _input(model: Detail, feature: FormField, words: Words) -> None:
     st.text_input(
         label,
         key=_field(model, feature),
-        placeholder=between,
+        placeholder=between.removesuffix(f" {unit}") if unit else between,
         help=f"{words.sentence(feature.meaning(language))} {between}. {words('ask.may_stay_empty')}",
     )
 

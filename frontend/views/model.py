@@ -45,7 +45,9 @@ def mock(model: Detail, words: Words) -> str:
         made_up = "mock" in model.data.origin.split(", ")
         text = words("data.mock") if made_up else words(f"data.{_origin(model.data.origin)}")
         return f'<span class="sg-tag{" warn" if made_up else ""}">{escape(text)}</span>'
-    return f'<span class="sg-tag">{escape(model.data_source(words.language))}</span>'
+    return (
+        f'<span class="sg-small">{escape(words("about.sources"))}: {escape(model.data_source(words.language))}</span>'
+    )
 
 
 def _origin(origin: str) -> str:
@@ -61,7 +63,7 @@ def _hero(model: Detail, words: Words) -> str:
     return (
         f'<section class="sg-hero"><p class="sg-eyebrow">{escape(eyebrow)}</p>'
         f"<h1>{escape(model.question(language))}</h1>"
-        f'<p class="sg-question">{escape(head)}</p><p style="margin-top:.6rem">{mock(model, words)}</p></section>'
+        f'<p class="sg-question">{escape(head)}</p><p style="margin-top:.5rem">{mock(model, words)}</p></section>'
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from html import escape
 
 import streamlit as st
@@ -15,6 +16,8 @@ from frontend.views.model import mock
 from frontend.words import Words
 
 COLUMNS = 2
+# A forecast looks one step ahead, and no declared step is longer than a day.
+STALE = timedelta(days=3)
 # A model whose levels have members with names and a past has them told on a page of its own.
 LEVELS = "education"
 
@@ -44,15 +47,15 @@ def show(words: Words) -> None:
 def _card(model: Detail, decided: tuple[Decision, ...] | None, words: Words) -> None:
     language = words.language
     with st.container(border=True, key=f"card_{model.name}", height="stretch"):
+        if model.served:
+            body = _state(model, words) + parts.facts(_facts(model, words))
+        else:
+            body = f'<p class="sg-notice">{escape(words("none.title"))}</p>'
         parts.html(
             f'<p class="sg-eyebrow">{escape(model.title(language))}</p>'
-            f'<h2 class="sg-title">{escape(model.question(language))}</h2><p>{mock(model, words)}</p>'
+            f'<h2 class="sg-title">{escape(model.question(language))}</h2>'
+            f'<p>{mock(model, words)}</p>{body}<div style="margin-top:.9rem">{_last(decided, words)}</div>'
         )
-        if model.served:
-            parts.html(_state(model, words) + parts.facts(_facts(model, words)))
-        else:
-            parts.html(f'<p class="sg-notice">{escape(words("none.title"))}</p>')
-        parts.html(_last(decided, words))
         page = st.session_state.get("pages", {}).get(model.name)
         if page is not None:
             st.page_link(
@@ -100,7 +103,7 @@ def _last(decided: tuple[Decision, ...] | None, words: Words) -> str:
     if not decided:
         return f'<p class="sg-small">{escape(words("decided.none"))}</p>'
     last = decided[0]
-    text = f"{words('overview.decision')}: {about.outcome(last, words)}"
+    text = f"{words('overview.decision')} · {about.outcome(last, words)}"
     when = f" · {words.ago(last.decided_at)}" if last.decided_at else ""
     # A reason belongs on the card where it is why the newest model is not served.
     own = last.reason if last.reason and last.outcome in ("refused", "failed") else ""
@@ -139,12 +142,24 @@ def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) 
         found.append((2, words("concern.waiting", title=title)))
     if model.baseline is not None and not model.baseline.better:
         found.append((1, words("concern.ties", title=title, rule=model.baseline.text(words.language))))
+    if model.task == "forecasting" and model.data is not None and _stale(model.data.period):
+        found.append((1, words("concern.stale", title=title, period=words.period(model.data.period))))
     if model.calibrated is False:
         found.append((1, words("concern.uncalibrated", title=title)))
     if model.name != LEVELS and model.data is not None and model.data.rows_rejected:
         count = words.number(model.data.rows_rejected, 0)
         found.append((0, f"{title}: {words('overview.rejected', count=count)}"))
     return found
+
+
+def _stale(period: int | str | None) -> bool:
+    """Whether the newest value is too old for a forecast of what comes next to be of use."""
+    try:
+        newest = datetime.fromisoformat(str(period))
+    except ValueError:
+        return False
+    newest = newest if newest.tzinfo else newest.replace(tzinfo=UTC)
+    return datetime.now(UTC) - newest > STALE
 
 
 def _attention(models: list[Detail], decided: dict[str, tuple[Decision, ...] | None], words: Words) -> str:
@@ -156,6 +171,13 @@ def _attention(models: list[Detail], decided: dict[str, tuple[Decision, ...] | N
             notes += [(0, note) for note in attention(api.model(model.name), clusters, words)]
     notes.sort(key=lambda note: -note[0])
     colors = ("var(--sg-line)", *level_colors(3)[1:])
-    body = "".join(f'<li style="--c:{colors[grave]}">{escape(note)}</li>' for grave, note in notes)
-    body = body or f"<li>{escape(words('overview.calm'))}</li>"
-    return f'<h2 class="sg-title">{escape(words("overview.attention"))}</h2><ul class="sg-notes">{body}</ul>'
+    lines = [(grave, f'<li style="--c:{colors[grave]}">{escape(note)}</li>') for grave, note in notes]
+    grave_ones = "".join(line for grave, line in lines if grave) or f"<li>{escape(words('overview.calm'))}</li>"
+    others = "".join(line for grave, line in lines if not grave)
+    # What is only good to know does not stand between the reader and the cards.
+    summary = words("overview.good_to_know", count=sum(not grave for grave, _ in lines))
+    rest = f"<details><summary>{escape(summary)}</summary><ul class='sg-notes'>{others}</ul></details>"
+    return (
+        f'<h2 class="sg-title">{escape(words("overview.attention"))}</h2><ul class="sg-notes">{grave_ones}</ul>'
+        f"{rest if others else ''}"
+    )

@@ -314,6 +314,8 @@ def _forecasting(declared: Declaration) -> tuple[bytes, dict[str, Any], None]:
         "note": {"id": "Tidak satu pun dari 4 model terbukti lebih baik daripada ramalan naif",
                  "en": "None of 4 models is shown to be better than the naive forecast"},
     }  # fmt: skip
+    # What is served is the baseline itself: there is no difference to measure.
+    manifest["baseline"]["gain"] |= {"difference": 0.0, "low": 0.0, "high": 0.0}
     naive = closes[-1]
     manifest["example"] = {
         "request": {},
