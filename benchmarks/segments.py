@@ -8,6 +8,7 @@ groups yield a champion, and whether segments keep their numbers when the model 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 import tempfile
@@ -31,7 +32,8 @@ from sigap.training.params import Params
 from sigap.training.profiles import structure, traits
 from sigap.training.trainer import Candidate
 
-FILE = ROOT.parent / "shared" / "data" / "customers" / "automobile_customers.csv"
+SHARED = Path(os.environ.get("SIGAP_SHARED_DATA") or ROOT.parent / "shared" / "data")
+FILE = SHARED / "customers" / "automobile_customers.csv"
 GIVEN = "Segmentation"
 # As the data's README has them, k = 2..6: scaled, one-hot, without what this pipeline does besides.
 PUBLISHED = {2: 0.175, 3: 0.199, 4: 0.150, 5: 0.166, 6: 0.159}
@@ -101,7 +103,7 @@ def numbers_kept(table: pd.DataFrame, trained: ClusteringTrained, params: Params
 
 
 def candidates_table(tried: list[Candidate]) -> Table:
-    """Every candidate with its scores and why it may not become champion."""
+    """Every candidate with its scores."""
     table = Table(title="Candidates")
     for heading in ("k", "silhouette", "data's README", "shuffled", "stability ± sd", "smallest", "admissible"):
         table.add_column(heading, justify="left" if heading == "admissible" else "right")
@@ -114,7 +116,7 @@ def candidates_table(tried: list[Candidate]) -> Table:
             f"{metrics['silhouette_shuffled']:.3f} ± {metrics['silhouette_shuffled_sd']:.3f}",
             f"{metrics['stability']:.3f} ± {metrics['stability_sd']:.3f}",
             f"{metrics['smallest_cluster']:.0f}",
-            each.reason.en if each.reason else "yes",
+            "no" if each.reason else "yes",
         )
     return table
 
@@ -141,6 +143,9 @@ def main() -> None:
     console.print(f"{len(table):,} customers, {missing:,} missing cells (imputed inside the model)")
     tried, seconds = sweep(features, params)
     console.print(candidates_table(tried))
+    for each in tried:
+        if each.reason:
+            console.print(f"{each.name} may not become champion: {each.reason.en}.")
     console.print(f"The sweep took {seconds:.1f} s of one core.")
     prepared = TRAINER.prepare(CUSTOMER_SEGMENTS, features)
     trained = TRAINER.choose(CUSTOMER_SEGMENTS, prepared, params, tried)

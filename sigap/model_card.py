@@ -24,6 +24,10 @@ from sigap.catalog.declaration import Classification, Clustering, Forecasting
 CARD = "model_card.md"
 """Its name among the artefacts of the run that registered the model."""
 
+# What as many clusters reach on rows without groups; a clustering has it if its declaration asks for it.
+SHUFFLED = "silhouette_shuffled"
+# Kaufman and Rousseeuw (1990), table 2.4: no substantial structure.
+NO_ISLANDS = 0.25
 _HIGHER_IS_BETTER = {"silhouette": True, "accuracy": True, "rmse": False}
 
 
@@ -82,6 +86,10 @@ def headline(
         note = f"stability {metrics['stability']:.2f}{spread}"
     forecasts = isinstance(declaration.task, Forecasting)
     named = (details or {}).get("baseline") or {}
+    if isinstance(declaration.task, Clustering):
+        # Rows without any groups: what a clustering of them reaches is no merit.
+        named = {"name": "shuffled columns"}
+        metrics = {**metrics, **({"baseline_silhouette": metrics[SHUFFLED]} if SHUFFLED in metrics else {})}
     return Headline(
         metric=metric,
         score=metrics.get(metric),
@@ -172,6 +180,11 @@ def _score(declaration: Declaration, manifest: Manifest) -> str:
         lines.append(f"{verdict[baseline.verdict]} The interval has {gain.confidence:.0%} confidence.")
     else:
         lines.append(f"{found.text[0].upper()}{found.text[1:]}. A clustering has no truth to be held against.")
+        if found.baseline is not None:
+            lines.append(
+                f"On the same columns, each shuffled on its own so that there are no groups, as many clusters reach "
+                f"{number(found.baseline)}."
+            )
     if isinstance(manifest, RegressionManifest) or manifest.task == "forecasting":
         interval = manifest.interval
         lines.append(
@@ -230,10 +243,21 @@ def _limits(declaration: Declaration, manifest: Manifest) -> str:
 
 def _limit_sentences(declaration: Declaration, manifest: Manifest) -> Iterator[str]:
     yield f"Trained on {manifest.data.rows:,} rows of one source; elsewhere, or later, it may be wrong."
+    if lacking := [column for column in manifest.inputs if column.missing_share > 0]:
+        most = max(lacking, key=lambda column: column.missing_share)
+        yield (
+            f"{len(lacking)} features have missing values, {most.feature} most ({most.missing_share:.1%}): the model "
+            "puts the median in place of a number and takes a missing category for none of those known."
+        )
     if manifest.training_range:
         yield "Outside the ranges above an answer extrapolates; the API then says so."
     if isinstance(manifest, ClusteringManifest):
         yield "Groups describe the rows and explain nothing; another k or other features would give other groups."
+        if manifest.metrics.get("silhouette", 1.0) <= NO_ISLANDS:
+            yield (
+                f"With a silhouette up to {NO_ISLANDS} groups have no sharp borders: they divide a smooth transition "
+                "(Kaufman and Rousseeuw 1990)."
+            )
     elif manifest.task == "forecasting":
         yield manifest.note.en
         yield "Prices of the past do not decide those to come; this is no advice to buy or sell."

@@ -21,6 +21,7 @@ from sigap.catalog.customer_segments import CUSTOMER_SEGMENTS
 from sigap.catalog.declaration import Clustering
 from sigap.data.mock import customers
 from sigap.errors import BundleError, TrainingError
+from sigap.model_card import headline, model_card
 from sigap.settings import ROOT
 from sigap.training import clusters, export
 from sigap.training.clustering import ClusteringTrained, ClusteringTrainer
@@ -192,6 +193,12 @@ def test_profiles_say_how_segments_differ_from_all(table, trained, written):
         shares = entry["categories"]["Profession"]["shares"]
         assert sum(each["share"] for each in shares.values()) == pytest.approx(1)
     assert members["structure"]["text"]["en"]
+    card = model_card(CUSTOMER_SEGMENTS, manifest)
+    assert "so that there are no groups, as many clusters reach" in card
+    assert "features have missing values, Work_Experience most" in card
+    line = headline(CUSTOMER_SEGMENTS, trained.metrics)
+    assert line.baseline == trained.metrics["silhouette_shuffled"]
+    assert line.baseline_text.endswith("(shuffled columns)")
     assert sum(entry["share"] for entry in members["profiles"]) == pytest.approx(1)
 
 
