@@ -33,7 +33,7 @@ class Shot:
     tab: int = 0
 
 
-README = Shot("dashboard", "education?lang=en&province=P96", height=1180)
+README = Shot("dashboard", "education?lang=en&province=P96", height=1380)
 
 
 def every_page() -> list[Shot]:
@@ -75,6 +75,8 @@ def take(browser: Browser, address: str, shot: Shot, folder: Path) -> Path:
         full = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
         page.set_viewport_size({"width": shot.width, "height": int(full) + 10})
         _settle(page)
+    if page.locator("[data-testid=stException]").count() or page.get_by_text("encountered an error").count():
+        raise SystemExit(f"{address}/{shot.path} shows an error: see logs/dashboard.log in the state folder.")
     path = folder / f"{shot.name}.png"
     page.screenshot(path=path)
     context.close()

@@ -299,17 +299,16 @@ def strips_figure(model: Model, clusters: Clusters, selected: str | None, surfac
                 row=row,
                 col=1,
             )
+            # Its number stands beside the title, where it hides nobody else's mark.
             figure.add_annotation(
-                x=value,
-                y=lane,
-                text=f"<b>{words.number(value)}</b>",
+                text=f"○ <b>{words.number(value)}</b>",
+                xref="paper",
+                x=1,
+                xanchor="right",
+                y=1.3,
+                yref=f"y{row if row > 1 else ''} domain",
                 showarrow=False,
-                yshift=20,
-                bgcolor=surface.paper,
-                borderpad=1,
                 font={"size": 13, "color": surface.ink},
-                row=row,
-                col=1,
             )
         figure.add_annotation(
             text=f"<b>{feature.title(words.language)}</b>  <span style='color:{surface.muted}'>"

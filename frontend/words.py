@@ -61,6 +61,11 @@ class Words:
             text = text.translate(str.maketrans(",.", ".,"))
         return text
 
+    @staticmethod
+    def sentence(text: str) -> str:
+        """A phrase with a capital and a full stop, as it stands on its own."""
+        return text[:1].upper() + text[1:].rstrip(".") + "."
+
     def date(self, moment: str) -> str:
         """The day of an ISO 8601 moment, as the language writes it; empty for an empty moment."""
         if not moment:

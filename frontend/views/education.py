@@ -107,7 +107,7 @@ def _one_province(model: Model, clusters: Clusters, selected: Member, words: Wor
     with right:
         parts.html(
             f'<h2 class="sg-title">{escape(words("strips.title"))}</h2>'
-            f'<p class="sg-small">{escape(words("strips.note"))}</p>'
+            f'<p class="sg-small">{escape(words("strips.note", name=selected.name))}</p>'
         )
         st.plotly_chart(
             charts.strips_figure(model, clusters, selected.entity, parts.surface(), words),

@@ -73,7 +73,7 @@ def show(model: Model, clusters: Clusters, words: Words) -> None:
         f'<p class="sg-small">{escape(words("table.count", shown=len(found), total=len(everything)))}</p>'
         + "".join(
             f'<p class="sg-small">{escape(words("table.not_assessed"))}: {escape(m.name)}. '
-            f"{escape(m.reason(words.language))}</p>"
+            f"{escape(words.sentence(m.reason(words.language)))}</p>"
             for m in clusters.not_assessed
         )
     )

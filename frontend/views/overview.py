@@ -84,7 +84,7 @@ def attention(model: Model, clusters: Clusters, words: Words) -> list[str]:
         notes.append(words("overview.breaks", names=", ".join(broken)))
     for left in model.features_left_out:
         title = next((f.title(language) for f in model.features if f.name == left.name), left.name)
-        notes.append(words("overview.left_out", title=title, reason=left.reason(language)))
+        notes.append(words("overview.left_out", title=title, reason=words.sentence(left.reason(language))))
     return notes
 
 

@@ -77,7 +77,7 @@ def _left_out(model: Model, words: Words) -> str:
     titles = {f.name: f.title(words.language) for f in model.features}
     lines = "".join(
         f"<li><span><b>{escape(titles.get(left.name, left.name))}</b><br>"
-        f'<span class="sg-muted">{escape(left.reason(words.language))}</span></span></li>'
+        f'<span class="sg-muted">{escape(words.sentence(left.reason(words.language)))}</span></span></li>'
         for left in model.features_left_out
     )
     return (
