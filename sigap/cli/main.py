@@ -39,6 +39,18 @@ def running_settings() -> Settings:
     return as_running(get_settings())
 
 
+def version_number(text: str) -> int:
+    """The number of a model version written as `v3` or `3`.
+
+    Raises:
+        typer.BadParameter: It is neither.
+    """
+    digits = str(text).removeprefix("v")
+    if not digits.isdecimal():
+        raise typer.BadParameter(f"{text!r} is no version of a model: expected one such as v3.")
+    return int(digits)
+
+
 @app.callback(invoke_without_command=True)
 def start(context: typer.Context) -> None:
     """Start everything, when no word is given."""
@@ -173,7 +185,8 @@ def model_versions(name: ModelName) -> None:
 def model_rollback(
     name: ModelName,
     to: Annotated[
-        int | None, typer.Option("--to", help="Number of the version; by default the one served before.")
+        int | None,
+        typer.Option("--to", parser=version_number, metavar="VERSION", help="By default the one served before."),
     ] = None,
 ) -> None:
     """Serve an earlier version again; the API follows within seconds."""
@@ -184,7 +197,10 @@ def model_rollback(
 
 @model.command("promote")
 def model_promote(
-    name: ModelName, number: Annotated[int, typer.Argument(help="Number of the version: 3 for v3.")]
+    name: ModelName,
+    number: Annotated[
+        int, typer.Argument(parser=version_number, metavar="VERSION", help="`v3`; `./run model versions` lists them.")
+    ],
 ) -> None:
     """Serve a version by hand, past the gate."""
     from sigap.cli.versions import promote_model
