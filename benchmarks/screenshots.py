@@ -1,7 +1,8 @@
-"""Pictures of the dashboard for the README and the documentation, taken from the running system.
+"""Pictures for the README and the documentation, taken from the running system.
 
-`./run bench screenshots` opens the dashboard that the settings name (start it with `./run` first) in headless Chromium
-and writes `docs/images/dashboard.png`; `--all` adds every page in both themes, languages and widths.
+`./run bench screenshots` opens the dashboard and Mage's page (start them with `./run` first) in headless Chromium and
+writes `docs/images/dashboard.png` and `docs/images/mage.png`; `--all` takes every page of the dashboard instead, in
+both themes, languages and widths.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from sigap.settings import ROOT, get_settings
+from sigap.services.mage import OWNER
+from sigap.settings import ROOT, Settings, get_settings
 
 WAIT_MS = 60_000
 # Of its own accord a browser asks its maker for updates; pictures are taken without the internet.
@@ -33,7 +35,7 @@ class Shot:
     tab: int = 0
 
 
-README = Shot("dashboard", "education?lang=en&province=P96", height=1180)
+README = Shot("dashboard", "education?lang=en&province=P96", height=1380)
 
 
 def every_page() -> list[Shot]:
@@ -75,9 +77,31 @@ def take(browser: Browser, address: str, shot: Shot, folder: Path) -> Path:
         full = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
         page.set_viewport_size({"width": shot.width, "height": int(full) + 10})
         _settle(page)
+    if page.locator("[data-testid=stException]").count() or page.get_by_text("encountered an error").count():
+        raise SystemExit(f"{address}/{shot.path} shows an error: see logs/dashboard.log in the state folder.")
     path = folder / f"{shot.name}.png"
     page.screenshot(path=path)
     context.close()
+    return path
+
+
+def take_mage(browser: Browser, settings: Settings, folder: Path) -> Path:
+    """Takes the picture of the newest run of the pipeline `education`, block by block, in Mage's page."""
+    page = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark").new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto(f"{settings.mage_address}/sign-in")
+    page.locator("input").first.fill(OWNER)
+    page.locator("input[type=password]").fill(settings.secret("mage_password"))
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: "sign-in" not in url)
+    page.goto(f"{settings.mage_address}/pipelines/education/runs")
+    page.get_by_role("row").filter(has_text="completed").first.wait_for()
+    newest = page.locator("a[href*='/pipelines/education/runs/']").first.get_attribute("href")
+    page.goto(f"{settings.mage_address}{newest}")
+    page.get_by_text("promote_champion").first.wait_for()
+    page.wait_for_timeout(3000)
+    path = folder / "mage.png"
+    page.screenshot(path=path)
     return path
 
 
@@ -104,6 +128,8 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         for shot in every_page() if chosen.all else [README]:
             print(take(browser, address, shot, chosen.folder))
+        if not chosen.all:
+            print(take_mage(browser, settings, chosen.folder))
         browser.close()
 
 

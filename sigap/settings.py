@@ -163,7 +163,7 @@ class Settings(BaseSettings):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Written aside and linked into place, so that of two processes at once both read the same whole value.
         draft = path.with_name(f".{name}.{os.getpid()}")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(token.token_urlsafe(24))
         try:
             os.link(draft, path)

@@ -297,13 +297,14 @@ def _restored(model: str, data_version: str, settings: Settings) -> Snapshot:
     versions = DataVersions(settings)
     restored = versions.restore(model, data_version)
     # Another run may put other data into the work tree at any time; DVC's cache holds this version's.
-    described = pq.read_schema(versions.stored(model, restored.md5)).metadata or {}
+    parquet = pq.read_metadata(versions.stored(model, restored.md5))
+    described = parquet.metadata or {}
     return Snapshot(
         model=model,
         path=versions.path(model).relative_to(settings.root).as_posix(),
         md5=restored.md5,
         version=restored.name,
-        rows=int(described.get(b"sigap.rows", b"0")),
+        rows=parquet.num_rows,
         rejected=int(described.get(b"sigap.rejected", b"0")),
         created=False,
         git_commit=restored.commit,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sigap.cli.output import clean_exit
-from sigap.settings import get_settings
+from sigap.settings import Settings, get_settings
 
 app = typer.Typer(
     add_completion=False,
@@ -33,6 +33,25 @@ app.add_typer(model, name="model", rich_help_panel="Going back")
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model in the catalogue: `education`.")]
 
 
+def running_settings() -> Settings:
+    """The settings, with the ports of what runs from this folder: words of another shell need not repeat them."""
+    from sigap.services.supervisor import as_running
+
+    return as_running(get_settings())
+
+
+def version_number(text: str) -> int:
+    """The number of a model version written as `v3` or `3`.
+
+    Raises:
+        typer.BadParameter: It is neither.
+    """
+    digits = str(text).removeprefix("v")
+    if not digits.isdecimal():
+        raise typer.BadParameter(f"{text!r} is no version of a model: expected one such as v3.")
+    return int(digits)
+
+
 @app.callback(invoke_without_command=True)
 def start(context: typer.Context) -> None:
     """Start everything, when no word is given."""
@@ -53,7 +72,7 @@ def status() -> None:
     """Show what runs: each service, whether it answers, its memory and address. Exit code 1 unless all answer."""
     from sigap.cli.status import status as show
 
-    raise typer.Exit(show(get_settings()))
+    raise typer.Exit(show(running_settings()))
 
 
 @app.command(rich_help_panel="Running")
@@ -61,7 +80,7 @@ def stop() -> None:
     """Stop what `./run` started in another shell, and what a killed one left; nothing else."""
     from sigap.cli.status import stop as end
 
-    raise typer.Exit(end(get_settings()))
+    raise typer.Exit(end(running_settings()))
 
 
 @app.command(rich_help_panel="Running")
@@ -75,7 +94,7 @@ def logs(
     """Show the services' logs (`.sigap/logs/`)."""
     from sigap.cli.inspect import show_logs
 
-    show_logs(get_settings(), service, lines, follow=follow)
+    show_logs(running_settings(), service, lines, follow=follow)
 
 
 @app.command(rich_help_panel="Running")
@@ -91,7 +110,7 @@ def credentials() -> None:
     """Show the generated sign-in of Mage's page and the password of the embedded PostgreSQL."""
     from sigap.cli.inspect import show_credentials
 
-    show_credentials(get_settings())
+    show_credentials(running_settings())
 
 
 @app.command(rich_help_panel="Training")
@@ -115,7 +134,7 @@ def pipeline(
     if version and data_version:
         raise typer.BadParameter("--version names new data and --data takes old: give one of them.")
     variables = {"version": version, "data_version": data_version}
-    raise typer.Exit(run_word(get_settings(), name, {key: value for key, value in variables.items() if value}))
+    raise typer.Exit(run_word(running_settings(), name, {key: value for key, value in variables.items() if value}))
 
 
 @app.command(rich_help_panel="Training")
@@ -221,7 +240,7 @@ def data_versions(name: ModelName) -> None:
     """List the data versions, newest first; the one that is checked out is marked."""
     from sigap.cli.versions import list_data
 
-    list_data(get_settings(), name)
+    list_data(running_settings(), name)
 
 
 @data.command("rollback")
@@ -235,7 +254,7 @@ def data_rollback(
     """
     from sigap.cli.versions import rollback_data
 
-    rollback_data(get_settings(), name, version)
+    rollback_data(running_settings(), name, version)
 
 
 @model.command("versions")
@@ -243,30 +262,34 @@ def model_versions(name: ModelName) -> None:
     """List the registered versions, newest first, and where the aliases stand."""
     from sigap.cli.versions import list_models
 
-    list_models(get_settings(), name)
+    list_models(running_settings(), name)
 
 
 @model.command("rollback")
 def model_rollback(
     name: ModelName,
     to: Annotated[
-        int | None, typer.Option("--to", help="Number of the version; by default the one served before.")
+        int | None,
+        typer.Option("--to", parser=version_number, metavar="VERSION", help="By default the one served before."),
     ] = None,
 ) -> None:
     """Serve an earlier version again; the API follows within seconds."""
     from sigap.cli.versions import rollback_model
 
-    rollback_model(get_settings(), name, to)
+    rollback_model(running_settings(), name, to)
 
 
 @model.command("promote")
 def model_promote(
-    name: ModelName, number: Annotated[int, typer.Argument(help="Number of the version: 3 for v3.")]
+    name: ModelName,
+    number: Annotated[
+        int, typer.Argument(parser=version_number, metavar="VERSION", help="`v3`; `./run model versions` lists them.")
+    ],
 ) -> None:
     """Serve a version by hand, past the gate."""
     from sigap.cli.versions import promote_model
 
-    promote_model(get_settings(), name, number)
+    promote_model(running_settings(), name, number)
 
 
 @model.command("approve")
@@ -359,7 +382,7 @@ def bench(
     """Measure what the README states; whatever follows the name goes to the benchmark."""
     from sigap.cli.testing import run_benchmark
 
-    run_benchmark(get_settings(), name, context.args)
+    run_benchmark(running_settings(), name, context.args)
 
 
 def main() -> None:

@@ -61,6 +61,8 @@ def run_benchmark(settings: Settings, name: str, arguments: list[str]) -> None:
     if name not in known:
         raise ConfigurationError(f"There is no benchmark {name!r}.", remedy=f"There are: {', '.join(known) or 'none'}.")
     os.chdir(ROOT)
+    # A benchmark of the running system has to find it.
+    os.environ |= {key: value for key, value in settings.as_environment().items() if key.endswith("_PORT")}
     _become([sys.executable, "-m", f"benchmarks.{name}", *arguments])
 
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import psutil
 from filelock import FileLock, Timeout
 
 from sigap.errors import ServiceError
 from sigap.services.service import Running, Service, alive, birth_of, check_ports, describe_exit, end_leftovers
+from sigap.settings import Settings
 
 _TICK = 0.1
 _STABLE_SECONDS = 60
@@ -245,6 +247,14 @@ def supervisor_record(state: Path) -> dict[str, object] | None:
     except (OSError, ValueError):
         return None
     return record if alive(record) else None
+
+
+def as_running(settings: Settings) -> Settings:
+    """The settings with the ports of the services that run from this state folder, whatever this shell names."""
+    record = supervisor_record(settings.state)
+    addresses: dict[str, str] = record["services"] if record else {}  # type: ignore[assignment]
+    ports = {f"{name}_port": urlsplit(address).port for name, address in addresses.items()}
+    return settings.model_copy(update={name: port for name, port in ports.items() if port and hasattr(settings, name)})
 
 
 def stop_supervisor(state: Path, seconds: float = 40) -> tuple[int | None, list[str]]:

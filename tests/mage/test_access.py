@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import httpx
 import psutil
 import pytest
-from tornado.websocket import websocket_connect
+from websockets.sync.client import connect
 
 from sigap.errors import PipelineError
 from sigap.services.mage import OWNER
@@ -54,18 +53,12 @@ def test_the_terminal_runs_nothing_even_for_the_owner(mage_settings, tmp_path):
     token = sign_in(mage_settings, OWNER, mage_settings.secret("mage_password"))["session"]["token"]
     touched = tmp_path / "touched"
 
-    async def type_command():
-        socket = await websocket_connect(
-            f"{mage_settings.mage_address.replace('http', 'ws')}/websocket/terminal?term_name=probe"
-        )
-        command = ["stdin", f"touch {touched}\r"]
-        await socket.write_message(json.dumps({"api_key": "x", "token": token, "command": command}))
-        answers = []
-        while not answers or "Unauthorized" not in answers[-1]:
-            answers.append(await asyncio.wait_for(socket.read_message(), timeout=10))
-        socket.close()
-
-    asyncio.run(type_command())
+    address = f"{mage_settings.mage_address.replace('http', 'ws')}/websocket/terminal?term_name=probe"
+    command = ["stdin", f"touch {touched}\r"]
+    with connect(address, proxy=None) as socket:
+        socket.send(json.dumps({"api_key": "x", "token": token, "command": command}))
+        while "Unauthorized" not in socket.recv(timeout=10):
+            pass
     assert not touched.exists()
 
 

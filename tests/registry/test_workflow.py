@@ -140,6 +140,9 @@ def test_new_data_a_new_champion_and_back(line: Line) -> None:
     rows = pd.DataFrame([[member["features"][name] for name in features] for member in members], columns=features)
     np.testing.assert_array_equal(loaded.predict(rows), [member["cluster"] for member in members])
 
+    restored = workflow.snapshot("education", data_version="v1", settings=line.settings)
+    assert (restored["rows"], restored["rejected"], restored["version"]) == (212, 0, "v1")
+    assert restored["query"].startswith("SELECT ")
     back = line.run(data_version="v1")
     assert (back["model_version"], back["champion"], back["data_version"]) == ("v1", "v1", "v1")
     assert (line.registry.bundle(line.registry.champion("education")) / MODEL).read_bytes() == model

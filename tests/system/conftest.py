@@ -45,9 +45,10 @@ class System:
     log: Path
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """`./run` with the words, as typed in another shell."""
+        """`./run` with the words, as typed in another shell, which need not know the ports."""
+        env = {key: value for key, value in self.env.items() if not key.endswith("_PORT")}
         done = subprocess.run(
-            [sys.executable, "run", *words], cwd=self.root, env=self.env, capture_output=True, text=True, timeout=240
+            [sys.executable, "run", *words], cwd=self.root, env=env, capture_output=True, text=True, timeout=240
         )
         if check:
             assert done.returncode == 0, f"./run {' '.join(words)}\n{done.stdout}\n{done.stderr}"

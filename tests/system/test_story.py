@@ -97,3 +97,8 @@ def test_new_figures_become_a_new_champion_and_back_again(system: System) -> Non
     with (system.root / "reports/education/assignments.csv").open() as file:
         assigned = {row["provinsi_id"]: int(row["cluster"]) for row in csv.DictReader(file)}
     assert assigned == {entity: member["cluster"] for entity, member in before.items()}
+
+    # So does the pipeline in Mage, which finds that it has this model already.
+    done = system.run("pipeline", "education", "--data", "v_2024_Q1")
+    assert "The challenger is v2: same data, same answers." in done.stdout
+    assert system.served() == "v2"
