@@ -8,6 +8,7 @@ import streamlit as st
 
 from frontend import catalogue, charts, parts, scores
 from frontend.catalogue import Decision, Detail, Lineage
+from frontend.views.ask import limits
 from frontend.words import MISSING, Words
 from sigap.settings import get_settings
 
@@ -106,7 +107,7 @@ def _uses(model: Detail, words: Words) -> None:
     for feature in model.features:
         if feature.name not in used:
             continue
-        known = ", ".join(feature.categories)
+        known = ", ".join(feature.categories) or ("" if model.served else limits(feature, words))
         if feature.training_range is not None:
             low, high = (words.figure(round(end, 4)) for end in feature.training_range)
             known = words("try.range", minimum=low, maximum=high, unit=feature.unit(language)).strip()
@@ -119,7 +120,7 @@ def _uses(model: Detail, words: Words) -> None:
     if model.target is not None and model.target.name in used:
         # A forecast looks at what it forecasts.
         rows.append(f'<tr><th scope="row">{escape(model.target.title(language))}</th><td>{MISSING}</td></tr>')
-    heads = f"<th scope=col>{escape(words('uses.field'))}</th><th scope=col>{escape(words('uses.seen'))}</th>"
+    heads = f"<th scope=col>{escape(words('uses.field'))}</th><th scope=col>{escape(words('uses.seen' if model.served else 'uses.allowed'))}</th>"
     left = "".join(
         f"<li><span><b>{escape(model.titled(each.name, language))}</b><br>"
         f'<span class="sg-muted">{escape(words.sentence(each.reason(language)))}</span></span></li>'
