@@ -41,7 +41,7 @@ def main() -> None:
             server.stop()
     without, with_it = (statistics.median(each) for each in zip(*measured, strict=True))
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"{CANDIDATES} candidates, {ROWS} rows, 5-fold, {REPEATS} times: {without:.1f} s; with MLflow {with_it:.1f} s")
+    print(f"{CANDIDATES} candidates, {ROWS} rows, {REPEATS}x5 folds: {without:.1f} s; with MLflow {with_it:.1f} s")
     print(f"tracking adds {with_it / without - 1:.0%}, wanted below {LIMIT:.0%}")
 
 
