@@ -120,7 +120,8 @@ def _uses(model: Detail, words: Words) -> None:
     if model.target is not None and model.target.name in used:
         # A forecast looks at what it forecasts.
         rows.append(f'<tr><th scope="row">{escape(model.target.title(language))}</th><td>{MISSING}</td></tr>')
-    heads = f"<th scope=col>{escape(words('uses.field'))}</th><th scope=col>{escape(words('uses.seen' if model.served else 'uses.allowed'))}</th>"
+    told = words("uses.seen" if model.served else "uses.allowed")
+    heads = f"<th scope=col>{escape(words('uses.field'))}</th><th scope=col>{escape(told)}</th>"
     left = "".join(
         f"<li><span><b>{escape(model.titled(each.name, language))}</b><br>"
         f'<span class="sg-muted">{escape(words.sentence(each.reason(language)))}</span></span></li>'

@@ -60,7 +60,7 @@ def _exactly(kind: type[BaseModel], answer: Any) -> None:
 
 
 def _get(standin: StandIn, path: str) -> Any:
-    response = httpx.get(f"{standin.address}{path}", trust_env=False)
+    response = httpx.get(f"{standin.address}{path}", trust_env=False, timeout=30)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -87,7 +87,7 @@ def test_the_stand_in_tells_of_education_as_the_api_does(standin: StandIn) -> No
 @pytest.mark.parametrize("declared", FIVE, ids=NAMES)
 def test_the_stand_in_answers_as_the_api_does(everything: StandIn, declared: Declaration) -> None:
     response = httpx.post(
-        f"{everything.address}/models/{declared.name}/predict", json=declared.example, trust_env=False
+        f"{everything.address}/models/{declared.name}/predict", json=declared.example, trust_env=False, timeout=30
     )
     assert response.status_code == 200
     answer_model(declared).model_validate(response.json())
