@@ -110,12 +110,14 @@ def growth(rows: list[int], seconds: list[float]) -> float:
 
 
 def draw(path: Path, rows: list[int], seconds: list[float], slow: dict[int, float]) -> None:
-    """Writes the plot: times of the sweeps, a straight line through the greatest, and the exact silhouettes'."""
+    """Writes the plot: times of the sweeps, the straight line through them, and what exact silhouettes would cost."""
     figure = Figure(figsize=(7.5, 4.8), layout="constrained")
     axes = figure.subplots()
     axes.loglog(rows, seconds, "o-", color="#0072B2", label=f"sweep k = 2..6, {COLUMNS} columns, sampled silhouette")
-    line = [seconds[-1] * each / rows[-1] for each in rows]
-    axes.loglog(rows, line, "--", color="#9a9a9a", label="linear in rows")
+    slope, fixed = np.polyfit(rows, seconds, 1)
+    many = np.geomspace(rows[0], rows[-1], 100)
+    label = f"straight line: {fixed:.1f} s + {1e6 * slope:.0f} µs a row"
+    axes.loglog(many, fixed + slope * many, "--", color="#9a9a9a", label=label)
     last, cost = max(slow.items())
     times = len(candidates(PARAMS))
     square = [times * cost * (each / last) ** 2 for each in rows]

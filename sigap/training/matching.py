@@ -69,7 +69,7 @@ def match_to_champion(champion: Path, rows: pd.DataFrame, ranks: NDArray[np.int6
 
     Args:
         champion: Folder of its bundle.
-        rows: The new model's rows, shape (n, features).
+        rows: The new model's rows with all their features, shape (n, features).
         ranks: Their clusters, shape (n,).
         k: Number of new clusters.
 

@@ -158,7 +158,9 @@ def choose(
     matches = None
     if champion is not None and declaration.task_as(Clustering).order == "size":
         ranks = np.asarray(Trained(declaration, params, prepared, ordered, winner).ranks, dtype=np.int64)
-        matches = match_to_champion(champion, prepared.matrix, ranks, winner.k)
+        # With the features that this model leaves out: the champion may use them.
+        everything = prepared.now.values.loc[prepared.matrix.index]
+        matches = match_to_champion(champion, everything, ranks, winner.k)
     if not matches:
         return Trained(declaration, params, prepared, ordered, winner)
     order = keep_numbers(matches)

@@ -242,6 +242,13 @@ def test_trained_again_beside_itself_it_is_the_same_model(table, quick, trained,
     assert TRAINER.fingerprint(order) == TRAINER.fingerprint(trained)
 
 
+def test_numbers_are_kept_although_the_new_model_leaves_a_feature_out(table, quick, trained, written):
+    again = train(table.assign(Var_1="Cat_6"), quick, written)
+    assert "Var_1" in trained.prepared.used
+    assert "Var_1" not in again.prepared.used
+    assert [each.former for each in again.sweep.matches] == list(range(trained.sweep.winner.k))
+
+
 def test_numbers_are_kept_as_far_as_there_are_any():
     old = np.repeat([0, 1, 2, 3], [40, 30, 20, 10])
     # The second is gone into the first, the others go on: three numbers are left for them.
