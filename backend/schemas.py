@@ -202,6 +202,7 @@ class Against(BaseModel):
     model_version: str
     data_version: str
     period: int
+    levels: int = Field(description="Number of levels that it had.")
 
 
 class Move(BaseModel):

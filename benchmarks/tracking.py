@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import KFold, cross_validate
 
@@ -65,7 +66,7 @@ def _sweep(settings: Settings | None) -> float:
     return time.perf_counter() - begun
 
 
-def _scores(rows: np.ndarray, target: np.ndarray, options: dict[str, int]) -> dict[str, float]:
+def _scores(rows: NDArray[np.float64], target: NDArray[np.float64], options: dict[str, int]) -> dict[str, float]:
     found: dict[str, float] = {}
     for repeat in range(REPEATS):
         scored = cross_validate(

@@ -216,6 +216,7 @@ class Against(Answer):
     model_version: str
     data_version: str
     period: int
+    levels: int
 
 
 class Movement(Answer):

@@ -239,9 +239,9 @@ def decide(registered: Json, *, settings: Settings | None = None) -> Json:
     """Puts the challenger through the gate and promotes it if it passes.
 
     Returns:
-        `{"model", "promoted", "model_version", "champion", "data_version", "rows", "rule", "reason", "candidate",
-        "score", "metrics", "decision"}`; `model_version` is the challenger (empty if there is none), `champion` the
-        version served afterwards or None, both like `v3`.
+        `{"model", "promoted", "model_version", "champion", "data_version", "rows", "rejected", "rejects_path", "rule",
+        "reason", "candidate", "score", "metrics", "decision"}`; `model_version` is the challenger (empty if there is
+        none), `champion` the version served afterwards or None, both like `v3`.
 
     Raises:
         AliasMovedError: Somebody kept moving the alias while decisions were taken.
@@ -456,6 +456,8 @@ def _concluded(registered: Json, decision: Decision, champion: ModelVersion | No
         "champion": champion.name if champion else None,
         "data_version": registered["data_version"],
         "rows": registered["snapshot"]["rows"],
+        "rejected": registered["snapshot"]["rejected"],
+        "rejects_path": registered["snapshot"]["rejects_path"],
         "rule": decision.rule,
         "reason": decision.reason,
         "candidate": registered["candidate"],

@@ -57,6 +57,8 @@ def show(model: Model, clusters: Clusters, words: Words) -> None:
             required=True,
             key="moved_against",
         )
+        if (against or first) == "model":
+            _scale(model, clusters, words)
         _moves(model, choices[against or first][1], words)
     if parts.years(clusters):
         parts.html(
@@ -77,6 +79,13 @@ def _choices(clusters: Clusters, words: Words) -> dict[str, tuple[str, tuple[Mov
         title = words("moved.against_year", before=before, after=after)
         choices[f"{before}-{after}"] = title, between_years(clusters, before, after)
     return choices
+
+
+def _scale(model: Model, clusters: Clusters, words: Words) -> None:
+    """Says so when the model before had another number of levels: its labels meant something else."""
+    before, now = clusters.movement.against.levels if clusters.movement else 0, len(model.levels)
+    if before and before != now:
+        parts.html(f'<p role="note">{escape(words("moved.scale", before=before, now=now))}</p>')
 
 
 def _moves(model: Model, moves: tuple[Move, ...], words: Words) -> None:

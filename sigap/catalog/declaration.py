@@ -121,6 +121,9 @@ class Clustering(Word):
         "groups but those that single columns make; None asks for none.",
     )
     selection: Literal["silhouette"] = "silhouette"
+    preferred_clusters: int | None = Field(
+        None, ge=2, description="Number of clusters that is kept unless another separates the rows better beyond doubt."
+    )
     order: Literal["readiness", "size"] = Field(
         "readiness", description="What ranks the clusters: the features' directions, or the number of members."
     )

@@ -163,6 +163,8 @@ EDUCATION = Declaration(
         smallest_cluster=2,
         smallest_share=0.05,
         stability_floor=0.6,
+        # The ministry plans in three levels; without a preference, one province's new figure may turn three into six.
+        preferred_clusters=3,
         best=Text(id="Tinggi", en="High Readiness"),
         middle=Text(id="Menengah", en="Middle Readiness"),
         worst=Text(id="Rendah", en="Low Readiness"),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sigap.catalog import declarations
 from sigap.cli.output import clean_exit
 from sigap.settings import Settings, get_settings
 
@@ -152,7 +153,7 @@ def train(name: ModelName) -> None:
     say(f"Written: {train_and_report(name, get_settings(), show)}")
 
 
-@app.command(rich_help_panel="Data")
+@app.command(rich_help_panel="Data", hidden=not any(each.source.table == "candles" for each in declarations()))
 def ingest(
     product: Annotated[str, typer.Option("--product", help="As the exchange names it.")] = "BTC-USD",
     step: Annotated[
@@ -270,7 +271,7 @@ def model_rollback(
     name: ModelName,
     to: Annotated[
         int | None,
-        typer.Option("--to", parser=version_number, metavar="VERSION", help="By default the one served before."),
+        typer.Argument(parser=version_number, metavar="[VERSION]", help="By default the one served before."),
     ] = None,
 ) -> None:
     """Serve an earlier version again; the API follows within seconds."""

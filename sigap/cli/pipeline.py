@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from sigap.errors import ServiceError
 from sigap.services.service import check_ports, recorded
 from sigap.services.stack import TRAINING, services
 from sigap.services.supervisor import supervisor_record
-from sigap.settings import Settings
+from sigap.settings import ROOT, Settings
 
 _ENDED = {"completed": ("done", True), "failed": ("failed", False), "cancelled": ("cancelled", False)}
 
@@ -66,9 +67,25 @@ def describe(result: dict[str, Any]) -> str:
     return f"{model} {version} on data {data} {verb}. {reason}".strip()
 
 
+def set_aside(rows: int, path: str) -> str:
+    """How many rows broke the contract, the first of them, and where to read about the others."""
+    counted = "1 row breaks" if rows == 1 else f"{rows} rows break"
+    try:
+        with (ROOT / path).open(newline="", encoding="utf-8") as file:
+            *key, field, found, expected = list(csv.reader(file))[1]
+    except (OSError, IndexError, ValueError):
+        return f"{counted} the contract and was not trained on." if rows == 1 else f"{counted} the contract."
+    return (
+        f"{counted} the contract and stood aside. The first: {', '.join(key)}: {field} is {found}, "
+        f"expected {expected}. All: {path}."
+    )
+
+
 def show_result(result: dict[str, Any], variables: dict[str, Any]) -> None:
     """Say what a pipeline decided, and why a data version that was asked for was not made."""
     say(describe(result))
+    if result.get("rejected"):
+        say(set_aside(result["rejected"], result.get("rejects_path", "")), style="yellow")
     asked, data_version = variables.get("version"), result.get("data_version")
     if asked and data_version and asked != data_version:
         say(f"The data is the same as in {data_version}, so no data version {asked} was made.")

@@ -66,7 +66,9 @@ def bring_up(settings: Settings, supervisor: Supervisor, reporter: Reporter) -> 
         if settings.embedded_postgres:
             supervisor.wait_ready("postgres")
         steps.begin("tables", "preparing")
-        loaded = {name: rows for name, rows in prepare_tables(settings).items() if rows}
+        prepared = prepare_tables(settings)
+        read = " ".join(each.source.relation for each in declarations())
+        loaded = {name: rows for name, rows in prepared.items() if rows and name in read}
         news = ", ".join(f"{rows} rows into {name}" for name, rows in loaded.items())
         steps.finish("tables", "ready", f"loaded {news}" if news else "")
         supervisor.wait_ready()

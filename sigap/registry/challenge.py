@@ -159,7 +159,7 @@ def _judge(
     served = read_record(champion)
     later = bool(served.get("promote")) and served.get("started_at", 0.0) > challenge.started_at
     superseded = later and not same_data
-    withdrawn = challenger.withdrawn and not challenge.restored
+    withdrawn = (challenger.withdrawn or challenger.passed_over_for(champion)) and not challenge.restored
     comparison = None
     if not (equal or superseded or withdrawn):
         comparison = _measured(registry, challenger, champion, compare)

@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -47,6 +48,7 @@ BUNDLE = "bundle"
 PROMOTED_AT = "promoted_at"
 REPLACED = "replaced"
 REPLACED_BY = "replaced_by"
+CHOSEN_AT = "chosen_at"  # by a person, in seconds since 1970: the gate puts nothing older in its place
 REQUIREMENTS = ("scikit-learn", "skops", "numpy", "pandas")
 
 
@@ -89,6 +91,10 @@ class ModelVersion:
     def withdrawn(self) -> bool:
         """Whether it was served once and a person, not the gate, took it out of service."""
         return PROMOTED_AT in self.tags and REPLACED_BY not in self.tags
+
+    def passed_over_for(self, champion: ModelVersion) -> bool:
+        """Whether a person chose the champion when this version could have been chosen as well."""
+        return self.created_at < float(champion.tags.get(CHOSEN_AT, 0))
 
 
 class Registry:
@@ -411,6 +417,10 @@ class Registry:
                 if by_gate:
                     self.client.set_model_version_tag(model, str(current.number), REPLACED_BY, number)
                 self.client.set_registered_model_alias(model, PREVIOUS, str(current.number))
+            if not by_gate:
+                self.client.set_model_version_tag(model, number, CHOSEN_AT, str(time.time()))
+            elif CHOSEN_AT in target.tags:
+                self.client.delete_model_version_tag(model, number, CHOSEN_AT)
             self.client.set_registered_model_alias(model, self.served_alias, number)
         # Only now: marked before, a version whose promotion was cut off would look like one that was withdrawn.
         self._mark_served(target)

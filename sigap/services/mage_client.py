@@ -189,7 +189,8 @@ class _Run:
                 remedy=f"See {self.address}.",
             )
         cause = ((failed.get("metrics") or {}).get("error") or {}).get("error")
-        if not cause or cause.startswith("Failed to pass tests"):
+        # Of a test, and of a block that was fanned out, Mage keeps only that it failed; the log says why.
+        if not cause or cause.startswith(("Failed to pass tests", "Failed to execute block")):
             cause = self.api.logged_cause(self.model, failed["id"]) or cause or "it gave no reason."
         return PipelineError(
             f"The step {failed['block_uuid']} of run {self.run} of the pipeline {self.model} failed: {cause}",

@@ -79,7 +79,9 @@ class ClusteringTrainer:
 
     def prepare(self, declaration: Declaration, table: pd.DataFrame) -> Prepared:
         """See `Trainer.prepare`."""
-        return prepare(declaration, table)
+        prepared = prepare(declaration, table)
+        clusters.enough(prepared, declaration)
+        return prepared
 
     def summary(self, prepared: Prepared) -> dict[str, Any]:
         """See `Trainer.summary`."""

@@ -95,7 +95,7 @@ def fit(prepared: Prepared, declaration: Declaration, params: Params, k: int) ->
     Raises:
         TrainingError: There are fewer entities than the declaration asks for.
     """
-    rows = _enough(prepared, declaration)
+    rows = enough(prepared, declaration)
     # One thread: with more, sums are added in another order and the last digits change.
     with threadpool_limits(limits=1):
         scaled = Pipeline(_scaling(declaration, prepared, rows)).fit_transform(rows)
@@ -125,7 +125,7 @@ def fit_model(prepared: Prepared, declaration: Declaration, params: Params, k: i
     Raises:
         TrainingError: There are fewer entities than the declaration asks for.
     """
-    rows = _enough(prepared, declaration)
+    rows = enough(prepared, declaration)
     model = Pipeline([*_scaling(declaration, prepared, rows), ("kmeans", _kmeans(params, k))])
     with threadpool_limits(limits=1):
         model.fit(rows)
@@ -233,7 +233,12 @@ def centers(model: Pipeline) -> NDArray[np.float64]:
     return values
 
 
-def _enough(prepared: Prepared, declaration: Declaration) -> pd.DataFrame:
+def enough(prepared: Prepared, declaration: Declaration) -> pd.DataFrame:
+    """The rows to train on, one an entity.
+
+    Raises:
+        TrainingError: There are fewer than the declaration asks for.
+    """
     rows, needed = prepared.matrix, _task(declaration).minimum_entities
     if len(rows) < needed:
         when = "" if prepared.period is None else f" as of {prepared.period}"

@@ -189,7 +189,7 @@ def decide(
         return verdict(False, "superseded", f"A run that began later has promoted {champion} meanwhile.")
     if withdrawn:
         return verdict(
-            False, "withdrawn", "This version was served before and a person took it out; only a person puts it back."
+            False, "withdrawn", f"A person chose {champion} in place of this version; only a person puts it back."
         )
     if comparison is None:
         return verdict(True, "not_comparable", f"{champion} can't be applied to the new rows, the challenger can.")

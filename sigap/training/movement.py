@@ -66,6 +66,7 @@ def movement(trained: Trained, previous: Previous) -> dict[str, Any]:
             "model_version": previous.model_version,
             "data_version": previous.data_version,
             "period": since,
+            "levels": 1 + max(int(member["cluster"]) for member in old.values()),
         },
         "moves": moves,
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from sigap.catalog.declaration import Clustering
 from sigap.errors import TrainingError
 from sigap.training.clusters import Candidate, centers, distances, fit, inputs, renumber, select, with_model
 from sigap.training.features import Prepared, complete, prepare
+from sigap.training.gate import MINIMUM_EFFECT, compare
 from sigap.training.matching import Match, keep_numbers, match_to_champion
 from sigap.training.params import Params, read_params
 
@@ -154,7 +156,7 @@ def choose(
         BundleError: The champion's bundle can't be read.
     """
     ordered = tuple(sorted(tried, key=lambda each: each.k))
-    winner = with_model(select(ordered), prepared, declaration, params)
+    winner = _preferred(declaration, prepared, params, ordered)
     matches = None
     if champion is not None and declaration.task_as(Clustering).order == "size":
         ranks = np.asarray(Trained(declaration, params, prepared, ordered, winner).ranks, dtype=np.int64)
@@ -166,6 +168,20 @@ def choose(
     order = keep_numbers(matches)
     renumbered = tuple(replace(matches[cluster], cluster=number) for number, cluster in enumerate(order))
     return Trained(declaration, params, prepared, ordered, renumber(winner, order), renumbered)
+
+
+def _preferred(declaration: Declaration, prepared: Prepared, params: Params, tried: Sequence[Candidate]) -> Candidate:
+    """The best admissible candidate, or the declared number of clusters where the best is not surely better."""
+    best = with_model(select(tried), prepared, declaration, params)
+    wanted = declaration.task_as(Clustering).preferred_clusters
+    kept = next((each for each in tried if each.k == wanted and each.admissible), None)
+    if kept is None or kept.k == best.k:
+        return best
+    kept = with_model(kept, prepared, declaration, params)
+    ours, theirs = cast(Pipeline, best.model), cast(Pipeline, kept.model)
+    measured = compare(ours[:-1].transform(prepared.matrix), ours[-1].labels_, theirs[-1].labels_)
+    surely = measured is not None and measured.low > 0 and measured.difference >= MINIMUM_EFFECT
+    return best if surely else kept
 
 
 def train(declaration: Declaration, snapshot_path: Path, params: Params, progress: Progress | None = None) -> Trained:

@@ -104,7 +104,7 @@ def members(centers: np.ndarray) -> dict[str, object]:
         "history": [{"entity": "P31", "period": 2023, "cluster": None}],
         "breaks": [{"entity": "P95", "period": 2024, "note": {"id": "Pemekaran", "en": "Division"}}],
         "movement": {
-            "against": {"model_version": "v1", "data_version": "v1", "period": 2023},
+            "against": {"model_version": "v1", "data_version": "v1", "period": 2023, "levels": 3},
             "moves": [
                 {
                     "entity": "P31",

@@ -254,7 +254,7 @@ def _movement(figures: pd.DataFrame, model: Clustering, members: list, breaks: l
                 "note": note,
             }
         )
-    return {"against": {"model_version": "v1", "data_version": "v1", "period": 2023}, "moves": moves}
+    return {"against": {"model_version": "v1", "data_version": "v1", "period": 2023, "levels": 3}, "moves": moves}
 
 
 def predict(body: dict[str, Any], k: int = 3) -> tuple[int, dict[str, Any]]:

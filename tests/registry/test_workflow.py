@@ -129,7 +129,7 @@ def test_new_data_a_new_champion_and_back(line: Line) -> None:
     champion = line.registry.champion("education")
     assert champion is not None
     movement = read_members(line.registry.bundle(champion))["movement"]
-    assert movement["against"] == {"model_version": "v1", "data_version": "v1", "period": 2024}
+    assert movement["against"] == {"model_version": "v1", "data_version": "v1", "period": 2024, "levels": 3}
     assert {move["entity"]: move["kind"] for move in movement["moves"]}["P35"] == "up"
     assert line.aliases() == {"champion": 2, "previous": 1}
 
@@ -201,7 +201,9 @@ def test_what_the_gate_refused_can_not_be_approved(line: Line) -> None:
     line.run()
     line.registry.rollback("education")
     assert line.run()["rule"] == "withdrawn"
-    with pytest.raises(RegistryError, match=r"v2 does not wait for an approval\. The gate said: .* took it out"):
+    with pytest.raises(
+        RegistryError, match=r"v2 does not wait for an approval\. The gate said: .* in place of this version"
+    ):
         approve(line.registry, "education", 2, "person: ani")
 
 
@@ -217,6 +219,19 @@ def test_a_decision_that_postgresql_missed_is_caught_up(line: Line) -> None:
     assert decisions(real, "education") == []
     assert line.run()["rule"] == "equal"
     assert [row.rule for row in decisions(real, "education")] == ["equal", "first"]
+
+
+def test_what_was_there_when_a_person_chose_is_not_put_in_its_place(line: Line) -> None:
+    for years in (9, 10, 11):
+        line.sql(f"UPDATE education_data SET rata_lama_sekolah = {years} WHERE provinsi_id = 'P35' AND tahun = 2024")
+        line.run()
+    line.sql("UPDATE education_data SET rata_lama_sekolah = 10 WHERE provinsi_id = 'P35' AND tahun = 2024")
+    assert line.aliases()["champion"] == 3
+    line.registry.rollback("education", 1)
+    again = line.run()
+    assert (again["model_version"], again["rule"], again["champion"]) == ("v2", "withdrawn", "v1")
+    line.sql("UPDATE education_data SET rata_lama_sekolah = 9.5 WHERE provinsi_id = 'P35' AND tahun = 2024")
+    assert line.run()["champion"] == "v4"
 
 
 @pytest.mark.parametrize(

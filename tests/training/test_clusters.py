@@ -55,6 +55,17 @@ def test_the_choice_does_not_hang_on_the_seed(education, params, figures, seed):
         )
 
 
+def test_one_regions_new_figure_does_not_turn_the_scale_over(education, params, figures, tmp_path):
+    changed = figures.copy()
+    raised = (changed["provinsi_id"] == "P35") & (changed["tahun"] == 2024)
+    changed.loc[raised, ["rata_lama_sekolah", "harapan_lama_sekolah"]] = [11.2, 15.1]
+    trained = train(education, save(changed, tmp_path), params)
+    best = max((each for each in trained.candidates if each.admissible), key=lambda each: each.metrics["silhouette"])
+    assert best.k != 3, "the better silhouette, within the noise, is another number of levels"
+    assert trained.winner.k == 3
+    assert trained.ranks["P35"] == 0
+
+
 def test_one_region_split_off_is_never_promoted(education, params):
     # 33 alike and one far away on every feature: without winsorizing or floor, k = 2 has the best silhouette by far.
     generator = np.random.default_rng(3)

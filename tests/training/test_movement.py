@@ -20,7 +20,7 @@ def _moves(trained, members, version="v1"):
 
 def test_papuas_division_is_a_break_not_progress(with_2024, before):
     moved = movement(with_2024, Previous("7", "v1", before))
-    assert moved["against"] == {"model_version": "7", "data_version": "v1", "period": 2023}
+    assert moved["against"] == {"model_version": "7", "data_version": "v1", "period": 2023, "levels": 3}
     moves = {each["entity"]: each for each in moved["moves"]}
     papua = moves["P94"]
     # Mean years of schooling jump from 7.15 to 9.82 because the highlands are counted elsewhere now.
