@@ -49,7 +49,7 @@ def test_every_province_gets_its_level(
     wait_for(lambda: api.serves(versions[1]), "The new champion")
 
     clusters = api.get("/models/education/clusters").json()
-    assert clusters["movement"]["against"] == {"model_version": "1", "data_version": "v1", "period": 2023}
+    assert clusters["movement"]["against"] == {"model_version": "1", "data_version": "v1", "period": 2023, "levels": 3}
     assert sum(level["size"] for level in clusters["levels"]) == len(clusters["members"]) == 38
     for member in clusters["members"]:
         answer = api.predict({"provinsi_id": member["entity"], **member["features"]}).json()
