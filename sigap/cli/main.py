@@ -182,7 +182,7 @@ def ingest(
     if step not in ("1m", "1h", "1d"):
         raise typer.BadParameter(f"{step!r} is none of 1m, 1h, 1d.", param_hint="--step")
     since = since.replace(tzinfo=UTC) if since else None
-    raise typer.Exit(take(get_settings(), Wish(product, step, since, mock, once)))
+    raise typer.Exit(take(running_settings(), Wish(product, step, since, mock, once)))
 
 
 @app.command("import", rich_help_panel="Data")
@@ -233,7 +233,7 @@ def import_(
         sheet=sheet,
         dry_run=dry_run,
     )
-    run_import(get_settings(), table, file, options)
+    run_import(running_settings(), table, file, options)
 
 
 @data.command("versions")
@@ -300,7 +300,7 @@ def model_approve(
     """Serve a version that passed the gate and waits for a person (`SIGAP_PROMOTION=manual`, or as declared)."""
     from sigap.cli.versions import approve_model
 
-    approve_model(get_settings(), name, number)
+    approve_model(running_settings(), name, number)
 
 
 @model.command("decisions")
@@ -310,7 +310,7 @@ def model_decisions(
     """List what the gate and persons decided, with numbers and reasons, newest first."""
     from sigap.cli.versions import list_decisions
 
-    list_decisions(get_settings(), name, lines)
+    list_decisions(running_settings(), name, lines)
 
 
 @model.command("card")
@@ -321,7 +321,7 @@ def model_card(
     """Print the model card: purpose, data, score beside its baseline, limits, left-out features."""
     from sigap.cli.versions import show_card
 
-    show_card(get_settings(), name, number)
+    show_card(running_settings(), name, number)
 
 
 @app.command("new-model", rich_help_panel="Training")
@@ -336,7 +336,7 @@ def new_model(
     """Write the two files of a new model: its declaration, filled in from the table, and its pipeline."""
     from sigap.cli.new_model import show_new_model
 
-    show_new_model(get_settings(), name, table, target)
+    show_new_model(running_settings(), name, table, target)
 
 
 @app.command(rich_help_panel="Going back")
@@ -356,7 +356,7 @@ def lineage(
     """
     from sigap.cli.lineage import show_lineage
 
-    show_lineage(get_settings(), name, number, data_version, as_json=as_json)
+    show_lineage(running_settings(), name, number, data_version, as_json=as_json)
 
 
 @app.command(

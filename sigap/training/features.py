@@ -359,8 +359,11 @@ def _not_assessed(declaration: Declaration, now: AsOf, used: tuple[str, ...]) ->
 
 def _lacks(features: list[Feature], *, published: bool) -> Bilingual:
     return Bilingual(
-        id=f"Belum {'terbit' if published else 'terisi'}: {', '.join(feature.title.id for feature in features)}",
-        en=f"Not {'published' if published else 'filled in'}: {', '.join(feature.title.en for feature in features)}",
+        # A published figure may have been set aside with its row, so that not being published is only one reason.
+        id=f"{'Tanpa angka yang sah' if published else 'Belum terisi'}: "
+        + ", ".join(feature.title.id for feature in features),
+        en=f"{'No valid figure' if published else 'Not filled in'}: "
+        + ", ".join(feature.title.en for feature in features),
     )
 
 

@@ -79,6 +79,10 @@ def test_new_figures_become_a_new_champion_and_back_again(system: System) -> Non
     assert changed == "data/raw/education_snapshot.parquet.dvc"
     assert system.git("status", "--porcelain") == ""
 
+    # Whoever asks is led from the served version back to its data and its decision.
+    assert "education/v_2025_Q1" in system.run("lineage", "education").stdout
+    assert "new_data" in system.run("model", "decisions", "education").stdout
+
     # Back again: the former model answers bit for bit as it did.
     system.run("model", "rollback", "education")
     wait_for(lambda: system.served() == "v2", 3, "the former champion")
