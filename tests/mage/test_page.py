@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from sigap.services.mage import OWNER
 from sigap.services.mage_client import run_pipeline
@@ -12,13 +12,11 @@ pytestmark = [pytest.mark.usefixtures("mage"), pytest.mark.browser]
 
 
 @pytest.fixture
-def page():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.set_default_timeout(90_000)  # a busy machine is no fault of the page
-        yield page
-        browser.close()
+def page(browser):
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(90_000)  # a busy machine is no fault of the page
+    yield page
+    page.close()
 
 
 def test_the_owner_signs_in_and_sees_the_run_block_by_block_without_the_internet(mage_settings, page):
