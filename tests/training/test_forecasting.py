@@ -187,7 +187,7 @@ def test_figures_are_drawn_for_either_winner(naive: ForecastTrained, better: For
         assert all(path.stat().st_size > 10_000 for path in drawn)
 
 
-def test_holes_are_not_bridged() -> None:
+def test_holes_are_not_bridged(tmp_path: Path) -> None:
     rows = noise()
     whole = prepare_series(BITCOIN_PRICE, rows)
     holed = prepare_series(BITCOIN_PRICE, rows.drop(index=[400, 401, 402, 403, 404, 405, 406]))
@@ -199,7 +199,7 @@ def test_holes_are_not_bridged() -> None:
         == np.abs(whole.changes[np.isin(whole.times[whole.at], holed.times[holed.at])]).max()
     )
     with pytest.raises(BundleError, match="one is missing, so that the next can't be forecast"):
-        write(Path("/nonexistent"), train(rows.drop(index=[895])))
+        write(tmp_path / "bundle", train(rows.drop(index=[895])))
 
 
 @pytest.mark.parametrize(
