@@ -280,13 +280,14 @@ class Api:
 
 @pytest.fixture
 def start_api(tmp_path: Path) -> Iterator[Callable[..., Api]]:
-    """Starts an API that follows `alias` in the registry at `uri`."""
+    """Starts an API of `education` alone that follows `alias` in the registry at `uri`."""
     with contextlib.ExitStack() as stack:
 
         def start(uri: str, alias: str, state: Path | None = None, **env: str) -> Api:
             port = free_port()
             state = state or tmp_path / "state"
-            command = [sys.executable, "-m", "uvicorn", "backend.app:app", "--host", "127.0.0.1", "--port", str(port)]
+            command = [sys.executable, "-m", "uvicorn", "tests.backend.alone:app", "--host", "127.0.0.1"]
+            command += ["--port", str(port)]
             settings = {
                 "MLFLOW_TRACKING_URI": uri,
                 "SIGAP_SERVED_ALIAS": alias,

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from backend.app import create_app
 from backend.tasks.clustering import Answer
+from sigap.catalog import declarations
 from sigap.errors import ConfigurationError, UnknownModelError
 from sigap.settings import Settings, get_settings
 from tests.backend.bundles import BODY, EDUCATION, LEFT_OUT, USED
@@ -23,8 +24,10 @@ def without_champion(application: FastAPI, client: Client) -> Client:
 
 
 def test_the_list_of_models_says_what_is_served(client: Client) -> None:
-    (model,) = client.get("/models").json()["models"]
+    model, *others = client.get("/models").json()["models"]
+    assert [each["name"] for each in (model, *others)] == [each.name for each in declarations()]
     assert model["name"] == MODEL
+    assert [each["served"] for each in (model, *others)] == [True] + [False] * len(others)
     assert model["title"] == {"id": EDUCATION.title.id, "en": EDUCATION.title.en}
     assert (model["model_version"], model["data_version"], model["levels"]) == ("v7", "v1", 3)
 
@@ -57,7 +60,7 @@ def test_without_a_champion_the_declaration_is_still_told(application: FastAPI, 
         assert problem.status_code == 503
         assert "./run pipeline education" in problem.json()["detail"]
         assert problem.headers["retry-after"] == "5"
-    assert client.get("/", headers={"accept": "text/html"}).text.count("not trained yet") == 1
+    assert client.get("/", headers={"accept": "text/html"}).text.count("not trained yet") == len(declarations())
 
 
 def test_clusters_are_told_once_and_then_remembered(client: Client) -> None:
@@ -75,7 +78,8 @@ def test_an_unknown_model_is_told_with_the_known_ones(client: Client, path: str)
     response = client.request("POST" if path.endswith("predict") else "GET", path)
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
-    assert response.json()["detail"] == "There is no model 'nothing'. Choose one of: education."
+    known = ", ".join(each.name for each in declarations())
+    assert response.json()["detail"] == f"There is no model 'nothing'. Choose one of: {known}."
 
 
 def test_unknown_paths_and_wrong_methods_are_problems_too(client: Client) -> None:
