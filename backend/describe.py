@@ -44,6 +44,7 @@ def summary(follower: Follower, default: str) -> ModelSummary:
         "served": served is not None,
         "model_version": served.model_version if served else None,
         "data_version": manifest.data.version if manifest else None,
+        "data_origin": (manifest.data.origin or None) if manifest else None,
         "levels": len(clustering.levels) if clustering else None,
         "silhouette": clustering.metrics.get("silhouette") if clustering else None,
     }

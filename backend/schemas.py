@@ -65,6 +65,7 @@ class ModelSummary(BaseModel):
     served: bool
     model_version: str | None
     data_version: str | None
+    data_origin: str | None = Field(description="Where its rows are from, such as mock or import; null if not noted.")
     levels: int | None
     silhouette: float | None
 

@@ -77,6 +77,7 @@ class Data(Answer):
     rows: int
     rows_rejected: int = 0
     period: int
+    origin: str = ""
 
 
 class LeftOut(Answer):

@@ -41,18 +41,13 @@ class FormField(Feature):
 
 
 class Data(Answer):
-    """Which data the served model saw; `origin` says where its rows are from, where the API tells."""
+    """Which data the served model saw; `origin` says where its rows are from, empty where it was not noted."""
 
     version: str
     rows: int
     rows_rejected: int = 0
     period: int | str | None = None
     origin: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _told(cls, answer: Any) -> Any:
-        return {**answer, "origin": answer.get("origin") or ""} if isinstance(answer, dict) else answer
 
 
 class Target(Answer):
@@ -286,8 +281,13 @@ class Decision(Answer):
     champion: str | None = None
     rule: str | None = None
     reason: str | None = None
+    reason_id: str | None = None
     data_version: str = ""
     asked_by: str | None = None
+
+    def told(self, language: str) -> tuple[str, str]:
+        """The reason in the run's own words, and the language that they are in."""
+        return (self.reason_id, "id") if language == "id" and self.reason_id else (self.reason or "", "en")
 
 
 class VersionLink(Answer):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 import yaml
@@ -14,9 +15,14 @@ from frontend.api import Clusters, Feature, Member, Model, Moment
 from frontend.palette import DARK, LIGHT, Surface, glyphs, ink_on, level_colors
 from frontend.words import Words
 
+if TYPE_CHECKING:
+    from frontend.catalogue import Detail
+
 HERE = Path(__file__).parent
 # Below this share of the range between the extremes, two figures count as the same.
 SAME = 0.005
+# Origins of data that is not what Sigap brings along: the declared source is no longer theirs.
+IMPORTED = ("mock", "import", "live", "own", "mixed")
 
 
 def surface() -> Surface:
@@ -27,6 +33,13 @@ def surface() -> Surface:
 def html(body: str) -> None:
     """Shows a piece of HTML in the dashboard's style."""
     st.html(f'<div class="sg">{body}</div>')
+
+
+def sources(model: Model | Detail, words: Words) -> str:
+    """Where the figures are from: what the served data tells, else what was declared for what Sigap brings along."""
+    origin = model.data.origin if model.data is not None else ""
+    declared = model.data_source(words.language)
+    return words(f"data.{origin}") if origin in IMPORTED else declared
 
 
 def style() -> None:

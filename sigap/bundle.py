@@ -74,6 +74,9 @@ class DataEntry(Part):
     )
     git_commit: str = Field(description="Commit that holds the snapshot's pointer; empty when committing is off.")
     query: str
+    origin: str = Field(
+        "", description="Where the rows are from: mock, seed, import, live, own or mixed; empty where it was not noted."
+    )
 
 
 class CodeEntry(Part):

@@ -150,7 +150,7 @@ def _purpose(declaration: Declaration, manifest: Manifest) -> str:
 def _data(declaration: Declaration, manifest: Manifest) -> str:
     data = manifest.data
     rows = [
-        ("Source", f"table `{declaration.source.table}`; {declaration.data_source.en}"),
+        ("Source", f"table `{declaration.source.table}`; {_source(declaration, data.origin)}"),
         ("Data version", f"{data.version} (DVC md5 `{data.md5}`)"),
         ("Rows", f"{data.rows:,}, and {data.rows_rejected:,} set aside because they broke the contract"),
         ("Newest period", str(data.period) if data.period is not None else "rows have no time"),
@@ -158,6 +158,17 @@ def _data(declaration: Declaration, manifest: Manifest) -> str:
     ]
     query = f"Query:\n\n```sql\n{data.query.strip()}\n```" if data.query else ""
     return "\n\n".join(part for part in ("## Data", _table(("", ""), rows), query) if part)
+
+
+def _source(declaration: Declaration, origin: str) -> str:
+    """Where the rows are from; the declared source is that of the rows that Sigap brings along."""
+    return {
+        "mock": "**mock data: made up, nobody's own**",
+        "import": "imported from a file of its owner",
+        "live": "taken from the exchange as it traded",
+        "own": "written into the table by its owner",
+        "mixed": "rows of several sources",
+    }.get(origin, declaration.data_source.en)
 
 
 def _score(declaration: Declaration, manifest: Manifest) -> str:

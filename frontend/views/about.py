@@ -53,7 +53,7 @@ def _versions(model: Detail, words: Words) -> str:
         newest = f" · {words('data.newest', period=words.period(data.period))}" if data.period is not None else ""
         rejected = f" · {words('about.rejected', count=words.number(data.rows_rejected, 0))}"
         lines.append(rows + newest + (rejected if data.rows_rejected else ""))
-    lines.append(f"{words('about.sources')}: {model.data_source(words.language)}")
+    lines.append(f"{words('about.sources')}: {parts.sources(model, words)}")
     if model.note is not None:
         lines.append(words.sentence(model.note(words.language)))
     if model.interval is not None:
@@ -207,7 +207,8 @@ def _decided(each: Decision, words: Words) -> str:
         )
         if text
     )
-    own = f'<p class="sg-quote" lang="en">{escape(each.reason)}</p>' if each.reason else ""
+    told, language = each.told(words.language)
+    own = f'<p class="sg-quote" lang="{language}">{escape(told)}</p>' if told else ""
     return (
         f'<p><b>{escape(outcome(each, words))}</b> <span class="sg-muted">{escape(what)}</span></p>'
         f'<p class="sg-small">{escape(when)}</p>{own}'

@@ -42,16 +42,11 @@ def show(name: str, words: Words) -> None:
 def mock(model: Detail, words: Words) -> str:
     """Where the data is from, said so that nobody takes made-up rows for real ones."""
     if model.data is not None and model.data.origin:
-        made_up = "mock" in model.data.origin.split(", ")
-        text = words("data.mock") if made_up else words(f"data.{_origin(model.data.origin)}")
-        return f'<span class="sg-tag{" warn" if made_up else ""}">{escape(text)}</span>'
+        text, warn = words(f"data.{model.data.origin}"), " warn" if model.data.origin == "mock" else ""
+        return f'<span class="sg-tag{warn}">{escape(text)}</span>'
     return (
         f'<span class="sg-small">{escape(words("about.sources"))}: {escape(model.data_source(words.language))}</span>'
     )
-
-
-def _origin(origin: str) -> str:
-    return origin if origin in {"import", "own", "seed", "live", "rest"} else "mixed"
 
 
 def _hero(model: Detail, words: Words) -> str:
@@ -85,7 +80,8 @@ def refusal(model: Detail, words: Words) -> str:
         key = "none.untrained" if decided is not None else "none.unknown"
         return f"<p>{escape(words(key))}</p>"
     key = "none.failed" if last.outcome == "failed" else "none.refused"
-    own = f'<p class="sg-quote" lang="en">{escape(last.reason)}</p>' if last.reason else ""
+    told, language = last.told(words.language)
+    own = f'<p class="sg-quote" lang="{language}">{escape(told)}</p>' if told else ""
     return f"<p>{escape(words(key, data=last.data_version, when=words.ago(last.decided_at or '')))}</p>{own}"
 
 

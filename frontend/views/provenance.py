@@ -51,7 +51,7 @@ def _versions(model: Model, words: Words) -> str:
             words("about.data", version=data.version, rows=words.number(data.rows, 0), period=data.period)
             + (f" · {words('about.rejected', count=data.rows_rejected)}" if data.rows_rejected else "")
         )
-    lines.append(f"{words('about.sources')}: {model.data_source(words.language)}")
+    lines.append(f"{words('about.sources')}: {parts.sources(model, words)}")
     body = "".join(f"<p>{escape(line)}</p>" for line in lines)
     return f'<h2 class="sg-title">{escape(words("about.version", version=model.model_version))}</h2>{body}'
 

@@ -40,13 +40,27 @@ def record_origin(
     )
 
 
-def origins(connection: Connection, source: Source) -> dict[str, int]:
-    """A model's rows by their `origin`, such as `{"mock": 300}`; empty for a table whose rows carry none."""
-    if not has_origin(connection, source.table):
-        return {}
-    query = f"SELECT t.origin::text, count(*) FROM {source.relation} GROUP BY 1 ORDER BY 1"  # noqa: S608 - declared
-    rows = connection.execute(query.encode()).fetchall()
-    return {str(origin): int(count) for origin, count in rows}
+def origin_of(connection: Connection, source: Source) -> str:
+    """Where a model's rows are from, in one word.
+
+    Returns:
+        `mock` as soon as one row is made up; else `seed`, `import`, `live` or `own` where all rows are that, and
+        `mixed` where they are not. Rows that carry no origin are what `data_origin` says was loaded, or `own`.
+    """
+    if has_origin(connection, source.table):
+        query = f"SELECT DISTINCT t.origin::text FROM {source.relation}"  # noqa: S608 - declared
+        rows = connection.execute(query.encode()).fetchall()
+    else:
+        known = connection.execute("SELECT to_regclass('data_origin') IS NOT NULL").fetchone()
+        rows = []
+        if known and known[0]:
+            query = "SELECT DISTINCT origin FROM data_origin WHERE table_name = %s AND rows > 0"
+            rows = connection.execute(query, [source.table]).fetchall()
+    # A candle out of the exchange's list or added up from its trades: both are live.
+    found = {"live" if origin in ("rest", "trades") else str(origin) for (origin,) in rows} or {"own"}
+    if "mock" in found:
+        return "mock"
+    return found.pop() if len(found) == 1 else "mixed"
 
 
 def has_origin(connection: Connection, table: str) -> bool:

@@ -134,7 +134,7 @@ class Profile(_Entry):
         version: Name of the data version.
         rows: Rows in the snapshot.
         rejected: Rows that were set aside when it was taken.
-        origin: Where the rows are from, such as `mock`; empty when the table does not say.
+        origin: Where the rows are from, such as `mock`; empty in snapshots of before it was written down.
         duplicates: Rows that repeat another one in everything but the key.
         columns: In the declaration's order.
         changes: Against the version before; None for the first.
@@ -369,7 +369,7 @@ def _psi(now: NDArray[Any], then: NDArray[Any]) -> float:
 def _lines(made: Profile) -> Iterator[str]:
     yield f"# Data profile: {made.model}, data version {made.version}"
     yield ""
-    if "mock" in made.origin:
+    if made.origin == "mock":
         yield "**Mock data: these rows are made up.**"
         yield ""
     origin = f" Origin: {made.origin}." if made.origin else ""

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from sigap.catalog import Declaration, Kind
 from sigap.data.contract import Word, declaration_words, table_column
-from sigap.data.origin import origins
+from sigap.data.origin import origin_of
 from sigap.data.postgres import Connection, address, connect, translated
 from sigap.errors import ContractError, ServiceError
 from sigap.settings import Settings
@@ -91,7 +91,7 @@ def consistent_reading(declaration: Declaration, settings: Settings) -> Iterator
             query = _query(declaration, types)
             rows = _count(connection, declaration)
             names = _ambiguous_names(connection, declaration)
-            origin = ", ".join(origins(connection, declaration.source))
+            origin = origin_of(connection, declaration.source)
         yield Reading(query, names, rows, origin, settings, snapshot[0])
 
 

@@ -44,7 +44,7 @@ class Snapshot:
         git_commit: Commit of the version's tag; empty when committing is off.
         query: The SELECT that gave the rows.
         rejects_path: CSV with the reasons, relative to the checkout where it lies in it; empty when `rejected` is 0.
-        origin: Where the rows are from, such as `mock` or `import, own`; empty for a table whose rows don't say.
+        origin: Where the rows are from, in one word; see `sigap.data.origin.origin_of`.
     """
 
     model: str
@@ -204,10 +204,9 @@ class _Draft:
             "sigap.query": self._reading.query,
             "sigap.rows": str(self.rows),
             "sigap.rejected": str(self.rejected),
-        }
-        if self._reading.origin:
             # Part of what the file is: the same figures are another version once they are no longer made up.
-            metadata["sigap.origin"] = self._reading.origin
+            "sigap.origin": self._reading.origin,
+        }
         self._parquet.add_key_value_metadata(metadata)
         self._parquet.close()
         self._file.flush()

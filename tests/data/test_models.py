@@ -12,6 +12,8 @@ import pytest
 from sigap.catalog import Declaration
 from sigap.data.contract import declaration_words
 from sigap.data.mock import MOCKS
+from sigap.data.origin import origin_of
+from sigap.data.postgres import connect
 from sigap.data.seed import seed
 from sigap.data.snapshot import take_snapshot
 from sigap.errors import ContractError
@@ -58,7 +60,7 @@ def test_every_model_gets_its_snapshot(settings: Settings, catalogue: dict[str, 
         assert (taken.version, taken.rejected) == ("v1", 0), declared.name
         table = pq.read_table(settings.root / taken.path)
         assert table.column_names == [word.name for word in declaration_words(declared)]
-        assert taken.origin == ("" if declared.name == "education" else "mock")
+        assert taken.origin == ("seed" if declared.name == "education" else "mock")
         if declared.target is not None:
             assert table[declared.target.name].null_count == 0
             assert table.column_names[-1] == declared.target.name
@@ -101,6 +103,33 @@ def test_own_rows_are_another_version_than_mock_ones(
     second = take_snapshot(catalogue["car_price"], settings)
     assert (first.origin, second.origin, second.created) == ("mock", "own", True)
     assert pq.read_metadata(settings.root / second.path).metadata[b"sigap.origin"] == b"own"
+
+
+def test_one_word_says_where_a_table_s_rows_are_from(
+    settings: Settings, catalogue: dict[str, Declaration], execute: Execute
+) -> None:
+    def told(model: str) -> str:
+        with connect(settings) as connection:
+            return origin_of(connection, catalogue[model].source)
+
+    # As long as one row is made up, nobody may take the whole for real.
+    execute("UPDATE cars SET origin = 'own' WHERE car_id = 1")
+    assert told("car_price") == "mock"
+    execute("UPDATE cars SET origin = 'import' WHERE car_id > 1")
+    assert told("car_price") == "mixed"
+    execute("UPDATE candles SET origin = 'trades'")
+    execute("UPDATE candles SET origin = 'rest' WHERE opened_at < '2024-01-01'")
+    assert told("bitcoin_price") == "live"
+    # Its rows carry no origin; what was loaded into it is known all the same.
+    assert told("education") == "seed"
+    execute("INSERT INTO data_origin (table_name, origin, rows) VALUES ('education_data', 'import', 0)")
+    assert told("education") == "seed"
+    execute("INSERT INTO data_origin (table_name, origin, rows) VALUES ('education_data', 'import', 30)")
+    assert told("education") == "mixed"
+    execute("DELETE FROM data_origin WHERE table_name = 'education_data'")
+    assert told("education") == "own"
+    execute("DROP TABLE data_origin")
+    assert told("education") == "own"
 
 
 def test_a_renamed_column_is_named_as_the_table_has_it(

@@ -144,6 +144,7 @@ def _common(declared: Declaration) -> dict[str, Any]:
             "period": None,
             "git_commit": "48e668f" + "0" * 33,
             "query": f"SELECT … FROM {declared.source.relation}",
+            "origin": "import" if declared.name == "customer_segments" else "mock",
         },
         "code": {"git_commit": "48e668f" + "0" * 33, "lock_sha256": "e" * 64},
         "features_used": list(declared.feature_names),

@@ -139,6 +139,7 @@ def answers(k: int = 3) -> dict[str, Any]:
             "period": 2024,
             "git_commit": "48e668f0000000000000000000000000000000000",
             "query": "SELECT …",
+            "origin": "seed",
         },
         "metrics": {**model.metrics, "stability": 0.75},
         "features_used": list(USED),
@@ -344,6 +345,7 @@ def education_summary(mode: str) -> dict[str, Any]:
             served=known is not None,
             model_version=known["model_version"] if known else None,
             data_version=known["data"]["version"] if known else None,
+            data_origin=known["data"]["origin"] if known else None,
             levels=int(mode) if known else None,
             silhouette=known["metrics"]["silhouette"] if known else None,
         )
