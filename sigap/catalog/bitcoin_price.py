@@ -1,14 +1,8 @@
 """Where the price of bitcoin closes next, beside the naive forecast that it stays where it is."""
 
-from sigap.catalog.declaration import Column, Declaration, Feature, Forecasting, Kind, Source, Target, Text
+from sigap.catalog.declaration import Column, Declaration, Forecasting, Kind, Source, Target, Text, number
 
 USD = Text(id="dolar AS", en="US dollars")
-
-
-def _price(name: str, title: Text, meaning: Text) -> Feature:
-    return Feature(
-        name=name, sql=f"t.{name}", kind=Kind.NUMBER, title=title, meaning=meaning, unit=USD, minimum=1e-8, maximum=1e8
-    )
 
 
 BITCOIN_PRICE = Declaration(
@@ -36,18 +30,16 @@ BITCOIN_PRICE = Declaration(
         ),
     ),
     features=(
-        _price("open", Text(id="Pembukaan", en="Open"), Text(id="Harga pertama", en="First price")),
-        _price("high", Text(id="Tertinggi", en="High"), Text(id="Harga tertinggi", en="Highest price")),
-        _price("low", Text(id="Terendah", en="Low"), Text(id="Harga terendah", en="Lowest price")),
-        Feature(
-            name="volume",
-            sql="t.volume",
-            kind=Kind.NUMBER,
-            title=Text(id="Volume", en="Volume"),
-            meaning=Text(id="Bitcoin yang diperdagangkan", en="Bitcoin traded"),
-            unit=Text(id="BTC", en="BTC"),
-            minimum=0,
-            maximum=1e12,
+        number("open", Text(id="Pembukaan", en="Open"), Text(id="Harga pertama", en="First price"), USD, 1e-8, 1e8),
+        number("high", Text(id="Tertinggi", en="High"), Text(id="Harga tertinggi", en="Highest price"), USD, 1e-8, 1e8),
+        number("low", Text(id="Terendah", en="Low"), Text(id="Harga terendah", en="Lowest price"), USD, 1e-8, 1e8),
+        number(
+            "volume",
+            Text(id="Volume", en="Volume"),
+            Text(id="Bitcoin yang diperdagangkan", en="Bitcoin traded"),
+            Text(id="BTC", en="BTC"),
+            0,
+            1e12,
         ),
     ),
     target=Target(

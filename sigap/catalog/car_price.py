@@ -1,30 +1,17 @@
 """What a used car of the 1985 automobile data set sells for."""
 
-from sigap.catalog.declaration import Column, Declaration, Feature, Kind, Regression, Segments, Source, Target, Text
-
-
-def _number(
-    name: str, title: Text, unit: Text, minimum: float, maximum: float, meaning: Text, kind: Kind = Kind.NUMBER
-) -> Feature:
-    return Feature(
-        name=name, sql=f"t.{name}", kind=kind, title=title, meaning=meaning, unit=unit, minimum=minimum, maximum=maximum
-    )
-
-
-def _choice(
-    name: str, title: Text, meaning: Text, categories: tuple[str, ...], sql: str = "", aliases: tuple[str, ...] = ()
-) -> Feature:
-    return Feature(
-        name=name,
-        sql=sql or f"t.{name}",
-        kind=Kind.CATEGORY,
-        title=title,
-        meaning=meaning,
-        unit=Text(id="", en=""),
-        categories=categories,
-        aliases=aliases,
-    )
-
+from sigap.catalog.declaration import (
+    Column,
+    Declaration,
+    Kind,
+    Regression,
+    Segments,
+    Source,
+    Target,
+    Text,
+    choice,
+    number,
+)
 
 INCH = Text(id="inci", en="inches")
 MPG = Text(id="mil per galon", en="miles per gallon")
@@ -69,127 +56,127 @@ CAR_PRICE = Declaration(
         ),
     ),
     features=(
-        _number(
+        number(
             "wheelbase",
             Text(id="Jarak sumbu roda", en="Wheelbase"),
+            Text(id="Jarak antara kedua sumbu roda", en="Distance between the axles"),
             INCH,
             60,
             160,
-            Text(id="Jarak antara kedua sumbu roda", en="Distance between the axles"),
         ),
-        _number(
+        number(
             "carlength",
             Text(id="Panjang", en="Length"),
+            Text(id="Panjang mobil", en="Length of the car"),
             INCH,
             100,
             280,
-            Text(id="Panjang mobil", en="Length of the car"),
         ),
-        _number("carwidth", Text(id="Lebar", en="Width"), INCH, 40, 100, Text(id="Lebar mobil", en="Width of the car")),
-        _number(
+        number("carwidth", Text(id="Lebar", en="Width"), Text(id="Lebar mobil", en="Width of the car"), INCH, 40, 100),
+        number(
             "curbweight",
             Text(id="Berat kosong", en="Curb weight"),
+            Text(id="Berat mobil tanpa muatan", en="Weight of the car without load"),
             Text(id="pon", en="pounds"),
             1000,
             8000,
-            Text(id="Berat mobil tanpa muatan", en="Weight of the car without load"),
-            Kind.INTEGER,
+            kind=Kind.INTEGER,
         ),
-        _number(
+        number(
             "enginesize",
             Text(id="Isi mesin", en="Engine size"),
+            Text(id="Isi silinder mesin", en="Displacement of the engine"),
             Text(id="inci kubik", en="cubic inches"),
             30,
             600,
-            Text(id="Isi silinder mesin", en="Displacement of the engine"),
-            Kind.INTEGER,
+            kind=Kind.INTEGER,
         ),
-        _number(
+        number(
             "boreratio",
             Text(id="Diameter silinder", en="Bore"),
+            Text(id="Diameter lubang silinder", en="Diameter of a cylinder's bore"),
             INCH,
             1.5,
             6,
-            Text(id="Diameter lubang silinder", en="Diameter of a cylinder's bore"),
         ),
-        _number(
+        number(
             "horsepower",
             Text(id="Tenaga", en="Power"),
+            Text(id="Tenaga terbesar mesin", en="Greatest power of the engine"),
             Text(id="tenaga kuda", en="horsepower"),
             20,
             800,
-            Text(id="Tenaga terbesar mesin", en="Greatest power of the engine"),
-            Kind.INTEGER,
+            kind=Kind.INTEGER,
         ),
-        _number(
+        number(
             "citympg",
             Text(id="Konsumsi di kota", en="City mileage"),
+            Text(id="Jarak tempuh di kota", en="Distance per gallon in town"),
             MPG,
             5,
             100,
-            Text(id="Jarak tempuh di kota", en="Distance per gallon in town"),
-            Kind.INTEGER,
+            kind=Kind.INTEGER,
         ),
-        _number(
+        number(
             "highwaympg",
             Text(id="Konsumsi di jalan tol", en="Highway mileage"),
+            Text(id="Jarak tempuh di jalan tol", en="Distance per gallon on the highway"),
             MPG,
             5,
             120,
-            Text(id="Jarak tempuh di jalan tol", en="Distance per gallon on the highway"),
-            Kind.INTEGER,
+            kind=Kind.INTEGER,
         ),
-        _choice(
+        choice(
             "CompanyName",
             Text(id="Merek", en="Brand"),
             Text(id="Merek mobil; huruf besar dan kecil sama saja", en="Brand of the car, in any case"),
             BRANDS,
-            sql="t.company_name",
+            column="company_name",
             aliases=("CarName", "Brand", "Make"),
         ),
-        _choice(
+        choice(
             "fueltype",
             Text(id="Bahan bakar", en="Fuel"),
             Text(id="Bensin atau solar", en="Petrol or diesel"),
             ("gas", "diesel"),
         ),
-        _choice(
+        choice(
             "aspiration",
             Text(id="Pemasukan udara", en="Aspiration"),
             Text(id="Biasa atau turbo", en="Standard or turbo"),
             ("std", "turbo"),
         ),
-        _choice(
+        choice(
             "doornumber",
             Text(id="Jumlah pintu", en="Doors"),
             Text(id="Dua atau empat", en="Two or four"),
             ("two", "four"),
         ),
-        _choice(
+        choice(
             "carbody",
             Text(id="Bentuk bodi", en="Body"),
             Text(id="Bentuk bodi mobil", en="Shape of the body"),
             ("convertible", "hardtop", "hatchback", "sedan", "wagon"),
         ),
-        _choice(
+        choice(
             "drivewheel",
             Text(id="Penggerak", en="Drive"),
             Text(id="Roda penggerak: depan, belakang, keempatnya", en="Driven wheels: front, rear, all four"),
             ("fwd", "rwd", "4wd"),
         ),
-        _choice(
+        choice(
             "enginetype",
             Text(id="Jenis mesin", en="Engine type"),
             Text(id="Susunan katup dan mesin", en="Layout of valves and engine"),
             ("dohc", "dohcv", "l", "ohc", "ohcf", "ohcv", "rotor"),
         ),
-        _choice(
+        choice(
             "cylindernumber",
             Text(id="Jumlah silinder", en="Cylinders"),
             Text(id="Jumlah silinder, ditulis dengan huruf", en="Number of cylinders, as a word"),
             ("two", "three", "four", "five", "six", "eight", "twelve"),
         ),
-        _choice(
+        choice(
             "fuelsystem",
             Text(id="Sistem bahan bakar", en="Fuel system"),
             Text(id="Karburator atau injeksi", en="Carburettor or injection"),

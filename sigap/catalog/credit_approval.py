@@ -1,31 +1,8 @@
 """Whether a credit application is approved."""
 
-from sigap.catalog.declaration import Classification, Column, Declaration, Feature, Kind, Source, Target, Text
+from sigap.catalog.declaration import NO_UNIT, Classification, Column, Declaration, Kind, Source, Target, Text, number
 
 MONEY = Text(id="satuan mata uang", en="currency units")
-
-
-def _number(
-    name: str,
-    kind: Kind,
-    title: Text,
-    meaning: Text,
-    unit: Text,
-    minimum: float,
-    maximum: float,
-    personal: bool = False,
-) -> Feature:
-    return Feature(
-        name=name,
-        sql=f"t.{name.lower()}",
-        kind=kind,
-        title=title,
-        meaning=meaning,
-        unit=unit,
-        minimum=minimum,
-        maximum=maximum,
-        personal=personal,
-    )
 
 
 CREDIT_APPROVAL = Declaration(
@@ -50,19 +27,18 @@ CREDIT_APPROVAL = Declaration(
         ),
     ),
     features=(
-        _number(
+        number(
             "Age",
-            Kind.INTEGER,
             Text(id="Umur", en="Age"),
             Text(id="Umur pemohon", en="Applicant's age"),
             Text(id="tahun", en="years"),
             17,
             110,
+            kind=Kind.INTEGER,
             personal=True,
         ),
-        _number(
+        number(
             "Annual_Income",
-            Kind.NUMBER,
             Text(id="Penghasilan setahun", en="Annual income"),
             Text(id="Penghasilan pemohon setahun", en="The applicant's income in a year"),
             MONEY,
@@ -70,51 +46,50 @@ CREDIT_APPROVAL = Declaration(
             1e9,
             personal=True,
         ),
-        _number(
+        number(
             "Credit_Score",
-            Kind.INTEGER,
             Text(id="Skor kredit", en="Credit score"),
             Text(id="Skor kredit 300–850", en="Credit score 300–850"),
             Text(id="poin", en="points"),
             300,
             850,
+            kind=Kind.INTEGER,
             personal=True,
         ),
-        _number(
+        number(
             "Loan_Amount",
-            Kind.NUMBER,
             Text(id="Jumlah kredit", en="Loan amount"),
             Text(id="Jumlah yang diminta", en="Amount asked for"),
             MONEY,
             1,
             1e9,
         ),
-        _number(
+        number(
             "Loan_Duration_Years",
-            Kind.INTEGER,
             Text(id="Jangka waktu", en="Duration"),
             Text(id="Lama pengembalian", en="Time to pay back"),
             Text(id="tahun", en="years"),
             1,
             50,
+            kind=Kind.INTEGER,
         ),
-        _number(
+        number(
             "Number_of_Open_Accounts",
-            Kind.INTEGER,
             Text(id="Rekening terbuka", en="Open accounts"),
             Text(id="Jumlah rekening kredit yang terbuka", en="Number of open credit accounts"),
             Text(id="rekening", en="accounts"),
             0,
             200,
+            kind=Kind.INTEGER,
         ),
-        _number(
+        number(
             "Had_Past_Default",
-            Kind.INTEGER,
             Text(id="Pernah gagal bayar", en="Past default"),
             Text(id="1 bila pernah gagal bayar, 0 bila tidak", en="1 if a debt was not paid once, 0 if not"),
-            Text(id="", en=""),
+            NO_UNIT,
             0,
             1,
+            kind=Kind.INTEGER,
             personal=True,
         ),
     ),

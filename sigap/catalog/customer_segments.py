@@ -1,36 +1,6 @@
 """Which kinds of customers there are."""
 
-from sigap.catalog.declaration import Clustering, Column, Declaration, Feature, Kind, Source, Text
-
-NO_UNIT = Text(id="", en="")
-
-
-def _choice(name: str, title: Text, meaning: Text, categories: tuple[str, ...], personal: bool = True) -> Feature:
-    return Feature(
-        name=name,
-        sql=f"t.{name.lower()}",
-        kind=Kind.CATEGORY,
-        title=title,
-        meaning=meaning,
-        unit=NO_UNIT,
-        categories=categories,
-        personal=personal,
-    )
-
-
-def _number(name: str, title: Text, meaning: Text, unit: Text, minimum: float, maximum: float) -> Feature:
-    return Feature(
-        name=name,
-        sql=f"t.{name.lower()}",
-        kind=Kind.NUMBER,
-        title=title,
-        meaning=meaning,
-        unit=unit,
-        minimum=minimum,
-        maximum=maximum,
-        personal=True,
-    )
-
+from sigap.catalog.declaration import Clustering, Column, Declaration, Kind, Source, Text, choice, number
 
 CUSTOMER_SEGMENTS = Declaration(
     name="customer_segments",
@@ -52,33 +22,37 @@ CUSTOMER_SEGMENTS = Declaration(
         ),
     ),
     features=(
-        _choice(
+        choice(
             "Gender",
             Text(id="Jenis kelamin", en="Gender"),
             Text(id="Jenis kelamin pelanggan", en="Customer's gender"),
             ("Male", "Female"),
+            personal=True,
         ),
-        _choice(
+        choice(
             "Ever_Married",
             Text(id="Pernah menikah", en="Ever married"),
             Text(id="Apakah pernah menikah", en="Whether ever married"),
             ("Yes", "No"),
+            personal=True,
         ),
-        _number(
+        number(
             "Age",
             Text(id="Umur", en="Age"),
             Text(id="Umur pelanggan", en="Customer's age"),
             Text(id="tahun", en="years"),
             16,
             110,
+            personal=True,
         ),
-        _choice(
+        choice(
             "Graduated",
             Text(id="Lulus perguruan tinggi", en="Graduated"),
             Text(id="Apakah lulus perguruan tinggi", en="Whether graduated"),
             ("Yes", "No"),
+            personal=True,
         ),
-        _choice(
+        choice(
             "Profession",
             Text(id="Pekerjaan", en="Profession"),
             Text(id="Pekerjaan", en="Profession"),
@@ -93,35 +67,38 @@ CUSTOMER_SEGMENTS = Declaration(
                 "Lawyer",
                 "Marketing",
             ),
+            personal=True,
         ),
-        _number(
+        number(
             "Work_Experience",
             Text(id="Pengalaman kerja", en="Work experience"),
             Text(id="Lama bekerja", en="Time worked"),
             Text(id="tahun", en="years"),
             0,
             60,
+            personal=True,
         ),
-        _choice(
+        choice(
             "Spending_Score",
             Text(id="Tingkat belanja", en="Spending"),
             Text(id="Tingkat belanja", en="How much is spent"),
             ("Low", "Average", "High"),
+            personal=True,
         ),
-        _number(
+        number(
             "Family_Size",
             Text(id="Jumlah keluarga", en="Family size"),
             Text(id="Jumlah anggota keluarga", en="Members of the family"),
             Text(id="orang", en="people"),
             1,
             30,
+            personal=True,
         ),
-        _choice(
+        choice(
             "Var_1",
             Text(id="Kategori Var_1", en="Category Var_1"),
             Text(id="Kategori tanpa keterangan dari penerbit data", en="A category its publisher does not explain"),
             ("Cat_1", "Cat_2", "Cat_3", "Cat_4", "Cat_5", "Cat_6", "Cat_7"),
-            personal=False,
         ),
     ),
     task=Clustering(

@@ -80,6 +80,61 @@ class Feature(Word):
         return self
 
 
+NO_UNIT = Text(id="", en="")
+
+
+def number(
+    name: str,
+    title: Text,
+    meaning: Text,
+    unit: Text,
+    minimum: float,
+    maximum: float,
+    *,
+    kind: Kind = Kind.NUMBER,
+    column: str = "",
+    personal: bool = False,
+    higher_is_better: bool | None = None,
+) -> Feature:
+    """A feature of numbers, between `minimum` and `maximum` inclusive; `column` is by default the name in lowercase."""
+    return Feature(
+        name=name,
+        sql=f"t.{column or name.lower()}",
+        kind=kind,
+        title=title,
+        meaning=meaning,
+        unit=unit,
+        minimum=minimum,
+        maximum=maximum,
+        personal=personal,
+        higher_is_better=higher_is_better,
+    )
+
+
+def choice(
+    name: str,
+    title: Text,
+    meaning: Text,
+    categories: tuple[str, ...],
+    *,
+    column: str = "",
+    personal: bool = False,
+    aliases: tuple[str, ...] = (),
+) -> Feature:
+    """A feature that is one of `categories`; `column` is by default the name in lower case."""
+    return Feature(
+        name=name,
+        sql=f"t.{column or name.lower()}",
+        kind=Kind.CATEGORY,
+        title=title,
+        meaning=meaning,
+        unit=NO_UNIT,
+        categories=categories,
+        personal=personal,
+        aliases=aliases,
+    )
+
+
 class Source(Word):
     """Where the rows come from."""
 
@@ -127,7 +182,9 @@ class Clustering(Word):
     order: Literal["readiness", "size"] = Field(
         "readiness", description="What ranks the clusters: the features' directions, or the number of members."
     )
-    best: Text = Field(description="Label of the best cluster; with `size`, of every one, numbered from the largest.")
+    best: Text = Field(
+        description="Label of the best cluster; with `size`, of every one, numbered from the largest at first."
+    )
     middle: Text = Field(description="Label of those between; numbered from the better end when there are several.")
     worst: Text = Field(description="Label of the worst cluster.")
 

@@ -1,22 +1,19 @@
 """Whether a loan application is approved."""
 
-from sigap.catalog.declaration import Classification, Column, Declaration, Feature, Kind, Source, Target, Text
+from sigap.catalog.declaration import (
+    NO_UNIT,
+    Classification,
+    Column,
+    Declaration,
+    Kind,
+    Source,
+    Target,
+    Text,
+    choice,
+    number,
+)
 
-NO_UNIT = Text(id="", en="")
 MONEY = Text(id="satuan mata uang per bulan", en="currency units a month")
-
-
-def _choice(name: str, sql: str, title: Text, meaning: Text, categories: tuple[str, ...]) -> Feature:
-    return Feature(
-        name=name,
-        sql=f"t.{sql}",
-        kind=Kind.CATEGORY,
-        title=title,
-        meaning=meaning,
-        unit=NO_UNIT,
-        categories=categories,
-        personal=True,
-    )
 
 
 LOAN_APPROVAL = Declaration(
@@ -36,104 +33,97 @@ LOAN_APPROVAL = Declaration(
         ),
     ),
     features=(
-        _choice(
+        choice(
             "Gender",
-            "gender",
             Text(id="Jenis kelamin", en="Gender"),
             Text(id="Jenis kelamin pemohon", en="Applicant's gender"),
             ("Male", "Female"),
+            personal=True,
         ),
-        _choice(
+        choice(
             "Married",
-            "married",
             Text(id="Menikah", en="Married"),
             Text(id="Apakah pemohon menikah", en="Whether the applicant is married"),
             ("Yes", "No"),
+            personal=True,
         ),
-        _choice(
+        choice(
             "Dependents",
-            "dependents",
             Text(id="Tanggungan", en="Dependents"),
             Text(id="Jumlah orang yang ditanggung", en="Number of dependents"),
             ("0", "1", "2", "3+"),
+            personal=True,
         ),
-        _choice(
+        choice(
             "Education",
-            "education",
             Text(id="Pendidikan", en="Education"),
             Text(id="Lulusan perguruan tinggi atau bukan", en="Graduate or not"),
             ("Graduate", "Not Graduate"),
+            personal=True,
         ),
-        _choice(
+        choice(
             "Self_Employed",
-            "self_employed",
             Text(id="Wiraswasta", en="Self-employed"),
             Text(id="Apakah pemohon wiraswasta", en="Whether the applicant is self-employed"),
             ("Yes", "No"),
-        ),
-        Feature(
-            name="ApplicantIncome",
-            sql="t.applicant_income",
-            kind=Kind.NUMBER,
             personal=True,
-            title=Text(id="Penghasilan pemohon", en="Applicant's income"),
-            unit=MONEY,
-            minimum=0,
-            maximum=1e7,
-            meaning=Text(id="Penghasilan pemohon sebulan", en="The applicant's monthly income"),
         ),
-        Feature(
-            name="CoapplicantIncome",
-            sql="t.coapplicant_income",
-            kind=Kind.NUMBER,
+        number(
+            "ApplicantIncome",
+            Text(id="Penghasilan pemohon", en="Applicant's income"),
+            Text(id="Penghasilan pemohon sebulan", en="The applicant's monthly income"),
+            MONEY,
+            0,
+            1e7,
+            column="applicant_income",
             personal=True,
-            title=Text(id="Penghasilan pendamping", en="Co-applicant's income"),
-            unit=MONEY,
-            minimum=0,
-            maximum=1e7,
-            meaning=Text(id="Penghasilan pendamping sebulan", en="The co-applicant's monthly income"),
         ),
-        Feature(
-            name="LoanAmount",
-            sql="t.loan_amount",
-            kind=Kind.NUMBER,
-            title=Text(id="Jumlah pinjaman", en="Loan amount"),
-            unit=Text(id="satuan mata uang", en="currency units"),
-            minimum=1000,
-            maximum=1e8,
-            meaning=Text(
+        number(
+            "CoapplicantIncome",
+            Text(id="Penghasilan pendamping", en="Co-applicant's income"),
+            Text(id="Penghasilan pendamping sebulan", en="The co-applicant's monthly income"),
+            MONEY,
+            0,
+            1e7,
+            column="coapplicant_income",
+            personal=True,
+        ),
+        number(
+            "LoanAmount",
+            Text(id="Jumlah pinjaman", en="Loan amount"),
+            Text(
                 id="Jumlah yang dipinjam, dalam satuan, bukan ribuan", en="Amount borrowed, in units, not in thousands"
             ),
+            Text(id="satuan mata uang", en="currency units"),
+            1000,
+            1e8,
+            column="loan_amount",
         ),
-        Feature(
-            name="Loan_Amount_Term",
-            sql="t.loan_amount_term",
-            kind=Kind.NUMBER,
-            title=Text(id="Jangka waktu", en="Term"),
-            unit=Text(id="bulan", en="months"),
-            minimum=1,
-            maximum=600,
-            meaning=Text(id="Lama pengembalian", en="Time to pay back"),
+        number(
+            "Loan_Amount_Term",
+            Text(id="Jangka waktu", en="Term"),
+            Text(id="Lama pengembalian", en="Time to pay back"),
+            Text(id="bulan", en="months"),
+            1,
+            600,
         ),
-        Feature(
-            name="Credit_History",
-            sql="t.credit_history",
-            kind=Kind.NUMBER,
-            higher_is_better=True,
-            title=Text(id="Riwayat kredit", en="Credit history"),
-            unit=NO_UNIT,
-            minimum=0,
-            maximum=1,
-            meaning=Text(
+        number(
+            "Credit_History",
+            Text(id="Riwayat kredit", en="Credit history"),
+            Text(
                 id="1 bila kredit terdahulu dilunasi, 0 bila tidak", en="1 if earlier credits were paid back, 0 if not"
             ),
+            NO_UNIT,
+            0,
+            1,
+            higher_is_better=True,
         ),
-        _choice(
+        choice(
             "Property_Area",
-            "property_area",
             Text(id="Letak properti", en="Property area"),
             Text(id="Kota, pinggir kota, atau desa", en="Urban, semi-urban or rural"),
             ("Urban", "Semiurban", "Rural"),
+            personal=True,
         ),
     ),
     target=Target(
