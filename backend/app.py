@@ -29,6 +29,7 @@ from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
 from backend.requests import documented_example, problem_example, request_model
 from backend.schemas import Clusters, ModelDetail, Models, SegmentClusters, SegmentsDetail, SupervisedDetail
+from backend.series import series_routes
 from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
 from sigap import __version__
@@ -139,6 +140,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.state.service = service
     app.include_router(_predict_routes(service))
     app.include_router(_model_routes(service))
+    app.include_router(series_routes(service))
     app.include_router(provenance_routes(service))
     app.include_router(_operation_routes(service))
     add_documentation(app, _examples(service))

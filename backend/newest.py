@@ -1,4 +1,4 @@
-"""The newest rows of a series, out of its table: what a forecast without candles of its own starts from."""
+"""The newest rows of a series, out of its table: what a forecast without candles of its own starts from, and charts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sigap.catalog import Declaration
+from sigap.catalog import Declaration, Feature, Kind
+from sigap.catalog.declaration import Target
 from sigap.errors import SigapError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("sigap.api")
 
 Series = list[tuple[datetime, float]]
+# When the step began, and each of `NewestRows.names` or None where the table has no value.
+Row = tuple[datetime, list[float | None]]
 # Requests within this time share one query.
 FRESH_SECONDS = 1.0
 # A database that did not answer is left alone for this long: the model can answer without it.
@@ -27,11 +30,14 @@ QUERY_SECONDS = 2.0
 
 
 class NewestRows:
-    """Reads when each of the newest steps began and its value, the oldest first.
+    """Reads when each of the newest steps began and its numbers, the oldest first.
 
     Args:
         declaration: A series: it has a time and a target.
         dsn: Gives the database's URL, asked for when it is needed.
+
+    Attributes:
+        names: The target, and the features that are numbers.
     """
 
     def __init__(self, declaration: Declaration, dsn: Callable[[], str]) -> None:
@@ -39,24 +45,32 @@ class NewestRows:
         if target is None or not source.time:
             raise TypeError(f"{declaration.name} is no series")
         time_sql = declaration.column(source.time).sql or f"t.{source.time}"
+        words: list[Target | Feature] = [target, *(each for each in declaration.features if each.kind is Kind.NUMBER)]
+        self.names = tuple(word.name for word in words)
         # Only the declaration's own words get into it.
+        numbers = ", ".join(word.sql or f"t.{word.name}" for word in words)
         self._query = (
-            f"SELECT {time_sql}, {target.sql or f't.{target.name}'} FROM {source.relation}"  # noqa: S608
+            f"SELECT {time_sql}, {numbers} FROM {source.relation}"  # noqa: S608
             f" ORDER BY {time_sql} DESC LIMIT %s"
         )
         self._model = declaration.name
         self._dsn = dsn
         self._connection: AsyncConnection[Any] | None = None
         self._lock = asyncio.Lock()
-        self._known: Series | None = None
+        self._known: list[Row] | None = None
         self._asked = 0
         self._due = 0.0
 
     async def rows(self, count: int) -> Series | None:
+        """The newest `count` values of the target; None while the database does not answer."""
+        found = await self.table(count)
+        return None if found is None else [(begun, value) for begun, (value, *_) in found if value is not None]
+
+    async def table(self, count: int) -> list[Row] | None:
         """The newest `count` rows; None while the database does not answer."""
         async with self._lock:
-            if time.monotonic() < self._due and (self._known is None or self._asked == count):
-                return self._known
+            if time.monotonic() < self._due and (self._known is None or self._asked >= count):
+                return self._known and self._known[-count:]
             try:
                 async with asyncio.timeout(CONNECT_SECONDS + QUERY_SECONDS):
                     self._known, self._asked = await self._read(count), count
@@ -74,7 +88,7 @@ class NewestRows:
         if connection is not None:
             await connection.close()
 
-    async def _read(self, count: int) -> Series:
+    async def _read(self, count: int) -> list[Row]:
         if self._connection is None:
             # Here, not above: an API without a forecast needs no driver.
             from psycopg import AsyncConnection
@@ -84,4 +98,5 @@ class NewestRows:
             )
             await self._connection.set_read_only(True)
         cursor = await self._connection.execute(self._query, [count])
-        return [(begun, float(value)) for begun, value in reversed(await cursor.fetchall())]
+        rows = reversed(await cursor.fetchall())
+        return [(begun, [None if value is None else float(value) for value in values]) for begun, *values in rows]
