@@ -85,6 +85,7 @@ class Decision(BaseModel):
     champion: str | None = Field(description="The version served afterwards.")
     rule: str | None
     reason: str | None
+    reason_id: str | None = Field(None, description="The reason in Indonesian, where the run wrote it down.")
     data_version: str
     data_md5: str
     git_commit: str
@@ -245,6 +246,7 @@ def _decision(run: RunEntry, record: Mapping[str, Any] | None) -> Decision:
         champion=_named(tags.get("champion")),
         rule=str(rule) if rule else None,
         reason=str(reason) if reason else None,
+        reason_id=known.get("reason_id") or tags.get("reason_id") or None,
         data_version=tags.get(TAG_DATA_VERSION, ""),
         data_md5=tags.get(TAG_DATA_MD5, ""),
         git_commit=tags.get(_COMMIT, ""),

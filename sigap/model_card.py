@@ -11,9 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sigap.bundle import (
+    Bilingual,
     CandidateEntry,
     ClassificationManifest,
     ClusteringManifest,
+    ForecastingManifest,
     Manifest,
     RegressionManifest,
     SupervisedManifest,
@@ -85,6 +87,8 @@ def headline(
         spread = f" ± {metrics['stability_sd']:.2f}" if "stability_sd" in metrics else ""
         note = f"stability {metrics['stability']:.2f}{spread}"
     forecasts = isinstance(declaration.task, Forecasting)
+    if metrics.get("better_than_naive") == 0.0:
+        note = "the naive forecast itself"
     named = (details or {}).get("baseline") or {}
     if isinstance(declaration.task, Clustering):
         # Rows without any groups: what a clustering of them reaches is no merit.
@@ -116,6 +120,34 @@ def number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
+def percent(share: float) -> str:
+    """A confidence as it is read, never rounded up to certainty: `95 %`, `99.86 %`."""
+    decimals = 0
+    while share < 1 and float(f"{100 * share:.{decimals}f}") in (0.0, 100.0) and decimals < 9:
+        decimals += 1
+    # One more where it was needed at all: 99.9 would hide whether that is 99.86 or 99.94.
+    return f"{100 * share:.{decimals + 1 if decimals else 0}f} %"
+
+
+def caveat(manifest: Manifest) -> Bilingual | None:
+    """What has to be said wherever this model is served: that it is no better than its baseline, or is the baseline."""
+    if not isinstance(manifest, SupervisedManifest) or manifest.baseline.verdict == "better":
+        return None
+    if isinstance(manifest, ForecastingManifest):
+        return manifest.note
+    rule = manifest.baseline.text
+    return Bilingual(
+        id=f"Model ini tidak terbukti lebih baik daripada aturan sederhana ({rule.id}).",
+        en=f"The model is not shown to be better than a simple rule ({rule.en}).",
+    )
+
+
+def _shared(manifest: SupervisedManifest) -> str:
+    if manifest.baseline.name == "one_column_rule":
+        return "and the model is stood by unless it is surely worse"
+    return "the chance of an error being shared among the candidates of the sweep"
+
+
 def model_card(declaration: Declaration, manifest: Manifest) -> str:
     """The card as Markdown, in English; the same manifest gives the same text."""
     parts = [
@@ -139,7 +171,8 @@ def _purpose(declaration: Declaration, manifest: Manifest) -> str:
         "classification": "yes or no, with a probability and reasons",
         "forecasting": "the next value with an interval, beside the naive forecast that nothing changes",
     }[manifest.task]
-    lines = [f"A {manifest.task}. It answers {answers}."]
+    kind = "forecast" if manifest.task == "forecasting" else manifest.task
+    lines = [f"A {kind}. It answers {answers}."]
     if declaration.target is not None:
         unit = f", in {declaration.target.unit.en}" if declaration.target.unit and declaration.target.unit.en else ""
         lines.append(f"Target: {declaration.target.title.en} (`{declaration.target.name}`){unit}.")
@@ -187,8 +220,10 @@ def _score(declaration: Declaration, manifest: Manifest) -> str:
                 ],
             )
         )
-        verdict = {"better": "The model is better than its baseline.", "ties": "The model ties with its baseline."}
-        lines.append(f"{verdict[baseline.verdict]} The interval has {gain.confidence:.0%} confidence.")
+        told = caveat(manifest)
+        lines.append(told.en if told else "The model is better than its baseline.")
+        if gain.low < gain.high:
+            lines.append(f"The interval of the gain has {percent(gain.confidence)} confidence, {_shared(manifest)}.")
     else:
         lines.append(f"{found.text[0].upper()}{found.text[1:]}. A clustering has no truth to be held against.")
         if found.baseline is not None:
@@ -274,8 +309,8 @@ def _limit_sentences(declaration: Declaration, manifest: Manifest) -> Iterator[s
         yield "Prices of the past do not decide those to come; this is no advice to buy or sell."
     else:
         yield "What goes along with the target need not cause it: changing a feature need not change the outcome."
-    if isinstance(manifest, SupervisedManifest) and manifest.baseline.verdict == "ties":
-        yield f"It does no better than a simple rule ({manifest.baseline.text.en})."
+    if manifest.task != "forecasting" and (told := caveat(manifest)):
+        yield told.en
     if isinstance(manifest, ClassificationManifest) and not manifest.calibrated:
         yield "Its probabilities are not calibrated."
     if isinstance(declaration.task, Classification) and declaration.task.policies:

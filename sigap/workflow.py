@@ -26,7 +26,7 @@ from sigap.data.profile import profile_version, write_profile
 from sigap.data.snapshot import Snapshot, take_snapshot
 from sigap.data.versions import DataVersions
 from sigap.errors import BundleError, PipelineError, RegistryError, SigapError, TrainingError, UnreachableError
-from sigap.model_card import CARD, best, headline, model_card
+from sigap.model_card import CARD, best, caveat, headline, model_card
 from sigap.registry import decisions
 from sigap.registry.challenge import Challenge, settle
 from sigap.registry.code import code
@@ -37,7 +37,7 @@ from sigap.registry.tracking import Data, Logged, Runs
 from sigap.settings import Settings, get_settings
 from sigap.training.gate import Comparison, Decision
 from sigap.training.sweep import read_snapshot
-from sigap.training.trainer import Candidate, Prepared, Trained, Trainer, trainer
+from sigap.training.trainer import Candidate, Prepared, Trained, Trainer, refused_in_indonesian, trainer
 
 Json = dict[str, Any]
 Progress = Callable[[str], None]
@@ -136,7 +136,9 @@ def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
     snapshot, model = cleaned["snapshot"], cleaned["model"]
     how = trainer(declaration(model))
     params = how.params(settings.root, model)
-    logged = {**params.model_dump(), "features_used": ", ".join(cleaned["used"]), "period": cleaned["period"]}
+    logged = {**params.model_dump(), "features_used": ", ".join(cleaned["used"])}
+    if cleaned["period"] is not None:
+        logged["period"] = cleaned["period"]
     runs = Runs(settings, model)
     parent = _patiently(settings, lambda: runs.parent(snapshot["pipeline_run"], _data(snapshot), logged))
     _patiently(settings, lambda: _log_profile(snapshot, parent, settings))
@@ -181,8 +183,9 @@ def register(fits: list[Json], *, settings: Settings | None = None) -> Json:
     candidate is admissible nothing is registered: an answer and no error, for the sweep did what it is there for.
 
     Returns:
-        `{"model", "model_version", "created", "refused", "data_version", "parent_run_id", "candidate", "metrics",
-        "score", "params", "snapshot"}`; `refused` says why no candidate may become champion, and is empty otherwise.
+        `{"model", "model_version", "created", "refused", "refused_id", "data_version", "parent_run_id", "candidate",
+        "metrics", "score", "params", "snapshot"}`; `refused` says why no candidate may become champion, `refused_id`
+        the same in Indonesian, both empty otherwise.
 
     Raises:
         PipelineError: The fits are none, or not of one run.
@@ -199,6 +202,7 @@ def register(fits: list[Json], *, settings: Settings | None = None) -> Json:
         "model_version": "",
         "created": False,
         "refused": "",
+        "refused_id": "",
         "data_version": snapshot["version"],
         "parent_run_id": parent,
         "candidate": "",
@@ -218,7 +222,7 @@ def register(fits: list[Json], *, settings: Settings | None = None) -> Json:
         except TrainingError as error:
             if any(each.admissible for each in candidates):
                 raise
-            return {**answer, "refused": error.message}
+            return {**answer, "refused": error.message, "refused_id": refused_in_indonesian(candidates)}
         ids = {name: each["run_id"] for name, each in tried.items()}
         with tempfile.TemporaryDirectory(prefix="sigap-") as folder:
             how.figures(trained, Path(folder) / "files" / "figures")
@@ -240,8 +244,9 @@ def decide(registered: Json, *, settings: Settings | None = None) -> Json:
 
     Returns:
         `{"model", "promoted", "model_version", "champion", "data_version", "rows", "rejected", "rejects_path", "rule",
-        "reason", "candidate", "score", "metrics", "decision"}`; `model_version` is the challenger (empty if there is
-        none), `champion` the version served afterwards or None, both like `v3`.
+        "reason", "reason_id", "candidate", "score", "metrics", "decision"}`; `model_version` is the challenger (empty
+        if there is none), `champion` the version served afterwards or None, both like `v3`; `reason` is English,
+        `reason_id` the same in Indonesian.
 
     Raises:
         AliasMovedError: Somebody kept moving the alias while decisions were taken.
@@ -371,6 +376,7 @@ def _registered(
                 period=how.summary(trained.prepared)["period"],
                 git_commit=snapshot["git_commit"],
                 query=snapshot["query"],
+                origin=snapshot.get("origin", ""),
             ),
             code=code(settings.root),
             run_id=parent,
@@ -409,23 +415,25 @@ def _judged(registered: Json, settings: Settings) -> tuple[Decision, ModelVersio
         how, prepared = _prepared(snapshot, settings)
         return how.compare(declared, prepared, how.parse_params(registered["params"]), challenger, champion)
 
+    registry, number = Registry(settings), int(registered["model_version"].removeprefix("v"))
     challenge = Challenge(
         model=declared.name,
-        number=int(registered["model_version"].removeprefix("v")),
+        number=number,
         run_id=registered["parent_run_id"],
         started_at=snapshot["started_at"],
         restored=snapshot["restored"],
         mode=settings.promotion or declared.promotion,
         facts={"rows": snapshot["rows"], "candidate": registered["candidate"], "score": registered["score"]},
+        caveat=caveat(read_manifest(registry.bundle(registry.version(declared.name, number)))),
     )
-    return settle(Registry(settings), challenge, compare)
+    return settle(registry, challenge, compare)
 
 
 def _refused(registered: Json, settings: Settings) -> tuple[Decision, ModelVersion | None]:
     """The decision on a sweep without an admissible candidate: the champion stays, if there is one."""
     model, snapshot = registered["model"], registered["snapshot"]
     champion = Registry(settings).repair(model)
-    decision = Decision(False, "inadmissible", registered["refused"])
+    decision = Decision(False, "inadmissible", registered["refused"], reason_id=registered["refused_id"])
     name = champion.name if champion else None
     record = {"rows": snapshot["rows"], "candidate": "", "score": registered["score"], **decision.as_dict()}
     row = decisions.Record(
@@ -460,6 +468,7 @@ def _concluded(registered: Json, decision: Decision, champion: ModelVersion | No
         "rejects_path": registered["snapshot"]["rejects_path"],
         "rule": decision.rule,
         "reason": decision.reason,
+        "reason_id": decision.reason_id,
         "candidate": registered["candidate"],
         "score": registered["score"],
         "metrics": registered["metrics"],
@@ -467,7 +476,7 @@ def _concluded(registered: Json, decision: Decision, champion: ModelVersion | No
     }
     runs = Runs(settings, model)
     runs.log_json(parent, "decision.json", result)
-    named = ("model_version", "champion", "promoted", "rule", "reason")
+    named = ("model_version", "champion", "promoted", "rule", "reason", "reason_id")
     tags = {**{name: str(result[name])[:TAG_LENGTH] for name in named}, "winner": registered["candidate"]}
     runs.end(parent, metrics=registered["metrics"], tags=tags)
     return result

@@ -51,7 +51,11 @@ class SegmentAnswer(RowAnswer):
 
     segment: str = Field(description="The segment's name.")
     segment_label: Bilingual
-    cluster: int = Field(description="The segment's number: 0 is the largest.", ge=0)
+    cluster: int = Field(
+        description="The segment's number, from 0. The first model numbers by size, the largest first; a later one "
+        "keeps the number of a segment that is much the same, whichever is the larger now.",
+        ge=0,
+    )
     size: int = Field(description="Training rows in the segment.")
     share: float = Field(description="Share of the training rows that lie in it.", ge=0, le=1)
     distance_to_center: float = Field(
@@ -184,7 +188,7 @@ class LevelPredictor(ClusterPredictor):
 
 
 class SegmentPredictor(ClusterPredictor):
-    """Segments from the largest to the smallest; answers as `SegmentAnswer` describes them."""
+    """Segments by number; answers as `SegmentAnswer` describes them."""
 
     def __init__(self, declaration: Declaration, manifest: ClusteringManifest, model: bytes, version: str) -> None:
         super().__init__(declaration, manifest, model, version)

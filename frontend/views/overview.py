@@ -106,8 +106,8 @@ def _last(decided: tuple[Decision, ...] | None, words: Words) -> str:
     text = f"{words('overview.decision')} · {about.outcome(last, words)}"
     when = f" · {words.ago(last.decided_at)}" if last.decided_at else ""
     # A reason belongs on the card where it is why the newest model is not served.
-    own = last.reason if last.reason and last.outcome in ("refused", "failed") else ""
-    quote = f'<p class="sg-quote" lang="en">{escape(own)}</p>' if own else ""
+    told, language = last.told(words.language) if last.outcome in ("refused", "failed") else ("", "")
+    quote = f'<p class="sg-quote" lang="{language}">{escape(told)}</p>' if told else ""
     return f'<p class="sg-small">{escape(text + when)}</p>{quote}'
 
 

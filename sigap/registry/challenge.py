@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sigap.bundle import TAG_DATA_MD5, TAG_DECISION, TAG_FINGERPRINT
+from sigap.bundle import TAG_DATA_MD5, TAG_DECISION, TAG_FINGERPRINT, Bilingual
 from sigap.errors import AliasMovedError, BundleError, RegistryError
 from sigap.registry import decisions
 from sigap.registry.decisions import PIPELINE, Record
@@ -38,6 +38,7 @@ class Challenge:
         mode: `auto`, or `manual`: what passes the gate waits as `challenger` for a person's approval.
         asked_by: Who or what started the run.
         facts: What else belongs on the record, such as score and rows; plain JSON.
+        caveat: What has to be said when it is served, such as that it is no better than its baseline.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Challenge:
     mode: Literal["auto", "manual"] = "auto"
     asked_by: str = PIPELINE
     facts: Mapping[str, Any] = field(default_factory=dict)
+    caveat: Bilingual | None = None
 
 
 def settle(registry: Registry, challenge: Challenge, compare: Compare) -> tuple[Decision, ModelVersion | None]:
@@ -74,6 +76,8 @@ def settle(registry: Registry, challenge: Challenge, compare: Compare) -> tuple[
         if earlier := _promoted_by_this_run(challenge, challenger, champion):
             return earlier, champion
         decision = _judge(registry, challenge, challenger, champion, compare)
+        if decision.promote and challenge.caveat:
+            decision = _with_caveat(decision, challenge.caveat)
         if decision.promote and challenge.mode == "manual":
             decision = _waiting(decision, challenger)
         record = _as_record(challenge, decision, champion, challenger)
@@ -195,9 +199,21 @@ def _promoted_by_this_run(
     return Decision.from_dict(record)
 
 
+def _with_caveat(decision: Decision, caveat: Bilingual) -> Decision:
+    return replace(
+        decision, reason=f"{decision.reason} {caveat.en}", reason_id=f"{decision.reason_id} {caveat.id}".lstrip()
+    )
+
+
 def _waiting(decision: Decision, challenger: ModelVersion) -> Decision:
-    how = f"It waits for a person: `./run model approve {challenger.model} {challenger.number}`."
-    return replace(decision, promote=False, rule="waiting", reason=f"{decision.reason} {how}")
+    command = f"`./run model approve {challenger.model} {challenger.number}`"
+    return replace(
+        decision,
+        promote=False,
+        rule="waiting",
+        reason=f"{decision.reason} It waits for a person: {command}.",
+        reason_id=f"{decision.reason_id} Menunggu persetujuan seseorang: {command}.",
+    )
 
 
 def _as_record(

@@ -14,6 +14,7 @@ from sigap.bundle import Bilingual
 from sigap.catalog import Declaration
 from sigap.catalog.declaration import Classification
 from sigap.training.evaluation import Floats, Fold
+from sigap.training.wording import in_indonesian
 
 
 class Baseline(Protocol):
@@ -48,7 +49,7 @@ class Median:
         """See `Baseline.describe`."""
         unit = declaration.target.unit if declaration.target else None
         return Bilingual(
-            id=f"median {self.value:,.0f} {unit.id if unit else ''}".rstrip(),
+            id=f"median {in_indonesian(f'{self.value:,.0f}')} {unit.id if unit else ''}".rstrip(),
             en=f"the median, {self.value:,.0f} {unit.en if unit else ''}".rstrip(),
         )
 
@@ -123,7 +124,7 @@ class OneColumnRule:
         up, down = _answer(declaration, rule.above), _answer(declaration, rule.below)
         cut = f"{rule.threshold:g}"
         return Bilingual(
-            id=f"{title.id} di atas {cut} → “{up}”, selain itu “{down}”",
+            id=f"{title.id} di atas {in_indonesian(cut)} → “{up}”, selain itu “{down}”",
             en=f"{title.en} above {cut} → “{up}”, otherwise “{down}”",
         )
 

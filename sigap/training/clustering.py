@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pandas as pd
 
-from sigap.bundle import ClusteringManifest, CodeEntry, DataEntry, read_manifest, read_members
+from sigap.bundle import ClusteringManifest, read_manifest, read_members
 from sigap.catalog import Declaration
 from sigap.errors import BundleError, TrainingError
 from sigap.training import clusters, export, figures, segment_figures, sweep, tabular
@@ -21,7 +20,7 @@ from sigap.training.matching import served_labels
 from sigap.training.movement import Previous
 from sigap.training.params import Params, read_params
 from sigap.training.preprocess import TRUSTED_TYPES
-from sigap.training.trainer import Candidate, Spec
+from sigap.training.trainer import BundleFacts, Candidate, Spec
 
 
 @dataclass(frozen=True)
@@ -155,28 +154,19 @@ class ClusteringTrainer:
         return export.fingerprint(trained.sweep)
 
     def write_bundle(
-        self,
-        folder: Path,
-        trained: ClusteringTrained,
-        *,
-        data: DataEntry,
-        code: CodeEntry,
-        run_id: str = "",
-        candidate_runs: Mapping[str, str] | None = None,
-        previous: Path | None = None,
-        previous_version: str = "",
-        trained_at: datetime | None = None,
+        self, folder: Path, trained: ClusteringTrained, **facts: Unpack[BundleFacts]
     ) -> ClusteringManifest:
         """See `Trainer.write_bundle`."""
+        runs = facts.get("candidate_runs") or {}
         return export.write_bundle(
             folder,
             trained.sweep,
-            data=data,
-            code=code,
-            run_id=run_id,
-            candidate_runs={int(name.removeprefix("k")): run for name, run in (candidate_runs or {}).items()},
-            previous=_previous(previous, previous_version),
-            trained_at=trained_at,
+            data=facts["data"],
+            code=facts["code"],
+            run_id=facts.get("run_id", ""),
+            candidate_runs={int(name.removeprefix("k")): run for name, run in runs.items()},
+            previous=_previous(facts.get("previous"), facts.get("previous_version", "")),
+            trained_at=facts.get("trained_at"),
         )
 
     def report(self, trained: ClusteringTrained, folder: Path) -> Path:

@@ -24,6 +24,7 @@ from sigap.training.features import Prepared
 from sigap.training.params import Params
 from sigap.training.preprocess import Standardizer, Winsorizer
 from sigap.training.tabular import encoder
+from sigap.training.wording import in_indonesian
 
 # Above this many rows silhouette, which is quadratic, is computed on a seeded sample of as many.
 SILHOUETTE_ROWS = 10_000
@@ -159,7 +160,8 @@ def inadmissible(task: Clustering, metrics: dict[str, float], entities: int) -> 
     if metrics["stability_low"] < task.stability_floor:
         mean, error = metrics["stability"], metrics["stability"] - metrics["stability_low"]
         return Bilingual(
-            id=f"kurang stabil: {mean:.2f} ± {error:.2f}, perlu pasti di atas {task.stability_floor:.2f}",
+            id=f"kurang stabil: {in_indonesian(f'{mean:.2f} ± {error:.2f}')}, perlu pasti di atas "
+            f"{in_indonesian(f'{task.stability_floor:.2f}')}",
             en=f"its stability under resampling is {mean:.2f} ± {error:.2f}, not surely above "
             f"{task.stability_floor:.2f}",
         )
@@ -173,8 +175,8 @@ def _unstructured(metrics: dict[str, float], floor: float) -> Bilingual | None:
     if found - by_chance >= needed:
         return None
     return Bilingual(
-        id=f"silhouette {found:.3f} tidak {needed:.2f} di atas {by_chance:.3f} pada kolom yang diacak, yang tak "
-        "punya kelompok",
+        id=f"silhouette {in_indonesian(f'{found:.3f}')} tidak {in_indonesian(f'{needed:.2f}')} di atas "
+        f"{in_indonesian(f'{by_chance:.3f}')} pada kolom yang diacak, yang tak punya kelompok",
         en=f"its silhouette {found:.3f} is not {needed:.2f} above the {by_chance:.3f} that the same columns reach "
         "when shuffled, where no groups are",
     )

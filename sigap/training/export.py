@@ -21,7 +21,7 @@ from sklearn.pipeline import Pipeline
 from sigap import bundle
 from sigap.bundle import CandidateEntry, ClusteringManifest, CodeEntry, DataEntry, Example, RowEncoder
 from sigap.errors import BundleError
-from sigap.training import profiles
+from sigap.training import bundling, profiles
 from sigap.training.clusters import CHUNK, distances, encoded, inputs
 from sigap.training.features import complete
 from sigap.training.movement import Previous, history, movement
@@ -68,11 +68,9 @@ def write_bundle(
         BundleError: The ONNX model answers otherwise than scikit-learn on a row of the snapshot.
     """
     model = to_onnx(trained.model)
-    session = _session(model)
+    session = bundling.session(model)
     _check_parity(session, trained)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / bundle.MANIFEST).unlink(missing_ok=True)
-    (folder / bundle.MODEL).write_bytes(model)
+    bundling.begin(folder, model)
     (folder / bundle.MEMBERS).write_text(_json(members(trained, previous)), encoding="utf-8")
     manifest = ClusteringManifest(
         model=trained.declaration.name,
@@ -93,7 +91,7 @@ def write_bundle(
         profiles=profiles.profiles(trained) if trained.task.order == "size" else (),
         files={name: bundle.digest(folder / name) for name in (bundle.MODEL, bundle.MEMBERS)},
     )
-    (folder / bundle.MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    bundling.finish(folder, manifest)
     return manifest
 
 
@@ -285,12 +283,6 @@ def _sweep(trained: Trained, runs: Mapping[int, str]) -> tuple[CandidateEntry, .
     )
 
 
-def _session(model: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
 def _answers(
     session: onnxruntime.InferenceSession, rows: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -318,7 +310,7 @@ def _check_parity(session: onnxruntime.InferenceSession, trained: Trained) -> No
         raise BundleError(
             f"{trained.declaration.name}: the ONNX model answers {int(wrong.sum())} of {len(known)} rows otherwise "
             f"than scikit-learn, first {known.index[first]} (cluster {label[first]}).",
-            remedy="Nothing was promoted. Check the versions of onnx, onnxruntime and scikit-learn against the lock.",
+            remedy=bundling.CHECK_VERSIONS,
         )
 
 

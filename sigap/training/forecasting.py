@@ -11,10 +11,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import pandas as pd
@@ -30,8 +29,6 @@ from threadpoolctl import threadpool_limits
 from sigap.bundle import (
     BaselineEntry,
     Bilingual,
-    CodeEntry,
-    DataEntry,
     ForecastingManifest,
     Interval,
     LeftOut,
@@ -57,7 +54,8 @@ from sigap.training.series import (
     prepare_series,
     scores,
 )
-from sigap.training.trainer import Candidate, Spec
+from sigap.training.trainer import BundleFacts, Candidate, Spec
+from sigap.training.wording import in_indonesian
 
 NAIVE = "naive"
 # The most that the chance may be that one of a sweep's candidates passes for better on noise, shared among them. What
@@ -274,31 +272,11 @@ class ForecastingTrainer:
 
         return forecasting_export.fingerprint(trained)
 
-    def write_bundle(
-        self,
-        folder: Path,
-        trained: ForecastTrained,
-        *,
-        data: DataEntry,
-        code: CodeEntry,
-        run_id: str = "",
-        candidate_runs: Mapping[str, str] | None = None,
-        previous: Path | None = None,  # noqa: ARG002 - a series has no members that move
-        previous_version: str = "",  # noqa: ARG002
-        trained_at: datetime | None = None,
-    ) -> Manifest:
+    def write_bundle(self, folder: Path, trained: ForecastTrained, **facts: Unpack[BundleFacts]) -> Manifest:
         """See `Trainer.write_bundle`."""
         from sigap.training import forecasting_export
 
-        return forecasting_export.write_bundle(
-            folder,
-            trained,
-            data=data,
-            code=code,
-            run_id=run_id,
-            candidate_runs=candidate_runs or {},
-            trained_at=trained_at,
-        )
+        return forecasting_export.write_bundle(folder, trained, facts)
 
     def report(self, trained: ForecastTrained, folder: Path) -> Path:
         """See `Trainer.report`."""
@@ -438,8 +416,8 @@ def _inadmissible(task: Forecasting, found: Paired) -> Bilingual | None:
         return None
     numbers = f"{found.difference:+.2%} [{found.low:+.2%}, {found.high:+.2%}]"
     return Bilingual(
-        id=f"tidak terbukti lebih baik daripada ramalan naif: keunggulan galat {numbers}, "
-        f"perlu {task.minimum_effect:.1%} tanpa ragu",
+        id=f"tidak terbukti lebih baik daripada ramalan naif: keunggulan galat {in_indonesian(numbers)}, "
+        f"perlu {in_indonesian(f'{task.minimum_effect:.1%}')} tanpa ragu",
         en=f"not shown to be better than the naive forecast: gain {numbers} in error, "
         f"{task.minimum_effect:.1%} beyond doubt needed",
     )
@@ -485,8 +463,8 @@ def _note(chosen: Candidate, tried: Sequence[Candidate]) -> Bilingual:
     if chosen.name != NAIVE:
         numbers = f"{chosen.metrics['gain']:.2%} [{chosen.metrics['gain_low']:.2%}, {chosen.metrics['gain_high']:.2%}]"
         return Bilingual(
-            id=f"Lebih baik daripada ramalan naif pada langkah yang tidak dilihat saat melatih: galat {numbers} lebih "
-            "kecil.",
+            id="Lebih baik daripada ramalan naif pada langkah yang tidak dilihat saat melatih: galat "
+            f"{in_indonesian(numbers)} lebih kecil.",
             en=f"Better than the naive forecast on held-out steps: its error is {numbers} smaller.",
         )
     rivals = [each for each in tried if each.name != NAIVE]
@@ -496,7 +474,7 @@ def _note(chosen: Candidate, tried: Sequence[Candidate]) -> Bilingual:
     numbers = f"{best.metrics['gain']:+.2%} [{best.metrics['gain_low']:+.2%}, {best.metrics['gain_high']:+.2%}]"
     return Bilingual(
         id=f"Tidak satu pun dari {len(rivals)} model terbukti lebih baik daripada ramalan naif (yang terdekat, "
-        f"{best.name}: keunggulan {numbers}). Yang disajikan adalah ramalan naif dengan selangnya.",
+        f"{best.name}: keunggulan {in_indonesian(numbers)}). Yang disajikan adalah ramalan naif dengan selangnya.",
         en=f"None of {len(rivals)} models is shown to be better than the naive forecast (the closest, {best.name}: "
         f"gain {numbers}). What is served is the naive forecast with its interval.",
     )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +13,38 @@ import onnx
 import onnxruntime
 import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
-from skl2onnx import to_onnx as converted
-from skl2onnx.common.data_types import DoubleTensorType
 from sklearn.dummy import DummyRegressor
 
 from sigap import bundle
-from sigap.bundle import AnswerExample, CodeEntry, DataEntry, ForecastingManifest, TriedEntry
+from sigap.bundle import AnswerExample, ForecastingManifest
 from sigap.catalog.declaration import Forecasting
 from sigap.errors import BundleError
+from sigap.training import bundling
 from sigap.training.forecasting import USED, ForecastTrained, left_out
 from sigap.training.series import Floats
+from sigap.training.trainer import BundleFacts
 
-OPSETS = {"": 17, "ai.onnx.ml": 3}
-IR_VERSION = 8
 # On the scale of log returns: a hundredth of a hundredth of a percent. ONNX adds trees up in float32.
 TOLERANCE = 1e-6
 PREDICTIONS = "predictions.csv"
 METRICS = "metrics.json"
 
 
-def write_bundle(
-    folder: Path,
-    trained: ForecastTrained,
-    *,
-    data: DataEntry,
-    code: CodeEntry,
-    run_id: str,
-    candidate_runs: Mapping[str, str],
-    trained_at: datetime | None,
-) -> ForecastingManifest:
+def write_bundle(folder: Path, trained: ForecastTrained, facts: BundleFacts) -> ForecastingManifest:
     """Writes manifest.json and model.onnx into `folder`; see `sigap.training.trainer.Trainer.write_bundle`.
 
     Raises:
         BundleError: The ONNX model answers otherwise than scikit-learn on a step of the snapshot.
     """
     model = to_onnx(trained)
-    session = _session(model)
+    session = bundling.session(model)
     _check_parity(session, trained)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / bundle.MANIFEST).unlink(missing_ok=True)
-    (folder / bundle.MODEL).write_bytes(model)
+    bundling.begin(folder, model)
     series = trained.prepared
     manifest = ForecastingManifest(
         model=trained.declaration.name,
         task="forecasting",
-        trained_at=(trained_at or datetime.now(UTC)).isoformat(timespec="seconds"),
-        run_id=run_id,
-        data=data,
-        code=code,
+        **bundling.origin(facts),
         features_used=USED,
         features_left_out=left_out(trained.declaration),
         training_range={},
@@ -71,7 +53,7 @@ def write_bundle(
         files={bundle.MODEL: bundle.digest(folder / bundle.MODEL)},
         target=trained.declaration.target.name if trained.declaration.target else "",
         winner=trained.chosen.name,
-        sweep=_sweep(trained, candidate_runs),
+        sweep=bundling.tried(trained.tried, facts),
         baseline=trained.baseline,
         example=AnswerExample(request=trained.declaration.example, answer={}),
         step=trained.declaration.task_as(Forecasting).step,
@@ -84,7 +66,7 @@ def write_bundle(
         note=trained.note,
     )
     manifest = manifest.model_copy(update={"example": _example(session, trained, manifest)})
-    (folder / bundle.MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    bundling.finish(folder, manifest)
     return manifest
 
 
@@ -94,18 +76,9 @@ def to_onnx(trained: ForecastTrained) -> bytes:
     if isinstance(trained.model, DummyRegressor):
         written = _constant(lags, float(trained.model.constant_.item()))
     else:
-        with warnings.catch_warnings():
-            # The converter hands numpy's small integers to protobuf, which takes them, but deprecated.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            written = converted(
-                trained.model, initial_types=[("X", DoubleTensorType([None, lags]))], target_opset=OPSETS
-            )
+        written = bundling.converted(trained.model, "X", lags)
         _finish(written.graph)
-    written.ir_version = IR_VERSION
-    written.producer_name = "sigap"
-    onnx.checker.check_model(written, full_check=True)
-    serialized: bytes = written.SerializeToString(deterministic=True)
-    return serialized
+    return bundling.serialized(written)
 
 
 def fingerprint(trained: ForecastTrained) -> str:
@@ -172,7 +145,7 @@ def _constant(lags: int, value: float) -> onnx.ModelProto:
         [helper.make_tensor_value_info("X", TensorProto.DOUBLE, ["n", lags])],
         [helper.make_tensor_value_info("change", TensorProto.DOUBLE, ["n"])],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSETS[""])])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", bundling.OPSETS[""])])
 
 
 def _finish(graph: onnx.GraphProto) -> None:
@@ -220,39 +193,13 @@ def _newest(trained: ForecastTrained) -> tuple[float, ...]:
     return tuple(float(value) for value in series.closes[-series.lags - 1 :])
 
 
-def _sweep(trained: ForecastTrained, runs: Mapping[str, str]) -> tuple[TriedEntry, ...]:
-    return tuple(
-        TriedEntry(
-            name=each.name,
-            params=each.params,
-            run_id=runs.get(each.name, ""),
-            metrics=each.metrics,
-            admissible=each.admissible,
-            reason=each.reason,
-        )
-        for each in trained.tried
-    )
-
-
-def _session(model: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
 def _check_parity(session: onnxruntime.InferenceSession, trained: ForecastTrained) -> None:
     """Every step has to get scikit-learn's answer."""
     frame = trained.prepared.frame
     found = predict(session, frame.to_numpy())
     expected = np.asarray(trained.model.predict(frame), dtype=np.float64)
     wrong = ~(np.abs(found - expected) <= TOLERANCE)
-    if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
-        raise BundleError(
-            f"{trained.declaration.name}: the ONNX model answers {int(wrong.sum())} of {len(frame)} steps otherwise "
-            f"than scikit-learn, first {frame.index[first]} ({found[first]:g}, expected {expected[first]:g}).",
-            remedy="Nothing was promoted. Check the versions of onnx, onnxruntime and scikit-learn against the lock.",
-        )
+    bundling.check_parity(trained.declaration.name, "steps", wrong, list(frame.index), found, expected)
 
 
 def _example(

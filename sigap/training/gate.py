@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 from threadpoolctl import threadpool_limits
+
+from sigap.training.wording import in_indonesian
 
 Rule = Literal[
     "inadmissible",
@@ -68,9 +71,10 @@ class Decision:
     Attributes:
         promote: Whether the challenger is to be served.
         rule: The rule that decided.
-        reason: The same as a sentence, with its numbers.
+        reason: The same as a sentence in English, with its numbers.
         comparison: What was measured, or None where nothing needed to be.
         minimum_effect: Least gain on the same data, in the comparison's metric.
+        reason_id: The sentence in Indonesian; empty on records of earlier versions of Sigap.
     """
 
     promote: bool
@@ -78,6 +82,7 @@ class Decision:
     reason: str
     comparison: Comparison | None = None
     minimum_effect: float = MINIMUM_EFFECT
+    reason_id: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as plain JSON."""
@@ -86,7 +91,7 @@ class Decision:
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> Decision:
         """The verdict that `as_dict` wrote; what else stands in `entry` is passed over."""
-        values = {each.name: entry[each.name] for each in fields(cls)}
+        values = {each.name: entry[each.name] for each in fields(cls) if each.name in entry}
         comparison = Comparison(**entry["comparison"]) if entry["comparison"] else None
         return cls(**{**values, "comparison": comparison})
 
@@ -176,32 +181,90 @@ def decide(
     if minimum_effect is None:
         minimum_effect = comparison.minimum_effect if comparison else MINIMUM_EFFECT
 
-    def verdict(promote: bool, rule: Rule, reason: str) -> Decision:
-        return Decision(promote, rule, reason, comparison, minimum_effect)
+    def verdict(promote: bool, rule: Rule, reason: str, reason_id: str) -> Decision:
+        return Decision(promote, rule, reason, comparison, minimum_effect, reason_id)
 
     if not admissible:
-        return verdict(False, "inadmissible", "The challenger does not meet the floors of its declaration.")
+        return verdict(
+            False,
+            "inadmissible",
+            "The challenger does not meet the floors of its declaration.",
+            "Penantang tidak memenuhi batas dalam deklarasinya.",
+        )
     if equal:
-        return verdict(False, "equal", f"The challenger is {champion}: same data, same answers.")
+        return verdict(
+            False,
+            "equal",
+            f"The challenger is {champion}: same data, same answers.",
+            f"Penantang adalah {champion}: data sama, jawaban sama.",
+        )
     if champion is None:
-        return verdict(True, "first", "There is no champion, and the challenger meets every floor.")
+        return verdict(
+            True,
+            "first",
+            "There is no champion, and the challenger meets every floor.",
+            "Belum ada model yang dipakai, dan penantang memenuhi semua batas.",
+        )
     if superseded:
-        return verdict(False, "superseded", f"A run that began later has promoted {champion} meanwhile.")
+        return verdict(
+            False,
+            "superseded",
+            f"A run that began later has promoted {champion} meanwhile.",
+            f"Pelatihan yang mulai belakangan sudah lebih dulu membuat {champion} dipakai.",
+        )
     if withdrawn:
         return verdict(
-            False, "withdrawn", f"A person chose {champion} in place of this version; only a person puts it back."
+            False,
+            "withdrawn",
+            f"A person chose {champion} in place of this version; only a person puts it back.",
+            f"Seseorang memilih {champion} sebagai ganti versi ini; hanya orang yang dapat mengembalikannya.",
         )
     if comparison is None:
-        return verdict(True, "not_comparable", f"{champion} can't be applied to the new rows, the challenger can.")
-    measured = _in_words(comparison, champion)
+        return verdict(
+            True,
+            "not_comparable",
+            f"{champion} can't be applied to the new rows, the challenger can.",
+            f"{champion} tidak dapat diterapkan pada baris yang baru, penantang dapat.",
+        )
+    return _measured(verdict, comparison, champion, same_data=same_data, minimum_effect=minimum_effect)
+
+
+def _measured(
+    verdict: Callable[[bool, Rule, str, str], Decision],
+    comparison: Comparison,
+    champion: str,
+    *,
+    same_data: bool,
+    minimum_effect: float,
+) -> Decision:
+    en, id_ = _in_words(comparison, champion)
     if comparison.high < 0:
-        return verdict(False, "worse", f"The challenger is worse on the same rows: {measured}.")
+        return verdict(
+            False,
+            "worse",
+            f"The challenger is worse on the same rows: {en}.",
+            f"Penantang lebih buruk pada baris yang sama: {id_}.",
+        )
     if not same_data:
-        return verdict(True, "new_data", f"The data is new and the challenger is not worse on it: {measured}.")
+        return verdict(
+            True,
+            "new_data",
+            f"The data is new and the challenger is not worse on it: {en}.",
+            f"Datanya baru dan penantang tidak lebih buruk padanya: {id_}.",
+        )
     if comparison.low > 0 and comparison.difference >= minimum_effect:
-        return verdict(True, "better", f"The challenger is better on the same rows: {measured}.")
+        return verdict(
+            True,
+            "better",
+            f"The challenger is better on the same rows: {en}.",
+            f"Penantang lebih baik pada baris yang sama: {id_}.",
+        )
+    least = _number(minimum_effect)
     return verdict(
-        False, "not_better", f"On the same data a gain of {_number(minimum_effect)} beyond doubt is needed: {measured}."
+        False,
+        "not_better",
+        f"On the same data a gain of {least} beyond doubt is needed: {en}.",
+        f"Pada data yang sama perlu keunggulan {in_indonesian(least)} tanpa ragu: {id_}.",
     )
 
 
@@ -242,12 +305,15 @@ def _has_silhouette(labels: NDArray[np.int64]) -> bool:
     return 2 <= len(np.unique(labels)) < len(labels)
 
 
-def _in_words(comparison: Comparison, champion: str) -> str:
-    signed = (f"{'+' if value > 0 else ''}{_number(value)}" for value in _difference(comparison))
-    difference, low, high = signed
+def _in_words(comparison: Comparison, champion: str) -> tuple[str, str]:
+    """The comparison in English and in Indonesian."""
+    ours, theirs = _number(comparison.challenger), _number(comparison.champion)
+    difference, low, high = (f"{'+' if value > 0 else ''}{_number(value)}" for value in _difference(comparison))
+    gain, metric, rows = f"{difference} [{low}, {high}]", comparison.metric, comparison.rows
     return (
-        f"{comparison.metric} {_number(comparison.challenger)} against {_number(comparison.champion)} of {champion}, "
-        f"gain {difference} [{low}, {high}] on {comparison.rows} rows"
+        f"{metric} {ours} against {theirs} of {champion}, gain {gain} on {rows} rows",
+        f"{metric} {in_indonesian(ours)} dibanding {in_indonesian(theirs)} milik {champion}, "
+        f"keunggulan {in_indonesian(gain)} pada {rows} baris",
     )
 
 

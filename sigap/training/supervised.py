@@ -29,6 +29,7 @@ from sigap.training.recipes import Recipe, SupervisedParams, build
 from sigap.training.rows import Rows
 from sigap.training.segments import cut_segments, segment_of
 from sigap.training.trainer import Candidate, no_candidate
+from sigap.training.wording import in_indonesian
 
 # The chance that a sweep on noise finds one candidate better than its baseline, shared among the candidates.
 FALSE_CHAMPION = 0.01
@@ -375,16 +376,17 @@ def _inadmissible(entries: Sequence[BaselineEntry]) -> Bilingual | None:
     """Why a candidate may not become champion: not surely better than guessing, or surely worse than one column."""
     for entry in entries:
         gain = entry.gain
-        measured = f"{gain.metric} {gain.difference:+.3g} [{gain.low:+.3g}, {gain.high:+.3g}]"
+        figures = f"{gain.difference:+.3g} [{gain.low:+.3g}, {gain.high:+.3g}]"
+        en, id_ = f"{gain.metric} {figures}", f"{gain.metric} {in_indonesian(figures)}"
         if entry.name == "one_column_rule" and gain.high < 0:
             return Bilingual(
-                id=f"pasti lebih buruk daripada aturan satu kolom ({entry.text.id}): {measured}",
-                en=f"surely worse than the rule on one column ({entry.text.en}): {measured}",
+                id=f"pasti lebih buruk daripada aturan satu kolom ({entry.text.id}): {id_}",
+                en=f"surely worse than the rule on one column ({entry.text.en}): {en}",
             )
         if entry.name != "one_column_rule" and gain.low <= 0:
             return Bilingual(
-                id=f"tidak pasti lebih baik daripada tebakan ({entry.text.id}): {measured}",
-                en=f"not surely better than guessing ({entry.text.en}): {measured}",
+                id=f"tidak pasti lebih baik daripada tebakan ({entry.text.id}): {id_}",
+                en=f"not surely better than guessing ({entry.text.en}): {en}",
             )
     return None
 

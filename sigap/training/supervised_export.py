@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import warnings
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +13,6 @@ import onnx
 import onnxruntime
 import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
-from skl2onnx import to_onnx as converted
-from skl2onnx.common.data_types import DoubleTensorType
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble._forest import BaseForest
@@ -28,23 +23,19 @@ from sigap import bundle
 from sigap.bundle import (
     AnswerExample,
     ClassificationManifest,
-    CodeEntry,
-    DataEntry,
     InputColumn,
     RegressionManifest,
     RowEncoder,
-    TriedEntry,
 )
 from sigap.catalog import Kind
 from sigap.catalog.declaration import Classification
 from sigap.errors import BundleError
-from sigap.training import evaluation
+from sigap.training import bundling, evaluation
 from sigap.training.evaluation import Floats
 from sigap.training.recipes import pipeline
 from sigap.training.supervised import SupervisedTrained
+from sigap.training.trainer import BundleFacts
 
-OPSETS = {"": 17, "ai.onnx.ml": 3}
-IR_VERSION = 8
 # ONNX adds a forest's trees up in float32, scikit-learn in float64.
 TOLERANCE = 1e-5
 # The rows that are also encoded one by one, as the API does; beyond, they are drawn.
@@ -53,14 +44,7 @@ THRESHOLD = 0.5
 
 
 def write_bundle(
-    folder: Path,
-    trained: SupervisedTrained,
-    *,
-    data: DataEntry,
-    code: CodeEntry,
-    run_id: str,
-    candidate_runs: Mapping[str, str],
-    trained_at: datetime | None,
+    folder: Path, trained: SupervisedTrained, facts: BundleFacts
 ) -> RegressionManifest | ClassificationManifest:
     """Writes manifest.json and model.onnx into `folder`; see `sigap.training.trainer.Trainer.write_bundle`.
 
@@ -68,17 +52,12 @@ def write_bundle(
         BundleError: The ONNX model answers otherwise than scikit-learn on a row of the snapshot.
     """
     model = to_onnx(trained)
-    session = _session(model)
+    session = bundling.session(model)
     _check_parity(session, trained)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / bundle.MANIFEST).unlink(missing_ok=True)
-    (folder / bundle.MODEL).write_bytes(model)
+    bundling.begin(folder, model)
     common: dict[str, Any] = {
         "model": trained.declaration.name,
-        "trained_at": (trained_at or datetime.now(UTC)).isoformat(timespec="seconds"),
-        "run_id": run_id,
-        "data": data,
-        "code": code,
+        **bundling.origin(facts),
         "features_used": trained.prepared.used,
         "features_left_out": trained.prepared.left_out,
         "training_range": trained.prepared.ranges(trained.declaration),
@@ -88,7 +67,7 @@ def write_bundle(
         "files": {bundle.MODEL: bundle.digest(folder / bundle.MODEL)},
         "target": trained.declaration.target.name if trained.declaration.target else "",
         "winner": trained.chosen.name,
-        "sweep": _sweep(trained, candidate_runs),
+        "sweep": bundling.tried(trained.tried, facts),
         "baseline": trained.baseline,
         "example": _example(session, trained),
     }
@@ -105,7 +84,7 @@ def write_bundle(
         )
     else:
         manifest = RegressionManifest(**common, task="regression", interval=trained.interval, segments=trained.segments)
-    (folder / bundle.MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    bundling.finish(folder, manifest)
     return manifest
 
 
@@ -118,22 +97,10 @@ def to_onnx(trained: SupervisedTrained) -> bytes:
     fitted = pipeline(trained.model)
     classifies = isinstance(trained.declaration.task, Classification)
     width = sum(column.width for column in inputs(trained))
-    with warnings.catch_warnings():
-        # The converter hands arrays of one number where one number is wanted.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        written = converted(
-            fitted["estimate"],
-            initial_types=[("rows", DoubleTensorType([None, width]))],
-            target_opset=OPSETS,
-            options={"zipmap": False} if classifies else None,
-        )
+    written = bundling.converted(fitted["estimate"], "rows", width, {"zipmap": False} if classifies else None)
     _begin(written.graph, fitted, width)
     _finish(written.graph, trained.model, fitted["estimate"], classifies=classifies)
-    written.ir_version = IR_VERSION
-    written.producer_name = "sigap"
-    onnx.checker.check_model(written, full_check=True)
-    serialized: bytes = written.SerializeToString(deterministic=True)
-    return serialized
+    return bundling.serialized(written)
 
 
 def inputs(trained: SupervisedTrained) -> tuple[InputColumn, ...]:
@@ -243,26 +210,6 @@ def _fingerprint(trained: SupervisedTrained, model: bytes) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def _sweep(trained: SupervisedTrained, runs: Mapping[str, str]) -> tuple[TriedEntry, ...]:
-    return tuple(
-        TriedEntry(
-            name=each.name,
-            params=each.params,
-            run_id=runs.get(each.name, ""),
-            metrics=each.metrics,
-            admissible=each.admissible,
-            reason=each.reason,
-        )
-        for each in trained.tried
-    )
-
-
-def _session(model: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
 def _check_parity(session: onnxruntime.InferenceSession, trained: SupervisedTrained) -> None:
     """Every row has to get scikit-learn's answer, and each row encoded by itself the matrix' row."""
     features = trained.prepared.features
@@ -274,14 +221,7 @@ def _check_parity(session: onnxruntime.InferenceSession, trained: SupervisedTrai
         # An answer on the edge of yes and no must not depend on who computes it, either.
         sure = np.abs(expected - THRESHOLD) > TOLERANCE
         wrong |= sure & ((found >= THRESHOLD) != (expected >= THRESHOLD))
-    if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
-        raise BundleError(
-            f"{trained.declaration.name}: the ONNX model answers {int(wrong.sum())} of {len(features)} rows otherwise "
-            f"than scikit-learn, first {trained.prepared.keys[first]} ({found[first]:g}, expected "
-            f"{expected[first]:g}).",
-            remedy="Nothing was promoted. Check the versions of onnx, onnxruntime and scikit-learn against the lock.",
-        )
+    bundling.check_parity(trained.declaration.name, "rows", wrong, trained.prepared.keys, found, expected)
 
 
 def _check_rows(trained: SupervisedTrained, features: pd.DataFrame, matrix: Floats) -> None:

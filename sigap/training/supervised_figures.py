@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from sigap.catalog.declaration import Classification
@@ -39,7 +40,10 @@ def predicted_against_true(trained: SupervisedTrained) -> Figure:
     figure = _figure(6.6, 6)
     axes = figure.subplots()
     true, predicted = trained.scoring.target, trained.predicted[0]
-    ends = (float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max())))
+    least, most = min(true.min(), predicted.min()), max(true.max(), predicted.max())
+    # Wide enough that no point is cut off at the edge.
+    margin = 0.03 * (most - least)
+    ends = (max(float(least - margin), min(float(least), 0.0)), float(most + margin))
     line = np.linspace(*ends, 200)
     axes.plot(line, line, color=_INK, linewidth=1)
     if trained.interval:
@@ -53,6 +57,8 @@ def predicted_against_true(trained: SupervisedTrained) -> Figure:
     axes.set_ylabel(f"held-out prediction {_unit(trained)}".rstrip())
     axes.set_xlim(*ends)
     axes.set_ylim(*ends)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     metrics = trained.metrics
     _title(axes, trained, f"Predicted against true · R² {metrics['r2']:.3f} ± {metrics['r2_sd']:.3f}")
     return figure
@@ -237,7 +243,9 @@ def error_by_slice(trained: SupervisedTrained) -> Figure:
     axes.invert_yaxis()
     classifies = isinstance(trained.declaration.task, Classification)
     axes.set_xlabel("share of wrong answers" if classifies else "mean relative error")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    # As many decimals as the ticks are apart.
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.margins(y=0.01)
     axes.tick_params(axis="y", length=0)
     _plain(axes, "x")
     _title(axes, trained, "Error by slice (rows)")

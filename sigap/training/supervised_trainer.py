@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pandas as pd
 
-from sigap.bundle import CodeEntry, DataEntry, Manifest, SupervisedManifest, read_manifest
+from sigap.bundle import Manifest, SupervisedManifest, read_manifest
 from sigap.catalog import Declaration
 from sigap.training import supervised, supervised_export, supervised_figures, supervised_report
 from sigap.training.gate import Comparison
 from sigap.training.recipes import TRUSTED_TYPES, Recipe, SupervisedParams, read_supervised_params
 from sigap.training.rows import Rows, prepare_rows
 from sigap.training.supervised import Served, SupervisedTrained
-from sigap.training.trainer import Candidate, Spec
+from sigap.training.trainer import BundleFacts, Candidate, Spec
 
 
 class SupervisedTrainer:
@@ -82,29 +81,9 @@ class SupervisedTrainer:
         """See `Trainer.fingerprint`."""
         return supervised_export.fingerprint(trained)
 
-    def write_bundle(
-        self,
-        folder: Path,
-        trained: SupervisedTrained,
-        *,
-        data: DataEntry,
-        code: CodeEntry,
-        run_id: str = "",
-        candidate_runs: Mapping[str, str] | None = None,
-        previous: Path | None = None,  # noqa: ARG002 - rows of one moment don't move
-        previous_version: str = "",  # noqa: ARG002
-        trained_at: datetime | None = None,
-    ) -> Manifest:
+    def write_bundle(self, folder: Path, trained: SupervisedTrained, **facts: Unpack[BundleFacts]) -> Manifest:
         """See `Trainer.write_bundle`."""
-        return supervised_export.write_bundle(
-            folder,
-            trained,
-            data=data,
-            code=code,
-            run_id=run_id,
-            candidate_runs=candidate_runs or {},
-            trained_at=trained_at,
-        )
+        return supervised_export.write_bundle(folder, trained, facts)
 
     def report(self, trained: SupervisedTrained, folder: Path) -> Path:
         """See `Trainer.report`."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Required, TypedDict, Unpack
 
 import pandas as pd
 
@@ -85,6 +85,18 @@ class Candidate:
     def without_model(self) -> Candidate:
         """The same without the model, as it comes back from a journey."""
         return replace(self, model=None)
+
+
+class BundleFacts(TypedDict, total=False):
+    """Where a bundle's model comes from; see `Trainer.write_bundle`."""
+
+    data: Required[DataEntry]
+    code: Required[CodeEntry]
+    run_id: str
+    candidate_runs: Mapping[str, str] | None
+    previous: Path | None
+    previous_version: str
+    trained_at: datetime | None
 
 
 class Trained(Protocol):
@@ -190,31 +202,16 @@ class Trainer(Protocol):
     def fingerprint(self, trained: AnyTrained) -> str:
         """sha256 (hex) over what decides an answer, as it stands in the manifest."""
 
-    def write_bundle(
-        self,
-        folder: Path,
-        trained: AnyTrained,
-        *,
-        data: DataEntry,
-        code: CodeEntry,
-        run_id: str = "",
-        candidate_runs: Mapping[str, str] | None = None,
-        previous: Path | None = None,
-        previous_version: str = "",
-        trained_at: datetime | None = None,
-    ) -> Manifest:
+    def write_bundle(self, folder: Path, trained: AnyTrained, **facts: Unpack[BundleFacts]) -> Manifest:
         """Writes the serving bundle into `folder`, the manifest last.
 
         Args:
             folder: Where to; made if need be.
             trained: The finished sweep.
-            data: Which data the model saw.
-            code: Which code trained it.
-            run_id: The MLflow run that registers it.
-            candidate_runs: MLflow run by candidate name.
-            previous: Folder of the champion's bundle, to show movement against; for tasks that show any.
-            previous_version: The champion's name, such as `v3`.
-            trained_at: By default now; stands in the manifest and not in the fingerprint.
+            facts: `data` and `code`: which data the model saw, and which code trained it. `run_id`, the MLflow run that
+                registers it; `candidate_runs`, the MLflow run by candidate name; `previous`, folder of the champion's
+                bundle, to show movement against, for tasks that show any; `previous_version`, the champion's name, such
+                as `v3`; `trained_at`, by default now, stands in the manifest and not in the fingerprint.
 
         Raises:
             BundleError: The ONNX model answers otherwise than scikit-learn on a row of the snapshot.
@@ -290,3 +287,9 @@ def no_candidate(declaration: Declaration, tried: Sequence[Candidate]) -> Traini
         f"{declaration.name}: none of {len(tried)} candidates may become champion ({reasons}).",
         remedy="Nothing was promoted; a champion that there is stays. Check the newest data, or the declaration.",
     )
+
+
+def refused_in_indonesian(tried: Sequence[Candidate]) -> str:
+    """What `no_candidate` says, for people who read Indonesian."""
+    reasons = "; ".join(f"{each.name}: {each.reason.id}" for each in tried if each.reason)
+    return f"Tidak satu pun dari {len(tried)} kandidat cukup baik untuk dipakai ({reasons})."

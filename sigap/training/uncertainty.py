@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from sigap.bundle import Bilingual, Interval
 from sigap.training.evaluation import Floats, Fold, bins
+from sigap.training.wording import in_indonesian
 
 METHOD = "cross-conformal (MAPIE, absolute residuals of 5 folds)"
 CONFORMAL_FOLDS = 5
@@ -98,12 +99,14 @@ def calibration(true: Floats, probability: Floats) -> tuple[dict[str, float], bo
     shown = f"{100 * error:.1f}"
     if calibrated:
         text = Bilingual(
-            id=f"Peluang terkalibrasi: pada data yang tidak dilatih, rata-rata meleset {shown} poin persen.",
+            id=f"Peluang terkalibrasi: pada data yang tidak dilatih, rata-rata meleset {in_indonesian(shown)} poin "
+            "persen.",
             en=f"Probabilities are calibrated: on rows not trained on they are off by {shown} percentage points.",
         )
     else:
         text = Bilingual(
-            id=f"Peluang tidak terkalibrasi: rata-rata meleset {shown} poin persen; pakai sebagai urutan saja.",
+            id=f"Peluang tidak terkalibrasi: rata-rata meleset {in_indonesian(shown)} poin persen; pakai sebagai "
+            "urutan saja.",
             en=f"Probabilities are not calibrated: they are off by {shown} percentage points; take them as a ranking.",
         )
     return {"calibration_error": error, "calibration_z": z}, calibrated, text
