@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from pathlib import Path
@@ -18,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.metrics import r2_score
 
+from benchmarks import SHARED, machine
 from sigap.catalog.bitcoin_price import BITCOIN_PRICE
 from sigap.catalog.declaration import Forecasting
 from sigap.settings import ROOT
@@ -38,7 +36,7 @@ from sigap.training.forecasting import (
 )
 from sigap.training.series import Series, folds, gain, prepare_series
 
-CANDLES = ROOT.parent / "shared" / "data" / "crypto" / "btcusdt_daily_2018_2025.csv"
+CANDLES = SHARED / "crypto" / "btcusdt_daily_2018_2025.csv"
 HOW = ForecastingTrainer()
 STEPS = 800  # of each made-up series
 ECHOES = (0.1, 0.15, 0.2, 0.3)
@@ -195,9 +193,7 @@ def main() -> None:
     parser.add_argument("--candles", type=Path, default=CANDLES, help="CSV with the columns Open time and Close")
     arguments = parser.parse_args()
     params = HOW.params(ROOT, BITCOIN_PRICE.name)
-    console.print(
-        f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.python_version()}"
-    )
+    console.print(machine())
     results: dict[str, Any] = {}
     if arguments.candles.exists():
         series = real_series(arguments.candles)

@@ -7,7 +7,6 @@ and prints every figure beside what it is held against.
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.model_selection import train_test_split
 
+from benchmarks import SHARED, machine
 from sigap.catalog.car_price import BRANDS, CAR_PRICE
 from sigap.catalog.declaration import Regression
 from sigap.settings import ROOT
@@ -30,7 +30,7 @@ from sigap.training.supervised import SupervisedTrained
 from sigap.training.supervised_trainer import SupervisedTrainer
 from sigap.training.uncertainty import coverage
 
-FILE = ROOT.parent / "shared" / "data" / "car" / "CarPrice_Assignment.csv"
+FILE = SHARED / "car" / "CarPrice_Assignment.csv"
 MISSPELT = {"maxda": "mazda", "porcshce": "porsche", "toyouta": "toyota", "vokswagen": "volkswagen", "vw": "volkswagen"}
 PUBLISHED = {"rmse": 1778.0, "mae": 1233.0, "segments": 0.95}
 RANDOM_SPLITS = 100
@@ -120,7 +120,7 @@ def main() -> int:
     best = min(splits.values(), key=lambda split: split[0])
     others = np.array([one_split(prepared, trained.recipe, seed) for seed in range(RANDOM_SPLITS)])
     lucky = float(((others[:, 0] <= PUBLISHED["rmse"]) & (others[:, 1] <= PUBLISHED["mae"])).mean())
-    table = Table(title=f"car_price, champion {winner} · {platform.processor() or platform.machine()}")
+    table = Table(title=f"car_price, champion {winner} · {machine()}")
     for heading in ("what", "found", "held against"):
         table.add_column(heading)
     table.add_row("R², repeated CV", f"{metrics['r2']:.4f} ± {metrics['r2_sd']:.3f}", "≥ 0.92")

@@ -8,7 +8,6 @@ the processor on one core, so that other programs at work change them little.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from rich.table import Table
 from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
+from benchmarks import machine
 from sigap.catalog import Clustering, Declaration
 from sigap.catalog.declaration import Column, Feature, Kind, Source, Text
 from sigap.settings import get_settings
@@ -185,10 +185,7 @@ def main() -> None:
     draw(arguments.plot, sizes, medians, slow)
     console.print(f"Drawn: {arguments.plot}")
     memory = psutil.Process().memory_info().rss / 2**20
-    console.print(
-        f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} cores, Python "
-        f"{platform.python_version()}, made-up rows of a fixed seed, median of {arguments.rounds}, {memory:.0f} MB."
-    )
+    console.print(f"{machine()}; made-up rows of a fixed seed, median of {arguments.rounds}, {memory:.0f} MB.")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ groups yield a champion, and whether segments keep their numbers when the model 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -18,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import adjusted_rand_score
 
+from benchmarks import SHARED, machine
 from sigap.bundle import CodeEntry, DataEntry, Trait
 from sigap.catalog.customer_segments import CUSTOMER_SEGMENTS
 from sigap.errors import TrainingError
@@ -32,7 +30,6 @@ from sigap.training.params import Params
 from sigap.training.profiles import structure, traits
 from sigap.training.trainer import Candidate
 
-SHARED = Path(os.environ.get("SIGAP_SHARED_DATA") or ROOT.parent / "shared" / "data")
 FILE = SHARED / "customers" / "automobile_customers.csv"
 GIVEN = "Segmentation"
 # As the data's README has them, k = 2..6: scaled, one-hot, without what this pipeline does besides.
@@ -165,7 +162,7 @@ def main() -> None:
     for rows, trials in NOISE.items():
         wrong = champions_of_noise(features, params, rows, trials)
         console.print(f"Tables of {rows:,} rows without groups that yield a champion: {wrong} of {trials}.")
-    console.print(f"{platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}.")
+    console.print(f"{machine()}.")
 
 
 def segments(console: Console, trained: ClusteringTrained) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import KFold, cross_validate
 
+from benchmarks import machine
 from sigap.registry.tracking import Data, Logged, Runs
 from sigap.services.mlflow import mlflow_service
 from sigap.services.service import Running, free_port
@@ -41,7 +40,7 @@ def main() -> None:
         finally:
             server.stop()
     without, with_it = (statistics.median(each) for each in zip(*measured, strict=True))
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(machine())
     print(f"{CANDIDATES} candidates, {ROWS} rows, {REPEATS}x5 folds: {without:.1f} s; with MLflow {with_it:.1f} s")
     print(f"tracking adds {with_it / without - 1:.0%}, wanted below {LIMIT:.0%}")
 

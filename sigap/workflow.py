@@ -33,7 +33,7 @@ from sigap.registry.code import code
 from sigap.registry.connection import wait_for_answer
 from sigap.registry.decisions import PIPELINE
 from sigap.registry.models import ModelVersion, Registry
-from sigap.registry.tracking import Data, Logged, Runs
+from sigap.registry.tracking import DECISION, Data, Logged, Runs
 from sigap.settings import Settings, get_settings
 from sigap.training.gate import Comparison, Decision
 from sigap.training.sweep import read_snapshot
@@ -123,10 +123,13 @@ def preview(cleaned: Json, *, settings: Settings | None = None) -> pd.DataFrame:
 def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
     """Starts the parent run in MLflow, with the data's profile, and gives one item a family of candidates.
 
-    A family is fitted in one process: that costs an orchestrator seconds, and a small candidate of a grid less.
+    A family is fitted in one process: that costs an orchestrator seconds, and a small candidate of a grid less. What
+    was refused before on the same data, with the same parameters, code and environment, would be refused again to the
+    last digit: then there is one item without candidates, with that decision as `repeats`.
 
     Returns:
-        Items `{"name", "candidates", "parent_run_id", "params", "snapshot"}` for `fit`, in the sweep's order.
+        Items `{"name", "candidates", "parent_run_id", "params", "snapshot", "repeats"}` for `fit`, in the sweep's
+        order.
 
     Raises:
         ConfigurationError: `params.yaml` can't be used.
@@ -139,13 +142,19 @@ def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
     logged = {**params.model_dump(), "features_used": ", ".join(cleaned["used"])}
     if cleaned["period"] is not None:
         logged["period"] = cleaned["period"]
-    runs = Runs(settings, model)
-    parent = _patiently(settings, lambda: runs.parent(snapshot["pipeline_run"], _data(snapshot), logged))
+    runs, data = Runs(settings, model), _data(snapshot)
+    refused = _patiently(settings, lambda: runs.refused(data, logged))
+    repeats = refused[0] if refused else ""
+    parent = _patiently(settings, lambda: runs.parent(snapshot["pipeline_run"], data, logged, repeats=repeats))
     _patiently(settings, lambda: _log_profile(snapshot, parent, settings))
     families: dict[str, list[str]] = {}
     for spec in how.candidates(params):
         families.setdefault(_family(spec.name), []).append(spec.name)
     shared = {"parent_run_id": parent, "params": params.model_dump(mode="json"), "snapshot": snapshot}
+    if refused:
+        former = {name: refused[1][name] for name in ("reason", "reason_id", "score")}
+        return [{"name": "refused_before", "candidates": [], **shared, "repeats": former}]
+    shared["repeats"] = None
     return [{"name": family, "candidates": names, **shared} for family, names in families.items()]
 
 
@@ -162,6 +171,8 @@ def fit(item: Json, *, settings: Settings | None = None) -> Json:
     """
     settings = settings or get_settings()
     snapshot = item["snapshot"]
+    if not item["candidates"]:
+        return {**item, "fitted": []}
     with _failing(settings, item):
         how, prepared = _prepared(snapshot, settings)
         declared, params = declaration(snapshot["model"]), how.parse_params(item["params"])
@@ -211,6 +222,14 @@ def register(fits: list[Json], *, settings: Settings | None = None) -> Json:
         "params": item["params"],
         "snapshot": snapshot,
     }
+    if former := item.get("repeats"):
+        return {
+            **answer,
+            "refused": f"Refused before on the same data, parameters and code, not trained again: {former['reason']}",
+            "refused_id": "Sudah ditolak pada data, parameter, dan kode yang sama, tidak dilatih lagi: "
+            f"{former['reason_id']}",
+            "score": former["score"],
+        }
     with _failing(settings, item):
         how, prepared = _prepared(snapshot, settings)
         candidates = [Candidate.from_dict(each) for each in tried.values()]
@@ -475,7 +494,7 @@ def _concluded(registered: Json, decision: Decision, champion: ModelVersion | No
         "decision": decision.as_dict(),
     }
     runs = Runs(settings, model)
-    runs.log_json(parent, "decision.json", result)
+    runs.log_json(parent, DECISION, result)
     named = ("model_version", "champion", "promoted", "rule", "reason", "reason_id")
     tags = {**{name: str(result[name])[:TAG_LENGTH] for name in named}, "winner": registered["candidate"]}
     runs.end(parent, metrics=registered["metrics"], tags=tags)

@@ -31,6 +31,17 @@ def commit(root: Path) -> str:
     return f"{head}-dirty" if changed else head
 
 
+def unchanged_since(root: Path, commit: str) -> bool:
+    """Whether the files that training depends on are those of `commit`; False where that can't be told."""
+    if not commit or commit.endswith("-dirty"):
+        return False
+    words = ["git", "--no-optional-locks", "-C", str(root), "diff", "--quiet", commit, "--", *CODE]
+    try:
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
 def _git(root: Path, *words: str) -> str:
     # `--no-optional-locks`: status may not write the index, which somebody may be staging into.
     try:

@@ -18,7 +18,7 @@ from typing import Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
-from sigap.registry.code import code
+from sigap.registry.code import code, unchanged_since
 from sigap.registry.connection import MISSING, client, registry_errors
 from sigap.registry.locks import writer
 from sigap.settings import Settings
@@ -26,6 +26,9 @@ from sigap.settings import Settings
 PARENT = "mlflow.parentRunId"
 PIPELINE_RUN = "pipeline_run"
 CANDIDATE = "candidate"
+REPEATS = "repeats_run"
+"""Tag of a run that trained nothing, because an earlier one had refused every candidate on the same data."""
+DECISION = "decision.json"
 MAXIMUM_PARAM = 6000
 """Longest value of a parameter that MLflow takes."""
 MAXIMUM_PARAMS = 100
@@ -100,13 +103,14 @@ class Runs:
         self.model = model
         self.client = client(settings)
 
-    def parent(self, pipeline_run: str, data: Data, params: Mapping[str, Any]) -> str:
+    def parent(self, pipeline_run: str, data: Data, params: Mapping[str, Any], *, repeats: str = "") -> str:
         """The parent run of a pipeline run: started, or found when it already was.
 
         Args:
             pipeline_run: Key of the pipeline run.
             data: The snapshot.
             params: What the sweep tries, logged as parameters.
+            repeats: The run whose refusal is said again, if nothing is trained.
 
         Returns:
             The run's id.
@@ -119,7 +123,7 @@ class Runs:
             if found := self._find(experiment, {PIPELINE_RUN: pipeline_run}):
                 return str(found.info.run_id)
             self._end_abandoned(experiment)
-            tags = {PIPELINE_RUN: pipeline_run, **self._tags(data)}
+            tags = {PIPELINE_RUN: pipeline_run, **self._tags(data), **({REPEATS: repeats} if repeats else {})}
             run_id = self._start(experiment, f"{self.model} {data.version}", tags)
             self._log(run_id, data, params, {})
             return run_id
@@ -152,6 +156,34 @@ class Runs:
         self._log(run_id, data, each.params, each.metrics)
         self.client.set_terminated(run_id)
         return run_id
+
+    def refused(self, data: Data, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+        """The run that refused every candidate on this data, with these parameters, this code and environment.
+
+        Returns:
+            The run's id and the decision that it wrote down; None if there is no such run.
+
+        Raises:
+            RegistryError: MLflow can't be reached or refuses.
+        """
+        with self._errors(f"reading the runs of {self.model}"):
+            experiment = self.client.get_experiment_by_name(self.model)
+            if experiment is None:
+                return None
+            environment = self._tags(data)["lock_sha256"]
+            tags = {"data_md5": data.md5, "rule": "inadmissible", "lock_sha256": environment}
+            wanted = {param.key: param.value for param in _params(params)}
+            for run in self._all(str(experiment.experiment_id), tags):
+                same = run.info.status == "FINISHED" and REPEATS not in run.data.tags and run.data.params == wanted
+                if same and unchanged_since(self.settings.root, run.data.tags.get("mlflow.source.git.commit", "")):
+                    return str(run.info.run_id), self._read_json(run.info.run_id, DECISION)
+        return None
+
+    def _read_json(self, run_id: str, name: str) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            content = Path(self.client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+        read: dict[str, Any] = json.loads(content)
+        return read
 
     def entry(self, run_id: str) -> RunEntry | None:
         """The run, or None if there is none of that id."""

@@ -13,14 +13,14 @@ from sigap.bundle import CodeEntry, DataEntry, Manifest
 from sigap.catalog import Declaration, Kind
 from sigap.catalog.car_price import CAR_PRICE
 from sigap.catalog.credit_approval import CREDIT_APPROVAL
-from sigap.settings import ROOT
 from sigap.training.recipes import SupervisedParams
 from sigap.training.supervised import SupervisedTrained
 from sigap.training.supervised_trainer import SupervisedTrainer
 from sigap.training.trainer import Candidate
+from tests.shared import SHARED
 
-CARS = ROOT.parent / "shared" / "data" / "car" / "CarPrice_Assignment.csv"
-LOANS = ROOT.parent / "shared" / "data" / "loan" / "loan_prediction_train.csv"
+CARS = SHARED / "car" / "CarPrice_Assignment.csv"
+LOANS = SHARED / "loan" / "loan_prediction_train.csv"
 TRAINER = SupervisedTrainer()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sigap.bundle import CodeEntry, DataEntry, ForecastingManifest, read_manifes
 from sigap.catalog.bitcoin_price import BITCOIN_PRICE
 from sigap.data.market import Market
 from sigap.errors import BundleError, ConfigurationError, TrainingError
+from sigap.model_card import caveat, headline, model_card
 from sigap.settings import ROOT
 from sigap.training.forecasting import ForecastFamily, ForecastingParams, ForecastingTrainer, ForecastTrained
 from sigap.training.forecasting_export import predict, predictions
@@ -99,6 +101,11 @@ def test_noise_is_served_as_the_naive_forecast_and_called_so(naive: ForecastTrai
     assert manifest.metrics["better_than_naive"] == 0
     assert "None of 3 models is shown to be better than the naive forecast" in manifest.note.en
     assert "Tidak satu pun dari 3 model" in manifest.note.id
+    assert not re.search(r"\d\.\d", manifest.note.id)
+    assert caveat(manifest) == manifest.note
+    card = model_card(BITCOIN_PRICE, manifest)
+    assert "What is served is the naive forecast with its interval" in card
+    assert headline(BITCOIN_PRICE, manifest.metrics).note == "the naive forecast itself"
     rivals = [entry for entry in manifest.sweep if entry.name != "naive"]
     assert all(not entry.admissible and entry.reason for entry in rivals)
     assert manifest.sweep[0].run_id == "n"
@@ -185,6 +192,15 @@ def test_figures_are_drawn_for_either_winner(naive: ForecastTrained, better: For
         drawn = HOW.figures(each, tmp_path / name)
         assert len(drawn) == 5
         assert all(path.stat().st_size > 10_000 for path in drawn)
+
+
+def test_rows_in_any_order_and_backwards_are_the_same_series(naive: ForecastTrained) -> None:
+    for rows in (noise().iloc[::-1], noise().sample(frac=1, random_state=1)):
+        series = prepare_series(BITCOIN_PRICE, rows)
+        np.testing.assert_array_equal(series.looks, naive.prepared.looks)
+        np.testing.assert_array_equal(series.changes, naive.prepared.changes)
+        assert series.last_time == naive.prepared.last_time
+    assert HOW.fingerprint(train(noise().iloc[::-1])) == HOW.fingerprint(naive)
 
 
 def test_holes_are_not_bridged(tmp_path: Path) -> None:

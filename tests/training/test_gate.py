@@ -110,3 +110,17 @@ def test_what_needs_no_measuring(facts: dict[str, object], promote: bool, rule: 
     verdict = decide(**facts)  # type: ignore[arg-type]
     assert (verdict.promote, verdict.rule) == (promote, rule)
     assert Decision.from_dict({**verdict.as_dict(), "run_id": "x"}) == verdict
+
+
+def test_what_was_measured_is_told_in_both_languages() -> None:
+    measured = Comparison(38, 1843.2, 2012.0, 168.8, 12.25, 301.0, metric="rmse", minimum_effect=20.0)
+    verdict = decide(admissible=True, champion="v1", same_data=True, comparison=measured)
+    assert "rmse 1,843 against 2,012 of v1, gain +169 [+12, +301] on 38 rows" in verdict.reason
+    assert "rmse 1.843 dibanding 2.012 milik v1, keunggulan +169 [+12; +301] pada 38 baris" in verdict.reason_id
+    # A decision that an earlier version wrote down has no Indonesian sentence.
+    former = {name: value for name, value in verdict.as_dict().items() if name != "reason_id"}
+    assert Decision.from_dict(former).reason == verdict.reason
+    for facts in ({"equal": True}, {"superseded": True}, {"withdrawn": True}, {}, {"same_data": True}):
+        told = decide(admissible=True, champion="v1", comparison=measured, **facts)  # type: ignore[arg-type]
+        assert told.reason_id
+        assert told.reason_id != told.reason

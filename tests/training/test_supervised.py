@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import onnxruntime
@@ -13,6 +14,7 @@ from sigap.catalog.credit_approval import CREDIT_APPROVAL
 from sigap.catalog.declaration import Classification
 from sigap.catalog.loan_approval import LOAN_APPROVAL
 from sigap.errors import BundleError, ConfigurationError, TrainingError
+from sigap.model_card import caveat, model_card, percent
 from sigap.settings import ROOT
 from sigap.training import evaluation, gate, supervised_export, uncertainty
 from sigap.training.recipes import Recipe, SupervisedParams, build, pipeline, read_supervised_params
@@ -99,6 +101,39 @@ def test_a_regression_bundle_answers_as_scikit_learn_does(car, tmp_path):
     assert manifest.segment(value) in manifest.segments
     assert manifest.interval.around(value) == (manifest.example.answer["low"], manifest.example.answer["high"])
     assert [entry.name for entry in manifest.sweep] == ["linear", "forest", "boosting"]
+
+
+def test_a_brand_never_seen_gets_an_answer_and_is_said(car, tmp_path):
+    manifest = bundled(tmp_path, car)
+    encoder = RowEncoder(manifest.inputs)
+    strange = {**CAR_PRICE.example, "CompanyName": "tatra"}
+    assert encoder.unseen(strange) == ["CompanyName"]
+    assert encoder.unseen(CAR_PRICE.example) == []
+    session = onnxruntime.InferenceSession(tmp_path / bundle.MODEL, providers=["CPUExecutionProvider"])
+    found = supervised_export.predict(session, np.array([encoder.encode(strange)]))
+    row = pd.DataFrame([{name: strange[name] for name in manifest.features_used}])
+    assert found[0] == pytest.approx(evaluation.answers(car.model, row)[0], rel=1e-5)
+    assert 0 < found[0] < 1e6
+
+
+def test_the_card_never_claims_certainty_and_says_a_tie(car, credit, tmp_path):
+    card = model_card(CAR_PRICE, bundled(tmp_path / "car", car))
+    assert "The interval of the gain has 99.67 % confidence" in card
+    assert "100%" not in card.replace(" ", "")
+    assert [percent(share) for share in (0.95, 0.9966667, 0.99975)] == ["95 %", "99.67 %", "99.975 %"]
+    manifest = bundled(tmp_path / "credit", credit)
+    ties = manifest.baseline.model_copy(update={"verdict": "ties"})
+    told = caveat(manifest.model_copy(update={"baseline": ties}))
+    assert told.en.startswith("The model is not shown to be better than a simple rule (")
+    assert told.id.startswith("Model ini tidak terbukti lebih baik daripada aturan sederhana (")
+    assert told.en in model_card(CREDIT_APPROVAL, manifest.model_copy(update={"baseline": ties}))
+    assert caveat(manifest.model_copy(update={"baseline": ties.model_copy(update={"verdict": "better"})})) is None
+
+
+def test_figures_in_indonesian_sentences_have_its_separators(car, credit):
+    assert re.search(r"median \d+\.\d{3} dolar AS", car.baseline.text.id)
+    assert re.search(r"meleset \d+,\d poin", credit.calibration.id)
+    assert not re.search(r"\d\.\d", credit.calibration.id)
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
