@@ -10,7 +10,8 @@ from sigap.cli.ingest import database
 from sigap.cli.output import Steps, say, table
 from sigap.cli.pipeline import prepare_tables
 from sigap.cli.session import StopRequested, stop_on_signal
-from sigap.data.importing import Imported, Options, find_table, import_file
+from sigap.data.importing import Imported, find_table, import_file
+from sigap.data.understanding import Options
 from sigap.settings import Settings
 
 
@@ -70,14 +71,16 @@ def _with_steps(settings: Settings, name: str, path: Path, options: Options) -> 
     running: list[str] = []
     with Steps(f"Import {path.name}") as steps:
 
-        def next_step(what: str) -> None:
-            if running:
+        def tell(what: str, detail: str) -> None:
+            if running and running[-1] != what:
                 steps.finish(running[-1])
-            running.append(what)
-            steps.begin(what, "running")
+            if not running or running[-1] != what:
+                running.append(what)
+                steps.begin(what, "running")
+            steps.note(what, detail)
 
         try:
-            done = import_file(settings, name, path, options, progress=next_step)
+            done = import_file(settings, name, path, options, progress=tell)
         except BaseException:
             if running:
                 steps.finish(running[-1], "failed", ok=False)

@@ -221,7 +221,7 @@ def import_(
     --set tahun=2025`
     """
     from sigap.cli.importing import pairs, run_import
-    from sigap.data.importing import Options
+    from sigap.data.understanding import Options
 
     options = Options(
         mapping=pairs(mapping or [], "--map"),

@@ -129,16 +129,21 @@ class Steps:
         with self._lock:
             self._steps[name] = _Step(name, state, "cyan")
 
+    def note(self, name: str, detail: str) -> None:
+        """How far a step that runs has got."""
+        with self._lock:
+            self._steps[name].detail = detail
+
     def finish(
         self, name: str, state: str = "done", detail: str = "", *, seconds: float | None = None, ok: bool = True
     ) -> None:
         """A step has ended, well or not."""
         with self._lock:
             step = self._steps.setdefault(name, _Step(name, state, "cyan"))
-            step.state, step.detail, step.style = state, detail, "green" if ok else "bold red"
+            step.state, step.detail, step.style = state, detail or step.detail, "green" if ok else "bold red"
             step.seconds = time.monotonic() - step.begin if seconds is None else seconds
             if self._live is None:
-                say(f"  {name:<22} {state:<9} {step.seconds:5.1f} s  {detail}".rstrip())
+                say(f"  {name:<22} {state:<9} {step.seconds:5.1f} s  {step.detail}".rstrip())
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 1))

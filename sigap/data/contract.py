@@ -117,6 +117,15 @@ class Contract:
         self._held = batch.slice(ready)
         return self._judge(batch.slice(0, ready), same[:ready])
 
+    def judge(self, batch: pa.RecordBatch) -> Checked:
+        """Checks rows in any order, each for itself: what their keys have in common is for others to see.
+
+        Args:
+            batch: One column for each declared one, by name.
+        """
+        batch = batch.select([word.name for word in self.words])
+        return self._judge(batch, np.zeros(batch.num_rows, dtype=bool))
+
     def finish(self) -> Checked:
         """Checks the rows that `check` has held back. Call it once, after the last batch."""
         batch, self._held = self._held, None

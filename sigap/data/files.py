@@ -1,6 +1,7 @@
 """Tables out of files, as texts: CSV of any usual delimiter and encoding, XLSX, XLS, Parquet.
 
-What a file is, its first bytes say; its name may be anything.
+What a file is, its first bytes say; its name may be anything. Rows come in parts, so that a file of any length needs
+the memory of one part; a workbook is the exception, whose format ends at a million rows.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ import codecs
 import csv
 import datetime as dt
 import hashlib
-import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,25 @@ _MARKS = (
 )
 _SAMPLE = 65_536
 _HEADING_ROWS = 30
+_PART_ROWS = 25_000
+# Also the longest row of a CSV.
+_BLOCK = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a file, in its order.
+
+    Attributes:
+        frame: Their cells as texts, headings as columns; the index is the row's line or row number, from 1.
+        before: How many rows the parts before it had.
+        broken: Rows that have more or fewer cells than there are headings, up to here and in no part before: their
+            number and beginning.
+    """
+
+    frame: pd.DataFrame
+    before: int
+    broken: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,21 +63,31 @@ class FileTable:
         path: The file.
         sha256: Of its bytes.
         kind: What it is, for people: `CSV (";", utf-8)`.
-        frame: Its cells as texts, headings as columns; the index is the row's line or row number in the file, from 1.
-        broken: Rows that have more or fewer cells than there are headings: their number and beginning.
+        headings: Of its columns.
         semicolons: Whether it is a CSV whose cells stand between semicolons.
     """
 
     path: Path
     sha256: str
     kind: str
-    frame: pd.DataFrame
-    broken: tuple[tuple[int, str], ...] = ()
-    semicolons: bool = False
+    headings: tuple[str, ...]
+    semicolons: bool
+    _parts: Callable[[], Iterator[Part]]
+    _stamp: tuple[int, int]
+
+    def parts(self) -> Iterator[Part]:
+        """The rows from the first to the last; may be asked for again.
+
+        Raises:
+            FileError: The file is damaged further on, or somebody changed it since it was opened.
+        """
+        yield from self._parts()
+        if _stamp(self.path) != self._stamp:
+            raise FileError(f"The file {self.path} was changed while it was read.", remedy="Import it again.")
 
 
 def read_file(path: Path, sheet: str = "") -> FileTable:
-    """Reads a whole table into memory.
+    """Opens a table: finds out what it is and what its headings are.
 
     Args:
         path: The file.
@@ -66,39 +97,60 @@ def read_file(path: Path, sheet: str = "") -> FileTable:
         FileError: There is no such file, it is empty, damaged, or no table.
     """
     try:
-        content = path.read_bytes()
+        stamp = _stamp(path)
+        with path.open("rb") as file:
+            start = file.read(_SAMPLE)
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise FileError(
             f"The file {path} can't be read: {error.strerror}.", remedy="Check its name and its rights."
         ) from error
-    if not content.strip():
+    if not start.strip():
         raise FileError(f"The file {path} is empty.", remedy="Check that the right file was given.")
-    broken: list[tuple[int, str]] = []
     semicolons = False
-    if content.startswith(b"PAR1"):
-        kind, frame = "Parquet", _parquet(path)
-    elif content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        kind, frame = _workbook(path, sheet)
+    if start.startswith(b"PAR1"):
+        kind, headings, parts = _parquet(path)
+    elif start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        kind, headings, parts = _workbook(path, sheet)
     else:
-        kind, frame, broken, semicolons = _csv(path, content)
-    if frame.empty:
-        raise FileError(f"The file {path} has headings but no rows.", remedy="Check that the right file was given.")
-    return FileTable(path, hashlib.sha256(content).hexdigest(), kind, frame, tuple(broken), semicolons)
+        kind, headings, parts, semicolons = _csv(path, start)
+    return FileTable(path, sha256, kind, tuple(headings), semicolons, parts, stamp)
 
 
-def _parquet(path: Path) -> pd.DataFrame:
-    try:
-        table = pq.read_table(path, partitioning=None)
-        columns = [pa.compute.cast(column, pa.string()) for column in table.columns]
-    except (pa.ArrowException, OSError) as error:
-        raise FileError(
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _parquet(path: Path) -> tuple[str, list[str], Callable[[], Iterator[Part]]]:
+    def unreadable(error: Exception) -> FileError:
+        return FileError(
             f"The Parquet file {path} can't be read as a table of plain values: {error}.",
             remedy="Write it again, without nested columns.",
-        ) from error
-    return _framed(_unique(table.column_names, path), columns, first=1)
+        )
+
+    try:
+        with pq.ParquetFile(path) as file:
+            headings = _unique(file.schema_arrow.names, path)
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(error) from error
+
+    def parts() -> Iterator[Part]:
+        before = 0
+        try:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(_PART_ROWS):
+                    columns = [pa.compute.cast(column, pa.string()) for column in batch.columns]
+                    yield Part(_framed(headings, columns, range(before + 1, before + 1 + batch.num_rows)), before)
+                    before += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(error) from error
+
+    return "Parquet", headings, parts
 
 
-def _workbook(path: Path, sheet: str) -> tuple[str, pd.DataFrame]:
+def _workbook(path: Path, sheet: str) -> tuple[str, list[str], Callable[[], Iterator[Part]]]:
     from python_calamine import CalamineError, CalamineWorkbook
 
     try:
@@ -109,13 +161,23 @@ def _workbook(path: Path, sheet: str) -> tuple[str, pd.DataFrame]:
             for name in [sheet] if sheet else names:
                 found = book.get_sheet_by_name(name)
                 if rows := found.to_python(skip_empty_area=False):
-                    return f"sheet {name!r}", _from_rows(path, rows)
+                    headings, table, numbers = _from_rows(path, rows)
+                    break
+            else:
+                raise FileError(f"The workbook {path} is empty.", remedy="Check that the right file was given.")
     except (CalamineError, OSError) as error:
         raise FileError(f"The workbook {path} can't be read: {error}.", remedy="Open it and save it again.") from error
-    raise FileError(f"The workbook {path} is empty.", remedy="Check that the right file was given.")
+
+    def parts() -> Iterator[Part]:
+        for before in range(0, table.num_rows, _PART_ROWS):
+            some = table.slice(before, _PART_ROWS)
+            yield Part(_framed(headings, some.columns, numbers[before : before + _PART_ROWS]), before)
+
+    return f"sheet {name!r}", headings, parts
 
 
-def _from_rows(path: Path, rows: list[list[Any]]) -> pd.DataFrame:
+def _from_rows(path: Path, rows: list[list[Any]]) -> tuple[list[str], pa.Table, list[int]]:
+    """A sheet's headings, its cells as texts, and the number of each row in it."""
     width = max(sum(cell != "" for cell in row) for row in rows[:_HEADING_ROWS])
     # Titles and notes stand above the headings in many workbooks: headings are the first row that is full of texts.
     start = next((at for at, row in enumerate(rows[:_HEADING_ROWS]) if _are_headings(row, width)), None)
@@ -129,9 +191,7 @@ def _from_rows(path: Path, rows: list[list[Any]]) -> pd.DataFrame:
     body = [(number, [_cell(row[at]) for at in kept]) for number, row in enumerate(rows[start + 1 :], start + 2)]
     body = [(number, row) for number, row in body if any(row)]
     columns = [pa.array([row[at] for _, row in body], pa.string()) for at in range(len(kept))]
-    frame = _framed(headings, columns, first=1)
-    frame.index = pd.Index([number for number, _ in body])
-    return frame
+    return headings, pa.table(columns, names=headings), [number for number, _ in body]
 
 
 def _are_headings(row: list[Any], width: int) -> bool:
@@ -151,50 +211,73 @@ def _cell(value: Any) -> str | None:
     return str(value)
 
 
-def _csv(path: Path, content: bytes) -> tuple[str, pd.DataFrame, list[tuple[int, str]], bool]:
-    encoding = _encoding(content, path)
-    text = content.decode(encoding)
-    if "\0" in text[:_SAMPLE]:
+def _csv(path: Path, start: bytes) -> tuple[str, list[str], Callable[[], Iterator[Part]], bool]:
+    encoding = _encoding(path, start)
+    # The last character may be cut in two.
+    sample = codecs.getincrementaldecoder(encoding)().decode(start)
+    if "\0" in sample:
         raise FileError(
             f"The file {path} is neither a text, a workbook nor Parquet.", remedy="Export the table as CSV or XLSX."
         )
-    delimiter = _delimiter(text[:_SAMPLE])
-    headings = _unique(next(csv.reader(io.StringIO(text), delimiter=delimiter)), path)
+    delimiter = _delimiter(sample)
+    with path.open(encoding=encoding, newline="") as text:
+        headings = _unique(next(csv.reader(text, delimiter=delimiter)), path)
+
+    def parts() -> Iterator[Part]:
+        try:
+            yield from _csv_parts(path, encoding, delimiter, headings)
+        except pa.ArrowException as error:
+            raise FileError(f"The file {path} can't be read as CSV: {error}.", remedy="Check its quotes.") from error
+
+    shown = "tab" if delimiter == "\t" else delimiter
+    return f"CSV ({shown!r}, {encoding})", headings, parts, delimiter == ";"
+
+
+def _csv_parts(path: Path, encoding: str, delimiter: str, headings: list[str]) -> Iterator[Part]:
     broken: list[tuple[int, str]] = []
 
     def set_aside(row: pyarrow.csv.InvalidRow) -> str:
         broken.append((row.number, row.text[:120]))
         return "skip"
 
-    try:
-        table = pyarrow.csv.read_csv(
-            io.BytesIO(text.encode()),
-            # One thread, so that a broken row's number is known.
-            read_options=pyarrow.csv.ReadOptions(use_threads=False, column_names=headings, skip_rows_after_names=1),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=set_aside
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(headings, pa.string()), strings_can_be_null=True, null_values=[""]
-            ),
-        )
-    except pa.ArrowException as error:
-        raise FileError(f"The file {path} can't be read as CSV: {error}.", remedy="Check its quotes.") from error
-    frame = _framed(headings, table.columns, first=2)
+    reader = pyarrow.csv.open_csv(
+        path,
+        # One thread, so that a broken row's number is known.
+        read_options=pyarrow.csv.ReadOptions(
+            use_threads=False, column_names=headings, skip_rows_after_names=1, encoding=encoding, block_size=_BLOCK
+        ),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=set_aside
+        ),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(headings, pa.string()), strings_can_be_null=True, null_values=[""]
+        ),
+    )
+    before, number = 0, 2
+    ahead: set[int] = set()
+    with closing(reader):
+        for batch in reader:
+            told, broken[:] = tuple(broken), []
+            # The reader may be a block ahead: what it found broken there has higher numbers.
+            ahead |= {at for at, _ in told}
+            rows = (at for at in itertools.count(number) if at not in ahead)
+            numbers = list(itertools.islice(rows, batch.num_rows))
+            number = numbers[-1] + 1 if numbers else number
+            ahead = {at for at in ahead if at >= number}
+            yield Part(_framed(headings, batch.columns, numbers), before, told)
+            before += batch.num_rows
     if broken:
-        # Rows after a broken one have moved up.
-        missing = {number for number, _ in broken}
-        frame.index = pd.Index([n for n in range(2, 2 + len(frame) + len(missing)) if n not in missing])
-    shown = "tab" if delimiter == "\t" else delimiter
-    return f"CSV ({shown!r}, {encoding})", frame, broken, delimiter == ";"
+        yield Part(_framed(headings, [pa.array([], pa.string())] * len(headings), []), before, tuple(broken))
 
 
-def _encoding(content: bytes, path: Path) -> str:
-    marked = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+def _encoding(path: Path, start: bytes) -> str:
+    marked = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
     for encoding in (marked, "cp1252", "latin-1"):
         try:
-            content.decode(encoding)
-        except UnicodeDecodeError:
+            with path.open(encoding=encoding, newline="") as text:
+                while text.read(_BLOCK):
+                    pass
+        except UnicodeError:
             continue
         return encoding
     raise FileError(f"The file {path} is no text.", remedy="Export the table as CSV or XLSX.")
@@ -220,9 +303,9 @@ def _unique(names: Sequence[str], path: Path) -> list[str]:
     return names
 
 
-def _framed(headings: Sequence[str], columns: Sequence[Any], first: int) -> pd.DataFrame:
+def _framed(headings: Sequence[str], columns: Sequence[Any], numbers: Sequence[int]) -> pd.DataFrame:
     frame = pd.DataFrame(
         {name: pd.Series(pd.array(column, dtype=_TEXT)) for name, column in zip(headings, columns, strict=True)}
     )
-    frame.index = pd.RangeIndex(first, first + len(frame))
+    frame.index = pd.Index(list(numbers), dtype="int64")
     return frame

@@ -5,12 +5,11 @@ The statements are made from the declaration: its categories, ranges and columns
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from sigap.catalog import Declaration, Kind
@@ -277,8 +276,14 @@ def _scale(connection: Connection) -> Decimal:
     )
 
 
-def stage(connection: Connection, batch: str, rows: Any) -> int:
-    """Puts rows into `loan_staging`, in place of an earlier batch of that name.
+def clear_staged(connection: Connection, batch: str) -> None:
+    """Removes an earlier batch of that name from `loan_staging`, and why rows of it were set aside."""
+    connection.execute(sql.SQL("DELETE FROM {} WHERE batch = %s").format(sql.Identifier(REJECTS)), [batch])
+    connection.execute(sql.SQL("DELETE FROM {} WHERE batch = %s").format(sql.Identifier(STAGING)), [batch])
+
+
+def stage(connection: Connection, batch: str, rows: Iterable[Sequence[Any]]) -> int:
+    """Adds rows to a batch in `loan_staging`.
 
     Args:
         connection: Of the caller's transaction.
@@ -288,8 +293,6 @@ def stage(connection: Connection, batch: str, rows: Any) -> int:
     Returns:
         Number of rows.
     """
-    connection.execute(sql.SQL("DELETE FROM {} WHERE batch = %s").format(sql.Identifier(REJECTS)), [batch])
-    connection.execute(sql.SQL("DELETE FROM {} WHERE batch = %s").format(sql.Identifier(STAGING)), [batch])
     columns = sql.SQL(", ").join(map(sql.Identifier, ("batch", "row_number", *_columns(LOAN_APPROVAL))))
     count = 0
     with (
@@ -302,11 +305,9 @@ def stage(connection: Connection, batch: str, rows: Any) -> int:
     return count
 
 
-def rejected_rows(connection: psycopg.Connection[Any], batch: str) -> list[tuple[Any, ...]]:
-    """Reasons of a batch: row number, loan_id, field, found, expected."""
-    return connection.execute(
-        sql.SQL(
-            "SELECT row_number, loan_id, field, found, expected FROM {} WHERE batch = %s ORDER BY staging_id, field"
-        ).format(sql.Identifier(REJECTS)),
-        [batch],
-    ).fetchall()
+def rejected_rows(batch: str) -> sql.Composed:
+    """A SELECT of a batch's reasons: row number, loan_id, field, found, expected."""
+    return sql.SQL(
+        "SELECT COALESCE(row_number, 0), COALESCE(loan_id, ''), field, COALESCE(found, 'NULL'), expected FROM {}"
+        " WHERE batch = {} ORDER BY staging_id, field"
+    ).format(sql.Identifier(REJECTS), batch)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ _ENOUGH_TO_JUDGE = 5
 _ENOUGH_TO_COMPARE = 20
 _FAR = 200.0
 _OUTER_FENCE = 3.0
+_SAMPLE = 100_000
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,42 @@ class Reference:
         return min(low, self.minimum), max(high, self.maximum)
 
 
+class Sample:
+    """The numbers of a column, or evenly spaced ones of them where they are many; count and extremes are exact."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._step = 1
+        self._kept: list[pd.Series[Any]] = []
+        self._low, self._high = math.inf, -math.inf
+
+    def see(self, values: pd.Series[Any]) -> None:
+        """Takes note of some of the numbers; none of them is missing."""
+        first = -self._count % self._step
+        self._kept.append(values.iloc[first :: self._step])
+        self._count += len(values)
+        given = values[values != 0]
+        self._low, self._high = min(given.min(), self._low), max(given.max(), self._high)
+        if sum(map(len, self._kept)) > _SAMPLE:
+            self._kept = [self.values.iloc[::2]]
+            self._step *= 2
+
+    @property
+    def values(self) -> pd.Series[Any]:
+        """Those that were kept."""
+        return pd.concat(self._kept, ignore_index=True) if self._kept else pd.Series([], dtype=float)
+
+    @property
+    def figures(self) -> Reference | None:
+        """What the numbers but for zeros are like, if they are enough to be told."""
+        given = self.values
+        given = given[given != 0]
+        if len(given) < _ENOUGH_TO_COMPARE:
+            return None
+        lower, median, upper = (float(each) for each in given.quantile([0.25, 0.5, 0.75]))
+        return Reference(len(given), self._low, lower, median, upper, self._high)
+
+
 def numbers_of(words: tuple[Word, ...]) -> tuple[Word, ...]:
     """The features and the target among the words that are numbers, without yes-or-no ones."""
     return tuple(
@@ -82,12 +120,6 @@ def references(connection: Connection, table: str, words: tuple[Word, ...]) -> d
         if row and row[0]:
             found[word.name] = Reference(int(row[0]), row[1], row[2][0], row[2][1], row[2][2], row[3])
     return found
-
-
-def reference_of(values: pd.Series[Any]) -> Reference:
-    """What these numbers are like; there has to be one."""
-    lower, median, upper = (float(each) for each in values.quantile([0.25, 0.5, 0.75]))
-    return Reference(len(values), float(values.min()), lower, median, upper, float(values.max()))
 
 
 def check_unit(word: Word, values: pd.Series[Any], reference: Reference | None) -> None:
@@ -129,12 +161,11 @@ def comparable(declaration: Declaration) -> bool:
     return bool(source.time) and source.entity != source.time
 
 
-def known_figures(values: pd.Series[Any], reference: Reference | None) -> Reference | None:
+def known_figures(sample: Sample, reference: Reference | None) -> Reference | None:
     """What figures are like: those of the table if they are enough, else the file's own but for zeros."""
     if reference is not None and reference.count >= _ENOUGH_TO_COMPARE:
         return reference
-    own = values[values != 0]
-    return reference_of(own) if len(own) >= _ENOUGH_TO_COMPARE else None
+    return sample.figures
 
 
 def _inside(word: Word, values: pd.Series[Any]) -> float:
@@ -159,22 +190,26 @@ def fences_in_words(word: Word, reference: Reference) -> str:
 
 
 def references_for(
-    connection: Connection, declaration: Declaration, words: tuple[Word, ...], rows: Mapping[str, pd.Series[Any]]
+    connection: Connection, declaration: Declaration, words: tuple[Word, ...], entities: Sequence[str]
 ) -> dict[str, Reference]:
     """`references` of the model's table, unless it is about others than the rows are.
 
     Districts differ more than provinces do, so figures of places that the table does not know are no outliers of it.
+
+    Args:
+        connection: Of the import's transaction.
+        declaration: Whose table.
+        words: The numbers asked for.
+        entities: Whom the rows are about.
     """
     if comparable(declaration):
-        entity = declaration.source.entity
-        given = rows[entity].dropna().astype(str).unique().tolist()
-        column = sql.Identifier(table_column(declaration.column(entity)) or entity)
+        column = sql.Identifier(table_column(declaration.column(declaration.source.entity)) or "")
         found = connection.execute(
             sql.SQL("SELECT count(DISTINCT {0}) FROM {1} WHERE {0}::text = ANY(%s)").format(
                 column, sql.Identifier(declaration.source.table)
             ),
-            [given],
+            [list(entities)],
         ).fetchone()
-        if found is None or found[0] < len(given) / 2:
+        if found is None or found[0] < len(entities) / 2:
             return {}
     return references(connection, declaration.source.table, words)

@@ -80,27 +80,46 @@ def respelt(word: Word, cells: pd.Series[Any]) -> pd.Series[Any]:
     return found.fillna(cells)
 
 
-def plain_numbers(cells: pd.Series[Any], *, semicolons: bool = False) -> pd.Series[Any]:
-    """Numbers as a program writes them: 3,5 and 1.234,5 and 1,234.5 and 12 % become 3.5, 1234.5, 1234.5 and 12.
+class Commas:
+    """How the commas of a column are meant, decided for all its cells together.
 
     Args:
-        cells: Texts of one column; how its commas are meant is decided for all of them together.
         semicolons: Whether the file's cells stand between semicolons, as where people write 3,5: then 1,234 is 1.234.
     """
-    if cells.str.endswith("%").any():
-        cells = cells.str.replace(r"\s*%$", "", regex=True)
-    with_comma = cells[cells.str.contains(",", regex=False).fillna(False)]
-    if with_comma.empty:
-        return cells
-    decimal = with_comma.str.fullmatch(_DECIMAL_COMMA.pattern)
-    thousands = with_comma.str.fullmatch(_THOUSANDS.pattern)
-    if decimal.any() and (semicolons or (decimal & ~thousands).any()):
-        if not thousands[~decimal].any():
+
+    def __init__(self, *, semicolons: bool = False) -> None:
+        self._semicolons = semicolons
+        self._decimal = self._only_decimal = self._only_thousands = False
+
+    def see(self, cells: pd.Series[Any]) -> None:
+        """Takes note of some of the cells, as texts."""
+        cells = _without_percent(cells[cells.str.contains(",", regex=False).fillna(False)])
+        if cells.empty:
+            return
+        decimal, thousands = cells.str.fullmatch(_DECIMAL_COMMA.pattern), cells.str.fullmatch(_THOUSANDS.pattern)
+        self._decimal |= bool(decimal.any())
+        self._only_decimal |= bool((decimal & ~thousands).any())
+        self._only_thousands |= bool((thousands & ~decimal).any())
+
+    def plain(self, cells: pd.Series[Any]) -> pd.Series[Any]:
+        """Numbers as a program writes them: 3,5 and 1.234,5 and 1,234.5 and 12 % become 3.5, 1234.5, 1234.5 and 12.
+
+        Where some cells can only be the one and others only the other, they stay as they are.
+        """
+        cells = _without_percent(cells)
+        if self._decimal and (self._semicolons or self._only_decimal):
+            if self._only_thousands:
+                return cells
             plain = cells.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
             return plain.where(cells.str.fullmatch(_DECIMAL_COMMA.pattern).fillna(False), cells)
+        if self._decimal or self._only_thousands:
+            plain = cells.str.replace(",", "", regex=False)
+            return plain.where(cells.str.fullmatch(_THOUSANDS.pattern).fillna(False), cells)
         return cells
-    plain = cells.str.replace(",", "", regex=False)
-    return plain.where(cells.str.fullmatch(_THOUSANDS.pattern).fillna(False), cells)
+
+
+def _without_percent(cells: pd.Series[Any]) -> pd.Series[Any]:
+    return cells.str.replace(r"\s*%$", "", regex=True) if cells.str.endswith("%").any() else cells
 
 
 def moments(cells: pd.Series[Any]) -> pd.Series[Any]:

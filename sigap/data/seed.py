@@ -91,6 +91,7 @@ def _insert_mock(connection: Connection, declaration: Declaration, table: pd.Dat
     if declaration.source.table == loans.WAREHOUSE:
         # The way every loan application takes: as text into staging, and from there in SQL.
         texts = ((number, *(None if cell is None else str(cell) for cell in row)) for number, row in enumerate(rows, 1))
+        loans.clear_staged(connection, "mock")
         loans.stage(connection, "mock", texts)
         return loans.load_staged(connection, "mock", origin="mock").inserted
     words = {word.name: table_column(word) for word in declaration_words(declaration)}

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from datetime import timedelta
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
-import pyarrow as pa
+from psycopg import sql
 
 from sigap.catalog import Declaration
 from sigap.catalog.declaration import Forecasting
 from sigap.data.mapping import Headings
 from sigap.data.market import STEPS
 from sigap.data.postgres import Connection
+from sigap.data.refusals import Refusal
 from sigap.data.repair import plain_name
 from sigap.errors import FileError
-
-if TYPE_CHECKING:
-    from sigap.data.importing import Refusal
 
 _DISTRICTS = frozenset({"kabkota", "kabupaten", "kota", "kabupatenkota", "district", "regency"})
 
@@ -53,24 +49,6 @@ def refuse_finer(declared: Declaration, mapping: Headings) -> None:
         )
 
 
-def repaired(
-    connection: Connection, declared: Declaration, frame: pd.DataFrame
-) -> tuple[pd.DataFrame, list[Refusal], list[str]]:
-    """The rows with what can be repaired from tables in the database.
-
-    Args:
-        connection: Of the import's transaction.
-        declared: Whose rows.
-        frame: Texts under their declared names; the index is the row's number in the file.
-
-    Returns:
-        The rows, reasons of those that can't be stored, and what was done, for people.
-    """
-    if declared.source.table == "education_data":
-        return _with_official_names(connection, frame.copy())
-    return frame, [], []
-
-
 def inconsistent(declared: Declaration, typed: Mapping[str, pd.Series[Any]]) -> list[Refusal]:
     """Rows whose values contradict each other although each alone is possible."""
     if isinstance(declared.task, Forecasting) and {"opened_at", "open", "high", "low", "close"} <= typed.keys():
@@ -78,52 +56,86 @@ def inconsistent(declared: Declaration, typed: Mapping[str, pd.Series[Any]]) -> 
     return []
 
 
-def notices(declared: Declaration, good: pa.RecordBatch) -> list[str]:
-    """What its owner may want to know of rows that are in order, for people."""
-    if not isinstance(declared.task, Forecasting) or good.num_rows < 2:
+def notices(connection: Connection, declared: Declaration, table: str) -> list[str]:
+    """What its owner may want to know of rows that are in order, for people; `table` holds them."""
+    if not isinstance(declared.task, Forecasting):
         return []
-    opened = good.column(declared.source.key[0]).to_pylist()
-    step = timedelta(seconds=STEPS[declared.task.step])
-    holes = [(one + step, two) for one, two in pairwise(opened) if two - one > step]
-    if not holes:
+    step = STEPS[declared.task.step]
+    opened = sql.Identifier(declared.source.key[0])
+    found = connection.execute(
+        sql.SQL(
+            "SELECT count(*), sum(round(extract(epoch FROM at - before) / {step}) - 1)::bigint,"
+            " (array_agg(before + {step} * interval '1 second' ORDER BY at - before DESC, at))[1],"
+            " (array_agg(at ORDER BY at - before DESC, at))[1]"
+            " FROM (SELECT {0} AS at, lag({0}) OVER (ORDER BY {0}) AS before FROM {1}) AS pairs"
+            " WHERE at - before > {step} * interval '1 second'"
+        ).format(opened, sql.Identifier(table), step=step)
+    ).fetchone()
+    if not found or not found[0]:
         return []
-    missing = sum((end - start) // step for start, end in holes)
-    start, end = max(holes, key=lambda hole: hole[1] - hole[0])
+    gaps, missing, start, end = found
     return [
-        f"{missing} candles are missing in {len(holes)} gaps, the longest from {start:%Y-%m-%d %H:%M} "
+        f"{missing} candles are missing in {gaps} gaps, the longest from {start:%Y-%m-%d %H:%M} "
         f"to {end:%Y-%m-%d %H:%M}; gaps stay gaps"
     ]
 
 
-def _with_official_names(connection: Connection, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Refusal], list[str]]:
-    rows = connection.execute("SELECT provinsi_id, provinsi, alias FROM provinces").fetchall()
-    official = {str(code): str(name) for code, name, _ in rows}
-    codes = {plain_name(name): code for code, name in official.items()}
-    for code, _, alias in rows:
-        codes |= {plain_name(other): str(code) for other in str(alias).split(";") if other.strip()}
-    refused: list[Refusal] = []
-    notes: list[str] = []
-    if "provinsi_id" in frame:
-        bare = frame["provinsi_id"].str.fullmatch(r"\d{2}(\d{2})?").fillna(False)
-        frame["provinsi_id"] = frame["provinsi_id"].str.upper().mask(bare, "P" + frame["provinsi_id"])
-    else:
-        plain = frame["provinsi"].map(plain_name, na_action="ignore")
-        frame["provinsi_id"] = plain.map(codes).astype("string")
-        refused = _unknown_places(frame, official)
-        notes.append(f"provinces are known by name: {int(frame['provinsi_id'].notna().sum())} rows got their code")
-    names = frame["provinsi_id"].map(official).astype("string")
-    if "provinsi" in frame:
-        other = int((names.notna() & (names != frame["provinsi"])).sum())
-        if other:
-            notes.append(f"{other} names are written as in the table provinces")
-        names = names.fillna(frame["provinsi"])
-    frame["provinsi"] = names
-    return frame, refused, notes
+class Repairs:
+    """Repairs rows, some at a time, with what stands in tables of the database.
+
+    Args:
+        connection: Of the import's transaction.
+        declared: Whose rows.
+    """
+
+    def __init__(self, connection: Connection, declared: Declaration) -> None:
+        self._places = declared.source.table == "education_data"
+        self._official: dict[str, str] = {}
+        self._codes: dict[str, str] = {}
+        self._coded = self._renamed = 0
+        if self._places:
+            rows = connection.execute("SELECT provinsi_id, provinsi, alias FROM provinces").fetchall()
+            self._official = {str(code): str(name) for code, name, _ in rows}
+            self._codes = {plain_name(name): code for code, name in self._official.items()}
+            for code, _, alias in rows:
+                self._codes |= {plain_name(other): str(code) for other in str(alias).split(";") if other.strip()}
+
+    def apply(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Refusal]]:
+        """The rows repaired, and reasons of those that can't be stored.
+
+        Args:
+            frame: Texts under their declared names; the index is the row's number in the file.
+        """
+        return self._with_official_names(frame.copy()) if self._places else (frame, [])
+
+    def notes(self) -> list[str]:
+        """What was done so far, for people."""
+        notes = []
+        if self._coded:
+            notes.append(f"provinces are known by name: {self._coded} rows got their code")
+        if self._renamed:
+            notes.append(f"{self._renamed} names are written as in the table provinces")
+        return notes
+
+    def _with_official_names(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Refusal]]:
+        refused: list[Refusal] = []
+        if "provinsi_id" in frame:
+            bare = frame["provinsi_id"].str.fullmatch(r"\d{2}(\d{2})?").fillna(False)
+            frame["provinsi_id"] = frame["provinsi_id"].str.upper().mask(bare, "P" + frame["provinsi_id"])
+        else:
+            plain = frame["provinsi"].map(plain_name, na_action="ignore")
+            frame["provinsi_id"] = plain.map(self._codes).astype("string")
+            refused = _unknown_places(frame, self._official)
+            self._coded += int(frame["provinsi_id"].notna().sum())
+        names = frame["provinsi_id"].map(self._official).astype("string")
+        if "provinsi" in frame:
+            self._renamed += int((names.notna() & (names != frame["provinsi"])).sum())
+            names = names.fillna(frame["provinsi"])
+        frame["provinsi"] = names
+        return frame, refused
 
 
 def _unknown_places(frame: pd.DataFrame, official: Mapping[str, str]) -> list[Refusal]:
-    from sigap.data.importing import Refusal
-
     refused = []
     lost = frame["provinsi_id"].isna() & frame["provinsi"].notna()
     for row, name in frame.loc[lost, "provinsi"].items():
@@ -134,8 +146,6 @@ def _unknown_places(frame: pd.DataFrame, official: Mapping[str, str]) -> list[Re
 
 
 def _broken_candles(declared: Declaration, typed: Mapping[str, pd.Series[Any]]) -> list[Refusal]:
-    from sigap.data.importing import Refusal
-
     prices = {
         name: pd.to_numeric(typed[name], errors="coerce").astype("Float64") for name in ("open", "high", "low", "close")
     }

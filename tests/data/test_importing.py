@@ -16,9 +16,10 @@ import psycopg
 import pytest
 
 from sigap.catalog import Declaration
-from sigap.data.importing import Imported, Options, import_file
+from sigap.data.importing import Imported, import_file
 from sigap.data.loans import run_elt
 from sigap.data.snapshot import take_snapshot
+from sigap.data.understanding import Options
 from sigap.errors import ContractError, FileError, ServiceError
 from sigap.settings import Settings
 from tests.shared import shared
@@ -400,7 +401,7 @@ def test_somebody_who_reads_meanwhile_sees_the_old_rows(settings: Settings, exec
     path = write(tmp_path / "cars.csv", [car(1)])
     seen: list[int] = []
 
-    def look(what: str) -> None:
+    def look(what: str, _: str) -> None:
         if what.startswith("storing"):
             with psycopg.connect(settings.dsn) as other:
                 row = other.execute("SELECT count(*) FROM cars").fetchone()
