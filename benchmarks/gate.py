@@ -139,7 +139,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the data sets")
     count = 20 if parser.parse_args().quick else 200
-    console, started, cores = Console(width=100), time.monotonic(), os.cpu_count() or 1
+    console, started, cores = Console(width=120), time.monotonic(), os.cpu_count() or 1
     table = Table(title=f"Gate, {count} data sets of {ROWS} rows for each line · {machine()}")
     for heading in ("what", "found", "limit"):
         table.add_column(heading)

@@ -141,5 +141,5 @@ def _parts(trained: SupervisedTrained, name: str, error: evaluation.Floats) -> l
     known = column[~missing].to_numpy()
     for low, high, inside in bins(known, SLICES):
         rows = np.flatnonzero(~missing)[inside]
-        parts.append(Slice(name, f"{low:g} to {high:g}", len(rows), float(error[rows].mean())))
+        parts.append(Slice(name, f"{low:,g} to {high:,g}", len(rows), float(error[rows].mean())))
     return parts

@@ -25,8 +25,9 @@ from sigap.training.forecasting import ForecastFamily, ForecastingParams, Foreca
 from sigap.training.forecasting_export import predict, predictions
 from sigap.training.series import calibrate, chosen_blindly, folds, gain, prepare_series
 from sigap.training.trainer import Candidate, trainer
+from tests.shared import SHARED
 
-REAL = ROOT.parent / "shared" / "data" / "crypto" / "btcusdt_daily_2018_2025.csv"
+REAL = SHARED / "crypto" / "btcusdt_daily_2018_2025.csv"
 HOW = ForecastingTrainer()
 DATA = DataEntry(version="v1", md5="0" * 32, rows=1, rows_rejected=0, period=None, git_commit="", query="")
 CODE = CodeEntry(git_commit="", lock_sha256="")
