@@ -108,9 +108,17 @@ def clean(snapshot: Json, *, settings: Settings | None = None) -> Json:
         `used`, `left_out`, `not_assessed`.
 
     Raises:
-        TrainingError: The snapshot can't be trained on.
+        TrainingError: The snapshot can't be trained on. A failed run in MLflow then says why.
     """
-    how, prepared = _prepared(snapshot, settings or get_settings())
+    settings = settings or get_settings()
+    try:
+        how, prepared = _prepared(snapshot, settings)
+    except TrainingError as error:
+        with suppress(RegistryError):
+            runs = Runs(settings, snapshot["model"])
+            parent = runs.parent(snapshot["pipeline_run"], _data(snapshot), {})
+            runs.end(parent, metrics={}, tags={"error": str(error)[:TAG_LENGTH]}, failed=True)
+        raise
     return {"model": snapshot["model"], "snapshot": snapshot, **how.summary(prepared)}
 
 

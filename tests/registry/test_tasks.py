@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sigap import workflow
+from sigap.errors import TrainingError
 from sigap.model_card import CARD
 from sigap.registry.decisions import decisions
 from sigap.registry.tracking import REPEATS
@@ -74,6 +75,16 @@ def test_a_champion_that_is_the_naive_forecast_is_called_so(small: Line) -> None
     assert {"bundle", "data_profile", "figures", "decision.json", CARD} <= logged
     card = Path(small.client.download_artifacts(parents[0].info.run_id, CARD)).read_text()
     assert "What is served is the naive forecast" in card
+
+
+def test_a_leak_is_refused_by_name_and_the_refusal_is_kept(small: Line) -> None:
+    small.sql("UPDATE loan_applications SET married = CASE loan_status WHEN 'Y' THEN 'Yes' ELSE 'No' END")
+    with pytest.raises(TrainingError, match="the feature Married gives the target Loan_Status away"):
+        workflow.run("loan_approval", settings=small.settings)
+    parents, children = runs_of(small, "loan_approval")
+    assert ([run.info.status for run in parents], children) == (["FAILED"], [])
+    assert "the feature Married gives the target" in parents[0].data.tags["error"]
+    assert small.client.search_registered_models() == []
 
 
 def test_what_was_refused_is_not_trained_again_until_something_changes(small: Line) -> None:
