@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from sigap.data.repair import TEXT
 from sigap.errors import FileError
 
-_TEXT = pd.StringDtype("pyarrow")
 _DELIMITERS = ",;\t|"
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -36,7 +36,7 @@ _SAMPLE = 65_536
 _HEADING_ROWS = 30
 _PART_ROWS = 25_000
 # Also the longest row of a CSV.
-_BLOCK = 4 * 2**20
+_BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -305,7 +305,7 @@ def _unique(names: Sequence[str], path: Path) -> list[str]:
 
 def _framed(headings: Sequence[str], columns: Sequence[Any], numbers: Sequence[int]) -> pd.DataFrame:
     frame = pd.DataFrame(
-        {name: pd.Series(pd.array(column, dtype=_TEXT)) for name, column in zip(headings, columns, strict=True)}
+        {name: pd.Series(pd.array(column, dtype=TEXT)) for name, column in zip(headings, columns, strict=True)}
     )
     frame.index = pd.Index(list(numbers), dtype="int64")
     return frame

@@ -38,7 +38,7 @@ from sigap.data.plausible import (
 )
 from sigap.data.postgres import Connection, connect, translated
 from sigap.data.refusals import Refusal, Refusals
-from sigap.data.repair import moments
+from sigap.data.repair import TEXT, moments
 from sigap.data.understanding import Options, Understanding
 from sigap.errors import ContractError, FileError
 from sigap.settings import Settings
@@ -297,7 +297,7 @@ def _typed(word: Word, cells: pd.Series[Any]) -> pd.Series[Any]:
     whole = word.kind is Kind.INTEGER and bool((numbers.dropna() % 1 == 0).all()) and numbers.abs().max() < 2**53
     if unread.any():
         shown = numbers.dropna().map(lambda value: f"{value:.17g}" if value % 1 else f"{value:.0f}")
-        return cells.where(unread, shown.reindex(cells.index).astype("string"))
+        return cells.where(unread, shown.reindex(cells.index).astype(TEXT))
     return numbers.astype("Int64") if whole else numbers
 
 
@@ -318,7 +318,7 @@ def _multiplied(typed: dict[str, pd.Series[Any]], factors: Mapping[str, Decimal]
         if factor != 1 and name in typed:
             numbers = _numbers(typed[name]) * float(factor)
             unread = numbers.isna() & typed[name].notna()
-            typed[name] = numbers if not unread.any() else numbers.astype("string").where(~unread, typed[name])
+            typed[name] = numbers if not unread.any() else numbers.astype(TEXT).where(~unread, typed[name])
     return typed
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from psycopg import sql
 
@@ -65,24 +66,24 @@ class Sample:
     def __init__(self) -> None:
         self._count = 0
         self._step = 1
-        self._kept: list[pd.Series[Any]] = []
+        self._kept = np.empty(0)
         self._low, self._high = math.inf, -math.inf
 
     def see(self, values: pd.Series[Any]) -> None:
         """Takes note of some of the numbers; none of them is missing."""
         first = -self._count % self._step
-        self._kept.append(values.iloc[first :: self._step])
+        self._kept = np.concatenate([self._kept, values.to_numpy()[first :: self._step]])
         self._count += len(values)
         given = values[values != 0]
         self._low, self._high = min(given.min(), self._low), max(given.max(), self._high)
-        if sum(map(len, self._kept)) > _SAMPLE:
-            self._kept = [self.values.iloc[::2]]
+        if len(self._kept) > _SAMPLE:
+            self._kept = self._kept[::2].copy()
             self._step *= 2
 
     @property
     def values(self) -> pd.Series[Any]:
         """Those that were kept."""
-        return pd.concat(self._kept, ignore_index=True) if self._kept else pd.Series([], dtype=float)
+        return pd.Series(self._kept)
 
     @property
     def figures(self) -> Reference | None:

@@ -15,6 +15,9 @@ import pandas as pd
 from sigap.catalog import Kind
 from sigap.data.contract import Word
 
+# Several times as fast as Python's own texts.
+TEXT = pd.StringDtype("pyarrow")
+
 # Written where there is no value. Zero is not among them: see `sigap.data.plausible`.
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "nil", "-", "--", "?", "#n/a", "tidak ada", "n.a."})
 
@@ -50,6 +53,7 @@ _YES_NO = {"yes": "1", "y": "1", "true": "1", "approved": "1", "ya": "1"} | dict
 FIRST_WORD = frozenset({"CompanyName"})
 
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
+_DOT_GROUPS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 
 
@@ -64,7 +68,7 @@ def spellings(word: Word) -> dict[str, str]:
 
 def cleaned(cells: pd.Series[Any]) -> pd.Series[Any]:
     """Texts without spaces around them, and nothing where a file writes that there is nothing."""
-    text = cells.astype("string").str.strip()
+    text = cells.astype(TEXT).str.strip()
     return text.mask(text.str.lower().isin(MISSING))
 
 
@@ -74,9 +78,9 @@ def respelt(word: Word, cells: pd.Series[Any]) -> pd.Series[Any]:
     if not known:
         return cells
     small = cells.str.lower()
-    found = small.map(known).astype("string")
+    found = small.map(known).astype(TEXT)
     if word.name in FIRST_WORD:
-        found = found.fillna(small.str.split(n=1).str[0].map(known).astype("string"))
+        found = found.fillna(small.str.split(n=1).str[0].map(known).astype(TEXT))
     return found.fillna(cells)
 
 
@@ -89,7 +93,7 @@ class Commas:
 
     def __init__(self, *, semicolons: bool = False) -> None:
         self._semicolons = semicolons
-        self._decimal = self._only_decimal = self._only_thousands = False
+        self._decimal = self._only_decimal = self._only_thousands = self._grouped = False
 
     def see(self, cells: pd.Series[Any]) -> None:
         """Takes note of some of the cells, as texts."""
@@ -99,6 +103,7 @@ class Commas:
         decimal, thousands = cells.str.fullmatch(_DECIMAL_COMMA.pattern), cells.str.fullmatch(_THOUSANDS.pattern)
         self._decimal |= bool(decimal.any())
         self._only_decimal |= bool((decimal & ~thousands).any())
+        self._grouped |= bool((decimal & cells.str.contains(".", regex=False)).any())
         self._only_thousands |= bool((thousands & ~decimal).any())
 
     def plain(self, cells: pd.Series[Any]) -> pd.Series[Any]:
@@ -111,7 +116,11 @@ class Commas:
             if self._only_thousands:
                 return cells
             plain = cells.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-            return plain.where(cells.str.fullmatch(_DECIMAL_COMMA.pattern).fillna(False), cells)
+            numbers = cells.str.fullmatch(_DECIMAL_COMMA.pattern)
+            if self._grouped:
+                # Beside 1.500,00 a 12.000 is twelve thousand.
+                numbers |= cells.str.fullmatch(_DOT_GROUPS.pattern)
+            return plain.where(numbers.fillna(False), cells)
         if self._decimal or self._only_thousands:
             plain = cells.str.replace(",", "", regex=False)
             return plain.where(cells.str.fullmatch(_THOUSANDS.pattern).fillna(False), cells)

@@ -15,7 +15,7 @@ from sigap.data.mapping import Headings
 from sigap.data.market import STEPS
 from sigap.data.postgres import Connection
 from sigap.data.refusals import Refusal
-from sigap.data.repair import plain_name
+from sigap.data.repair import TEXT, plain_name
 from sigap.errors import FileError
 
 _DISTRICTS = frozenset({"kabkota", "kabupaten", "kota", "kabupatenkota", "district", "regency"})
@@ -124,10 +124,10 @@ class Repairs:
             frame["provinsi_id"] = frame["provinsi_id"].str.upper().mask(bare, "P" + frame["provinsi_id"])
         else:
             plain = frame["provinsi"].map(plain_name, na_action="ignore")
-            frame["provinsi_id"] = plain.map(self._codes).astype("string")
+            frame["provinsi_id"] = plain.map(self._codes).astype(TEXT)
             refused = _unknown_places(frame, self._official)
             self._coded += int(frame["provinsi_id"].notna().sum())
-        names = frame["provinsi_id"].map(self._official).astype("string")
+        names = frame["provinsi_id"].map(self._official).astype(TEXT)
         if "provinsi" in frame:
             self._renamed += int((names.notna() & (names != frame["provinsi"])).sum())
             names = names.fillna(frame["provinsi"])

@@ -13,7 +13,7 @@ from sigap.data import tables
 from sigap.data.contract import Word
 from sigap.data.files import FileTable, Part
 from sigap.data.mapping import Headings, check_complete, importable, map_headings
-from sigap.data.repair import FIRST_WORD, Commas, cleaned, respelt
+from sigap.data.repair import FIRST_WORD, TEXT, Commas, cleaned, respelt
 from sigap.errors import FileError
 
 _SHOWN = 8
@@ -109,7 +109,7 @@ class Understanding:
         if word.name in self._options.values:
             return pd.Series(self._options.values[word.name], index=index)
         if self._numbered(word.name):
-            return pd.Series(range(part.before + 1, part.before + 1 + len(index)), index=index).astype("string")
+            return pd.Series(range(part.before + 1, part.before + 1 + len(index)), index=index).astype(TEXT)
         return part.frame[self.headings.found[word.name]]
 
     def _look(self, part: Part) -> None:
@@ -122,7 +122,7 @@ class Understanding:
     def _look_at_spellings(self, word: Word, cells: pd.Series[Any]) -> None:
         # Each text once: a category has few.
         often = cells.value_counts()
-        raw = cleaned(pd.Series(often.index, dtype="string"))
+        raw = cleaned(pd.Series(often.index, dtype=TEXT))
         often = pd.Series(often.to_numpy(), index=raw.index)[raw.notna()]
         raw = raw.dropna()
         first = raw.str.split(n=1).str[0] if word.name in FIRST_WORD else raw

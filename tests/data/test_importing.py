@@ -16,12 +16,17 @@ import psycopg
 import pytest
 
 from sigap.catalog import Declaration
+from sigap.catalog.credit_approval import CREDIT_APPROVAL
+from sigap.data import files
 from sigap.data.importing import Imported, import_file
 from sigap.data.loans import run_elt
+from sigap.data.mapping import importable
 from sigap.data.snapshot import take_snapshot
 from sigap.data.understanding import Options
 from sigap.errors import ContractError, FileError, ServiceError
 from sigap.settings import Settings
+from tests.data.conftest import in_another_process
+from tests.data.xls import write_xls
 from tests.shared import shared
 
 Execute = Callable[..., list[tuple[Any, ...]]]
@@ -181,6 +186,26 @@ def test_bad_loans_are_kept_aside_and_doubled_ones_counted(
     assert execute("SELECT gender, loan_amount FROM loan_applications WHERE loan_id = 'L1'") == [("Male", 160000.0)]
 
 
+def test_credit_applications_of_a_hand_made_file(settings: Settings, execute: Execute, tmp_path: Path) -> None:
+    path = tmp_path / "kredit.csv"
+    path.write_text(
+        "Application_ID;Age;Annual Income;credit-score;Loan_Amount;Loan_Duration_Years;Number_of_Open_Accounts;"
+        "Had_Past_Default;Loan_Status\n"
+        "1;34;52.000,50;690;12.000;5;3;no;Approved\n"
+        "2;7;9000;610;4000;3;1;0;0\n"
+        "3;51;n/a;720;1.500,00;1;0;YES;not approved\n"
+        "3;51;n/a;720;1.500,00;1;0;YES;not approved\n"
+    )
+    words = {word.name for word in importable(CREDIT_APPROVAL)}
+    assert {"Age", "Annual_Income", "Had_Past_Default"} <= words
+    done = import_file(settings, "credit_applications", path)
+    assert (counts(done), done.doubles, done.mock_removed > 0) == ((2, 0, 0, 1), 1, True)
+    assert [(row, field) for row, field, _ in reasons(done)] == [("3", "Age")]
+    assert execute(
+        "SELECT age, annual_income, loan_amount, had_past_default, origin FROM credit_applications ORDER BY age"
+    ) == [(34, 52000.5, 12000.0, 0, "import"), (51, None, 1500.0, 1, "import")]
+
+
 def test_what_others_stage_is_loaded_batch_by_batch(settings: Settings, execute: Execute, tmp_path: Path) -> None:
     insert = (
         "INSERT INTO loan_staging (batch, loan_id, applicant_income, loan_amount, loan_status) SELECT %s, %s || n,"
@@ -264,6 +289,10 @@ def test_every_format_and_encoding_gives_the_same_rows(settings: Settings, execu
         tmp_path / "rows.parquet",
         write_xlsx(
             tmp_path / "book.xlsx",
+            [["Daftar harga"], list(frame.columns), *frame.astype(object).where(frame.notna(), "").values.tolist()],
+        ),
+        write_xls(
+            tmp_path / "old.xls",
             [["Daftar harga"], list(frame.columns), *frame.astype(object).where(frame.notna(), "").values.tolist()],
         ),
     ]
@@ -410,3 +439,109 @@ def test_somebody_who_reads_meanwhile_sees_the_old_rows(settings: Settings, exec
 
     import_file(settings, "cars", path, progress=look)
     assert seen == [300]
+
+
+def test_whoever_comes_second_waits_and_is_told(settings: Settings, tmp_path: Path) -> None:
+    path = write(tmp_path / "cars.csv", [car(1)])
+    told: list[tuple[str, str]] = []
+    with psycopg.connect(settings.dsn) as other:
+        other.execute("UPDATE cars SET price = price")
+
+        def tell(what: str, detail: str) -> None:
+            told.append((what, detail))
+            if what == "waiting":
+                other.commit()
+
+        assert counts(import_file(settings, "cars", path, progress=tell)) == (1, 0, 0, 0)
+    assert ("waiting", "for another that writes into cars") in told
+    assert ("checking", "1 of 1 rows") in told
+
+
+@pytest.mark.parametrize("step", ["checking", "storing"])
+def test_a_killed_import_changed_nothing(settings: Settings, execute: Execute, tmp_path: Path, step: str) -> None:
+    path = write(tmp_path / "cars.csv", [car(number) for number in range(1, 3000)] + [car(5000, price="cheap")])
+    script = f"""
+from sigap.data import files
+from sigap.data.importing import import_file
+files._BLOCK = 40_000
+
+def tell(what, detail):
+    if what == {step!r} and not detail.startswith("0"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+import_file(settings, "cars", Path({str(path)!r}), progress=tell)
+"""
+    process = in_another_process(settings, script)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == -9, output
+    assert execute("SELECT origin, count(*) FROM cars GROUP BY 1") == [("mock", 300)]
+    assert execute("SELECT count(*) FROM data_origin WHERE origin = 'import'") == [(0,)]
+    assert not (settings.state / "rejects" / "import").exists()
+    done = import_file(settings, "cars", path)
+    assert (counts(done), done.mock_removed) == ((2999, 0, 0, 1), 300)
+
+
+def test_where_a_file_is_cut_into_parts_makes_no_difference(
+    settings: Settings, execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [car(number) for number in range(1, 200)]
+    # Equal rows, unequal ones of one key, rows that can't be read and cells over two lines, far from one another.
+    rows[10] |= {"price": "cheap"}
+    rows[150] |= {"CompanyName": "honda\ncivic"}
+    rows += [car(3), car(4, price=9999), car(300, horsepower="102,5")]
+    frame = pd.DataFrame(rows).assign(price=lambda f: f.price.astype(str))
+    path = tmp_path / "cars.csv"
+    frame.to_csv(path, index=False, sep=";")
+    lines = path.read_text().splitlines(keepends=True)
+    for at in (190, 100, 20, 7):
+        lines.insert(at, "7;too;few\n")
+    path.write_text("".join(lines))
+    found = []
+    for block in (1000, 5000, 4 * 2**20):
+        monkeypatch.setattr(files, "_BLOCK", block)
+        execute("TRUNCATE cars")
+        done = import_file(settings, "cars", path)
+        stored = execute("SELECT car_id, company_name, horsepower, price FROM cars ORDER BY car_id")
+        assert done.rejects_path is not None
+        found.append((counts(done), done.doubles, stored, done.notes, done.rejects_path.read_text()))
+    assert (found[0][0], found[0][1]) == ((197, 0, 0, 8), 1)
+    assert found[0] == found[1] == found[2]
+    broken = [row for row, field, _ in reasons(done) if not field]
+    # Rows are counted, not lines: one has a cell over two.
+    assert broken == ["8", "22", "103", "193"]
+
+
+def test_a_file_that_somebody_writes_meanwhile_is_refused(settings: Settings, execute: Execute, tmp_path: Path) -> None:
+    path = write(tmp_path / "cars.csv", [car(1), car(2)])
+
+    def append(what: str, _: str) -> None:
+        if what == "comparing":
+            with path.open("a") as file:
+                file.write("3,1,2\n")
+
+    with pytest.raises(FileError, match="was changed while it was read"):
+        import_file(settings, "cars", path, progress=append)
+    assert execute("SELECT DISTINCT origin FROM cars") == [("mock",)]
+
+
+def test_a_long_file_needs_the_memory_of_a_short_one(settings: Settings, tmp_path: Path) -> None:
+    script = """
+import resource
+from sigap.data.importing import import_file
+done = import_file(settings, "customers", Path(PATH), options)
+print(done.inserted, done.rejected, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    options = "from sigap.data.understanding import Options\noptions = Options(number_rows=True)"
+    source = pd.read_csv(shared("customers", "automobile_customers.csv")).drop(columns="ID")
+    peaks = []
+    for times in (3, 12):
+        # A tenth of the rows is refused: reasons need no memory either.
+        many = pd.concat([source] * times, ignore_index=True)
+        many.loc[::10, "Age"] = 999
+        path = tmp_path / f"{times}.csv"
+        many.to_csv(path, index=False)
+        output, _ = in_another_process(settings, options + script.replace("PATH", repr(str(path)))).communicate()
+        _, rejected, peak = map(int, output.split())
+        assert rejected == -(-len(many) // 10)
+        peaks.append(peak)
+    assert peaks[1] < peaks[0] + 60, peaks
