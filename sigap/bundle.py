@@ -189,6 +189,16 @@ class BaselineEntry(Part):
     gain: Paired = Field(description="The model against it.")
     verdict: Literal["better", "ties"]
 
+    @property
+    def caveat(self) -> Bilingual | None:
+        """What has to be said wherever the model is served that ties with it; None of a model that is better."""
+        if self.verdict == "better":
+            return None
+        return Bilingual(
+            id=f"Model ini tidak terbukti lebih baik daripada aturan sederhana ({self.text.id}).",
+            en=f"The model is not shown to be better than a simple rule ({self.text.en}).",
+        )
+
 
 class Interval(Part):
     """A conformal interval: what is added to a prediction, on its scale, for the lower and the upper end."""
@@ -290,6 +300,11 @@ class SupervisedManifest(ManifestBase):
     baseline: BaselineEntry
     example: AnswerExample
 
+    @property
+    def caveat(self) -> Bilingual | None:
+        """What has to be said wherever it is served, such as that it is no better than its baseline."""
+        return self.baseline.caveat
+
 
 class RegressionManifest(SupervisedManifest):
     """A regression's bundle."""
@@ -345,6 +360,11 @@ class ForecastingManifest(SupervisedManifest):
     last_value: float
     closes: tuple[float, ...] = Field(description="The newest `lags` + 1 values, the oldest first.")
     note: Bilingual = Field(description="What the forecast is worth beside the naive one, for people.")
+
+    @property
+    def caveat(self) -> Bilingual | None:
+        """The note, where the naive forecast itself is served."""
+        return None if self.baseline.verdict == "better" else self.note
 
     def returns(self, closes: Sequence[float]) -> list[float]:
         """The ONNX input's row: log returns of the newest `lags` + 1 values (oldest first), the newest first.

@@ -11,11 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sigap.bundle import (
-    Bilingual,
     CandidateEntry,
     ClassificationManifest,
     ClusteringManifest,
-    ForecastingManifest,
     Manifest,
     RegressionManifest,
     SupervisedManifest,
@@ -129,19 +127,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.{decimals + 1 if decimals else 0}f} %"
 
 
-def caveat(manifest: Manifest) -> Bilingual | None:
-    """What has to be said wherever this model is served: that it is no better than its baseline, or is the baseline."""
-    if not isinstance(manifest, SupervisedManifest) or manifest.baseline.verdict == "better":
-        return None
-    if isinstance(manifest, ForecastingManifest):
-        return manifest.note
-    rule = manifest.baseline.text
-    return Bilingual(
-        id=f"Model ini tidak terbukti lebih baik daripada aturan sederhana ({rule.id}).",
-        en=f"The model is not shown to be better than a simple rule ({rule.en}).",
-    )
-
-
 def _shared(manifest: SupervisedManifest) -> str:
     if manifest.baseline.name == "one_column_rule":
         return "and the model is stood by unless it is surely worse"
@@ -220,7 +205,7 @@ def _score(declaration: Declaration, manifest: Manifest) -> str:
                 ],
             )
         )
-        told = caveat(manifest)
+        told = manifest.caveat
         lines.append(told.en if told else "The model is better than its baseline.")
         if gain.low < gain.high:
             lines.append(f"The interval of the gain has {percent(gain.confidence)} confidence, {_shared(manifest)}.")
@@ -309,8 +294,8 @@ def _limit_sentences(declaration: Declaration, manifest: Manifest) -> Iterator[s
         yield "Prices of the past do not decide those to come; this is no advice to buy or sell."
     else:
         yield "What goes along with the target need not cause it: changing a feature need not change the outcome."
-    if manifest.task != "forecasting" and (told := caveat(manifest)):
-        yield told.en
+    if isinstance(manifest, SupervisedManifest) and manifest.task != "forecasting" and manifest.caveat:
+        yield manifest.caveat.en
     if isinstance(manifest, ClassificationManifest) and not manifest.calibrated:
         yield "Its probabilities are not calibrated."
     if isinstance(declaration.task, Classification) and declaration.task.policies:

@@ -20,19 +20,20 @@ from typing import Any, NamedTuple, TypeVar
 import pandas as pd
 import pyarrow.parquet as pq
 
-from sigap.bundle import DataEntry, read_manifest
+from sigap.bundle import Bilingual, DataEntry, read_manifest
 from sigap.catalog import declaration, declarations
 from sigap.data.profile import profile_version, write_profile
 from sigap.data.snapshot import Snapshot, take_snapshot
 from sigap.data.versions import DataVersions
 from sigap.errors import BundleError, PipelineError, RegistryError, SigapError, TrainingError, UnreachableError
-from sigap.model_card import CARD, best, caveat, headline, model_card
+from sigap.model_card import CARD, best, headline, model_card
 from sigap.registry import decisions
 from sigap.registry.challenge import Challenge, settle
 from sigap.registry.code import code
 from sigap.registry.connection import wait_for_answer
 from sigap.registry.decisions import PIPELINE
 from sigap.registry.models import ModelVersion, Registry
+from sigap.registry.owner import this_process
 from sigap.registry.tracking import DECISION, Data, Logged, Runs
 from sigap.settings import Settings, get_settings
 from sigap.training.gate import Comparison, Decision
@@ -64,7 +65,12 @@ def warm() -> None:
 
 
 def snapshot(
-    model: str, version: str | None = None, data_version: str | None = None, *, settings: Settings | None = None
+    model: str,
+    version: str | None = None,
+    data_version: str | None = None,
+    *,
+    owner: str = "",
+    settings: Settings | None = None,
 ) -> Json:
     """Takes a snapshot of the model's table under DVC, or restores one.
 
@@ -72,11 +78,12 @@ def snapshot(
         model: Name of a declaration.
         version: Name for the data version if the data is new; by default v1, v2, and so on.
         data_version: Restore this version instead of reading PostgreSQL.
+        owner: The process that waits for this run, by `sigap.registry.owner.this_process`; empty if nobody does.
         settings: Those of this process if not given, as in every step.
 
     Returns:
         What `sigap.data.snapshot.Snapshot` holds, and `pipeline_run`, the key of this run of the pipeline;
-        `started_at`, in seconds since 1970; `restored`, whether a person asked for this very data.
+        `started_at`, in seconds since 1970; `restored`, whether a person asked for this very data; `owner`.
 
     Raises:
         UnknownModelError: There is no such model.
@@ -97,7 +104,7 @@ def snapshot(
     else:
         taken = take_snapshot(declared, settings, version=version or None)
     key = {"pipeline_run": uuid.uuid4().hex, "started_at": started_at, "restored": bool(data_version)}
-    return {**asdict(taken), **key}
+    return {**asdict(taken), **key, "owner": owner}
 
 
 def clean(snapshot: Json, *, settings: Settings | None = None) -> Json:
@@ -116,7 +123,7 @@ def clean(snapshot: Json, *, settings: Settings | None = None) -> Json:
     except TrainingError as error:
         with suppress(RegistryError):
             runs = Runs(settings, snapshot["model"])
-            parent = runs.parent(snapshot["pipeline_run"], _data(snapshot), {})
+            parent = runs.parent(snapshot["pipeline_run"], _data(snapshot), {}, owner=snapshot["owner"])
             runs.end(parent, metrics={}, tags={"error": str(error)[:TAG_LENGTH]}, failed=True)
         raise
     return {"model": snapshot["model"], "snapshot": snapshot, **how.summary(prepared)}
@@ -153,7 +160,8 @@ def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
     runs, data = Runs(settings, model), _data(snapshot)
     refused = _patiently(settings, lambda: runs.refused(data, logged))
     repeats = refused[0] if refused else ""
-    parent = _patiently(settings, lambda: runs.parent(snapshot["pipeline_run"], data, logged, repeats=repeats))
+    key, owner = snapshot["pipeline_run"], snapshot["owner"]
+    parent = _patiently(settings, lambda: runs.parent(key, data, logged, repeats=repeats, owner=owner))
     _patiently(settings, lambda: _log_profile(snapshot, parent, settings))
     families: dict[str, list[str]] = {}
     for spec in how.candidates(params):
@@ -202,9 +210,9 @@ def register(fits: list[Json], *, settings: Settings | None = None) -> Json:
     candidate is admissible nothing is registered: an answer and no error, for the sweep did what it is there for.
 
     Returns:
-        `{"model", "model_version", "created", "refused", "refused_id", "data_version", "parent_run_id", "candidate",
-        "metrics", "score", "params", "snapshot"}`; `refused` says why no candidate may become champion, `refused_id`
-        the same in Indonesian, both empty otherwise.
+        `{"model", "model_version", "created", "refused", "refused_id", "caveat", "data_version", "parent_run_id",
+        "candidate", "metrics", "score", "params", "snapshot"}`; `refused` says why no candidate may become champion,
+        `refused_id` the same in Indonesian, both empty otherwise; `caveat` is what has to be said of it when served.
 
     Raises:
         PipelineError: The fits are none, or not of one run.
@@ -222,6 +230,7 @@ def register(fits: list[Json], *, settings: Settings | None = None) -> Json:
         "created": False,
         "refused": "",
         "refused_id": "",
+        "caveat": None,
         "data_version": snapshot["version"],
         "parent_run_id": parent,
         "candidate": "",
@@ -261,6 +270,7 @@ def register(fits: list[Json], *, settings: Settings | None = None) -> Json:
         "model_version": version.name,
         "created": created,
         "candidate": trained.chosen.name,
+        "caveat": trained.caveat.model_dump() if trained.caveat else None,
         "metrics": dict(trained.metrics),
         "score": headline(declared, trained.metrics, tried[trained.chosen.name]["details"]).as_dict(),
     }
@@ -311,7 +321,7 @@ def run(
             progress(step)
 
     say("snapshot")
-    taken = snapshot(model, version, data_version, settings=settings)
+    taken = snapshot(model, version, data_version, owner=this_process(), settings=settings)
     say("clean")
     cleaned = clean(taken, settings=settings)
     say("plan")
@@ -442,18 +452,17 @@ def _judged(registered: Json, settings: Settings) -> tuple[Decision, ModelVersio
         how, prepared = _prepared(snapshot, settings)
         return how.compare(declared, prepared, how.parse_params(registered["params"]), challenger, champion)
 
-    registry, number = Registry(settings), int(registered["model_version"].removeprefix("v"))
     challenge = Challenge(
         model=declared.name,
-        number=number,
+        number=int(registered["model_version"].removeprefix("v")),
         run_id=registered["parent_run_id"],
         started_at=snapshot["started_at"],
         restored=snapshot["restored"],
         mode=settings.promotion or declared.promotion,
-        facts={"rows": snapshot["rows"], "candidate": registered["candidate"], "score": registered["score"]},
-        caveat=caveat(read_manifest(registry.bundle(registry.version(declared.name, number)))),
+        facts={**_facts(snapshot), "candidate": registered["candidate"], "score": registered["score"]},
+        caveat=Bilingual(**registered["caveat"]) if registered["caveat"] else None,
     )
-    return settle(registry, challenge, compare)
+    return settle(Registry(settings), challenge, compare)
 
 
 def _refused(registered: Json, settings: Settings) -> tuple[Decision, ModelVersion | None]:
@@ -462,7 +471,7 @@ def _refused(registered: Json, settings: Settings) -> tuple[Decision, ModelVersi
     champion = Registry(settings).repair(model)
     decision = Decision(False, "inadmissible", registered["refused"], reason_id=registered["refused_id"])
     name = champion.name if champion else None
-    record = {"rows": snapshot["rows"], "candidate": "", "score": registered["score"], **decision.as_dict()}
+    record = {**_facts(snapshot), "candidate": "", "score": registered["score"], **decision.as_dict()}
     row = decisions.Record(
         model=model,
         run_id=registered["parent_run_id"],
@@ -480,6 +489,11 @@ def _refused(registered: Json, settings: Settings) -> tuple[Decision, ModelVersi
     )
     decisions.write(settings, row)
     return decision, champion
+
+
+def _facts(snapshot: Json) -> Json:
+    """What a decision's record says of the data."""
+    return {"rows": snapshot["rows"], "origin": snapshot["origin"]}
 
 
 def _concluded(registered: Json, decision: Decision, champion: ModelVersion | None, settings: Settings) -> Json:

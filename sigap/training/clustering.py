@@ -53,6 +53,10 @@ class ClusteringTrained:
         return self.sweep.winner.metrics
 
     @property
+    def caveat(self) -> None:
+        """A clustering has no baseline to tie with."""
+
+    @property
     def model(self) -> Any:
         """The pipeline; `predict` gives ranks."""
         return self.sweep.model

@@ -144,6 +144,11 @@ class ForecastTrained:
     note: Bilingual
     metrics: dict[str, float]
 
+    @property
+    def caveat(self) -> Bilingual | None:
+        """The note, where the naive forecast itself is chosen."""
+        return None if self.baseline.verdict == "better" else self.note
+
     @cached_property
     def sample(self) -> pd.DataFrame:
         """Rows as the model takes them."""

@@ -95,6 +95,11 @@ class SupervisedTrained:
     fairness: tuple[FairnessEntry, ...] = ()
 
     @property
+    def caveat(self) -> Bilingual | None:
+        """That it ties with its baseline, if it does."""
+        return self.baseline.caveat
+
+    @property
     def sample(self) -> pd.DataFrame:
         """Rows as the model takes them."""
         return self.prepared.features

@@ -123,6 +123,10 @@ class Trained(Protocol):
         """What the parent run and the manifest show: the chosen one's scores and what else was measured of it."""
 
     @property
+    def caveat(self) -> Bilingual | None:
+        """What has to be said wherever it is served, such as that it is no better than its baseline."""
+
+    @property
     def model(self) -> Any:
         """The scikit-learn estimator fitted on all rows, as the registry keeps it."""
 

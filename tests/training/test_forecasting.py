@@ -19,7 +19,7 @@ from sigap.bundle import CodeEntry, DataEntry, ForecastingManifest, read_manifes
 from sigap.catalog.bitcoin_price import BITCOIN_PRICE
 from sigap.data.market import Market
 from sigap.errors import BundleError, ConfigurationError, TrainingError
-from sigap.model_card import caveat, headline, model_card
+from sigap.model_card import headline, model_card
 from sigap.settings import ROOT
 from sigap.training.forecasting import ForecastFamily, ForecastingParams, ForecastingTrainer, ForecastTrained
 from sigap.training.forecasting_export import predict, predictions
@@ -103,7 +103,7 @@ def test_noise_is_served_as_the_naive_forecast_and_called_so(naive: ForecastTrai
     assert "None of 3 models is shown to be better than the naive forecast" in manifest.note.en
     assert "Tidak satu pun dari 3 model" in manifest.note.id
     assert not re.search(r"\d\.\d", manifest.note.id)
-    assert caveat(manifest) == manifest.note
+    assert manifest.caveat == naive.caveat == manifest.note
     card = model_card(BITCOIN_PRICE, manifest)
     assert "What is served is the naive forecast with its interval" in card
     assert headline(BITCOIN_PRICE, manifest.metrics).note == "the naive forecast itself"

@@ -14,7 +14,7 @@ from sigap.catalog.credit_approval import CREDIT_APPROVAL
 from sigap.catalog.declaration import Classification
 from sigap.catalog.loan_approval import LOAN_APPROVAL
 from sigap.errors import BundleError, ConfigurationError, TrainingError
-from sigap.model_card import caveat, model_card, percent
+from sigap.model_card import model_card, percent
 from sigap.settings import ROOT
 from sigap.training import evaluation, gate, supervised_export, uncertainty
 from sigap.training.recipes import Recipe, SupervisedParams, build, pipeline, read_supervised_params
@@ -123,11 +123,11 @@ def test_the_card_never_claims_certainty_and_says_a_tie(car, credit, tmp_path):
     assert [percent(share) for share in (0.95, 0.9966667, 0.99975)] == ["95 %", "99.67 %", "99.975 %"]
     manifest = bundled(tmp_path / "credit", credit)
     ties = manifest.baseline.model_copy(update={"verdict": "ties"})
-    told = caveat(manifest.model_copy(update={"baseline": ties}))
+    told = manifest.model_copy(update={"baseline": ties}).caveat
     assert told.en.startswith("The model is not shown to be better than a simple rule (")
     assert told.id.startswith("Model ini tidak terbukti lebih baik daripada aturan sederhana (")
     assert told.en in model_card(CREDIT_APPROVAL, manifest.model_copy(update={"baseline": ties}))
-    assert caveat(manifest.model_copy(update={"baseline": ties.model_copy(update={"verdict": "better"})})) is None
+    assert ties.model_copy(update={"verdict": "better"}).caveat is None
 
 
 def test_figures_in_indonesian_sentences_have_its_separators(car, credit):
