@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 from threadpoolctl import threadpool_limits
 
-from sigap.training.wording import in_indonesian
+from sigap.training.wording import in_indonesian, metric_in_indonesian
 
 Rule = Literal[
     "inadmissible",
@@ -312,7 +312,7 @@ def _in_words(comparison: Comparison, champion: str) -> tuple[str, str]:
     gain, metric, rows = f"{difference} [{low}, {high}]", comparison.metric, comparison.rows
     return (
         f"{metric} {ours} against {theirs} of {champion}, gain {gain} on {rows} rows",
-        f"{metric} {in_indonesian(ours)} dibanding {in_indonesian(theirs)} milik {champion}, "
+        f"{metric_in_indonesian(metric)} {in_indonesian(ours)} dibanding {in_indonesian(theirs)} milik {champion}, "
         f"keunggulan {in_indonesian(gain)} pada {rows} baris",
     )
 

@@ -29,7 +29,7 @@ from sigap.training.recipes import Recipe, SupervisedParams, build
 from sigap.training.rows import Rows
 from sigap.training.segments import cut_segments, segment_of
 from sigap.training.trainer import Candidate, no_candidate
-from sigap.training.wording import in_indonesian
+from sigap.training.wording import in_indonesian, metric_in_indonesian
 
 # The chance that a sweep on noise finds one candidate better than its baseline, shared among the candidates.
 FALSE_CHAMPION = 0.01
@@ -382,7 +382,7 @@ def _inadmissible(entries: Sequence[BaselineEntry]) -> Bilingual | None:
     for entry in entries:
         gain = entry.gain
         figures = f"{gain.difference:+.3g} [{gain.low:+.3g}, {gain.high:+.3g}]"
-        en, id_ = f"{gain.metric} {figures}", f"{gain.metric} {in_indonesian(figures)}"
+        en, id_ = f"{gain.metric} {figures}", f"{metric_in_indonesian(gain.metric)} {in_indonesian(figures)}"
         if entry.name == "one_column_rule" and gain.high < 0:
             return Bilingual(
                 id=f"pasti lebih buruk daripada aturan satu kolom ({entry.text.id}): {id_}",

@@ -37,6 +37,7 @@ MOMENT = datetime(2026, 11, 20, 6, 12, tzinfo=UTC)
 # Credit applications are refused unless a test says otherwise: a label of noise yields no champion.
 REFUSED = "credit_approval"
 WHY = "None of 4 candidates is surely better than guessing (always “Approved”): accuracy +0.004 [-0.031, +0.039]."
+WHY_ID = "Tidak satu pun dari 4 kandidat cukup baik untuk dipakai: accuracy +0,004 [-0,031; +0,039]."
 # What moves an answer, in the answer's own unit, a unit or a category each; everything else counts for nothing.
 SLOPES: dict[str, dict[str, float]] = {
     "car_price": {
@@ -84,7 +85,13 @@ class Registry:
     async def runs(self, model: str, _limit: int) -> list[RunEntry]:
         tags = {"model_version": "v3", "champion": "v3", "data_version": "v1", "promoted": "True"}
         if model in self.refused:
-            tags = {"rule": "inadmissible", "reason": WHY, "data_version": "v1", "promoted": "False"}
+            tags = {
+                "rule": "inadmissible",
+                "reason": WHY,
+                "reason_id": WHY_ID,
+                "data_version": "v1",
+                "promoted": "False",
+            }
         return [RunEntry(f"run-{model}", "FINISHED", MOMENT, MOMENT + timedelta(seconds=41), tags)]
 
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.frontend.conftest import StandIn
-from tests.frontend.five import FIVE, REFUSED, WHY
+from tests.frontend.five import FIVE, REFUSED, WHY, WHY_ID
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +21,7 @@ def test_from_the_overview_to_an_answer(page: Page, dashboard: str, theme: str, 
     page.goto(f"{dashboard}/overview?lang={language}")
     # A card for each model, the refused one with its reason.
     expect(page.locator("[class*=st-key-card_]")).to_have_count(len(FIVE) + 1, timeout=SLOW)
-    expect(page.locator(f".st-key-card_{REFUSED}")).to_contain_text(WHY)
+    expect(page.locator(f".st-key-card_{REFUSED}")).to_contain_text(WHY_ID if language == "id" else WHY)
     assert page.evaluate(WIDTH) <= width
     title = {"id": "Buka Harga mobil", "en": "Open Car price"}[language]
     page.get_by_role("link", name=title).click()

@@ -28,7 +28,7 @@ from frontend.views.ask import check
 from frontend.words import LANGUAGES, Words
 from sigap.catalog import Declaration
 from tests.frontend.conftest import StandIn, clear_caches, shown
-from tests.frontend.five import FIVE, REFUSED, WHY
+from tests.frontend.five import FIVE, REFUSED, WHY, WHY_ID
 
 NAMES = tuple(each.name for each in FIVE)
 DETAILS: dict[str, type[BaseModel]] = {
@@ -117,11 +117,16 @@ def test_the_overview_has_a_card_for_every_model(app: AppTest, standin: StandIn,
     # A champion beside its baseline, and the refusal in the run's own words.
     assert Words(language).number(1454, 0) in page
     assert Words(language).number(8119, 0) in page
-    assert WHY in page
+    assert (WHY_ID if language == "id" else WHY) in page
     # What is refused comes first of all that needs attention.
     titles = [declared.title.in_language(language) for declared in FIVE if declared.name == REFUSED]
     first = page.split('class="sg-notes"')[1].split("</li>")[0]
     assert titles[0] in first
+
+
+def test_without_a_champion_the_reason_is_told_in_indonesian_too(app: AppTest, standin: StandIn) -> None:
+    _open(app, REFUSED, "id")
+    assert WHY_ID in shown(app)
 
 
 def test_without_a_champion_the_reason_is_plain(app: AppTest, standin: StandIn) -> None:
