@@ -142,8 +142,9 @@ def _fairness(model: Detail, words: Words) -> None:
             if each.feature == feature:
                 low = each.disparate_impact < ADVERSE
                 mark = f' <span class="sg-tag warn">{escape(words("fair.adverse"))}</span>' if low else ""
+                group = words("ask.unknown") if each.value == MISSING else each.value
                 rows.append(
-                    f'<tr><th scope="row">{escape(each.value)} <span class="sg-small">'
+                    f'<tr><th scope="row">{escape(group)} <span class="sg-small">'
                     f"{escape(words('fair.rows', count=words.number(each.rows, 0)))}</span></th>"
                     f"<td>{scores.share(each.approval_rate, words)}</td>"
                     f"<td>{scores.share(each.actual_rate, words)}</td>"

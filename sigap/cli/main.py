@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from sigap.catalog import declarations
 from sigap.cli.output import clean_exit
 from sigap.settings import Settings, get_settings
 
@@ -31,7 +30,7 @@ model = typer.Typer(no_args_is_help=True, help="Versions of a model in the regis
 app.add_typer(data, name="data", rich_help_panel="Going back")
 app.add_typer(model, name="model", rich_help_panel="Going back")
 
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model in the catalogue: `education`.")]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model, such as `education`.")]
 
 
 def running_settings() -> Settings:
@@ -153,7 +152,7 @@ def train(name: ModelName) -> None:
     say(f"Written: {train_and_report(name, get_settings(), show)}")
 
 
-@app.command(rich_help_panel="Data", hidden=not any(each.source.table == "candles" for each in declarations()))
+@app.command(rich_help_panel="Data")
 def ingest(
     product: Annotated[str, typer.Option("--product", help="As the exchange names it.")] = "BTC-USD",
     step: Annotated[
@@ -295,7 +294,10 @@ def model_promote(
 
 @model.command("approve")
 def model_approve(
-    name: ModelName, number: Annotated[int, typer.Argument(help="Number of the version: 3 for v3.", metavar="VERSION")]
+    name: ModelName,
+    number: Annotated[
+        int, typer.Argument(parser=version_number, metavar="VERSION", help="The version that waits: `v3`.")
+    ],
 ) -> None:
     """Serve a version that passed the gate and waits for a person (`SIGAP_PROMOTION=manual`, or as declared)."""
     from sigap.cli.versions import approve_model
@@ -316,7 +318,9 @@ def model_decisions(
 @model.command("card")
 def model_card(
     name: ModelName,
-    number: Annotated[int | None, typer.Argument(help="Number of the version; by default the one served.")] = None,
+    number: Annotated[
+        int | None, typer.Argument(parser=version_number, metavar="[VERSION]", help="By default the one served.")
+    ] = None,
 ) -> None:
     """Print the model card: purpose, data, score beside its baseline, limits, left-out features."""
     from sigap.cli.versions import show_card
@@ -343,7 +347,8 @@ def new_model(
 def lineage(
     name: ModelName,
     number: Annotated[
-        int | None, typer.Argument(metavar="[VERSION]", help="Number of the model version; by default the one served.")
+        int | None,
+        typer.Argument(parser=version_number, metavar="[VERSION]", help="Of the model; by default the one served."),
     ] = None,
     data_version: Annotated[
         str, typer.Option("--data", help="Instead: every run and model version that saw this data version.")

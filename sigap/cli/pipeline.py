@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sigap.cli.output import Steps, say
 from sigap.cli.session import StopRequested, stop_on_signal, supervised
+from sigap.data.versions import DataVersions
 from sigap.errors import ServiceError
 from sigap.services.service import check_ports, recorded
 from sigap.services.stack import TRAINING, services
 from sigap.services.supervisor import supervisor_record
-from sigap.settings import ROOT, Settings
+from sigap.settings import Settings
 
+# Mage runs the block that is fanned out once more, in no time, beside the runs of its items.
+_FANNED_OUT = "fit_candidate"
 _ENDED = {"completed": ("done", True), "failed": ("failed", False), "cancelled": ("cancelled", False)}
 
 
@@ -34,19 +38,21 @@ def run_model(
     Raises:
         PipelineError: A block failed or the run stuck.
     """
+    from sigap.registry.owner import this_process
     from sigap.services.mage_client import run_pipeline
 
+    wanted = {**(variables or {}), "owner": this_process()}
     if steps is None:
         with Steps(f"Pipeline {model}, in Mage") as own:
-            return run_pipeline(settings, model, variables or {}, _shown_in(own, ""))
-    return run_pipeline(settings, model, variables or {}, _shown_in(steps, f"{model}: "))
+            return run_pipeline(settings, model, wanted, _shown_in(own, ""))
+    return run_pipeline(settings, model, wanted, _shown_in(steps, f"{model}: "))
 
 
 def _shown_in(steps: Steps, prefix: str) -> Callable[[dict[str, Any]], None]:
     def show(event: dict[str, Any]) -> None:
         if event["event"] == "retry":
             say(f"  {prefix}Mage lost the run and it is started once more: {event['reason']}", style="yellow")
-        elif event["event"] == "block":
+        elif event["event"] == "block" and event["block"] != _FANNED_OUT:
             name = prefix + str(event["block"]).replace(":", " ")
             if event["status"] == "running":
                 steps.begin(name, "running")
@@ -67,11 +73,17 @@ def describe(result: dict[str, Any]) -> str:
     return f"{model} {version} on data {data} {verb}. {reason}".strip()
 
 
-def set_aside(rows: int, path: str) -> str:
-    """How many rows broke the contract, the first of them, and where to read about the others."""
+def set_aside(root: Path, rows: int, path: str) -> str:
+    """How many rows broke the contract, the first of them, and where to read about the others.
+
+    Args:
+        root: The checkout.
+        rows: Their number.
+        path: The file of rejects, relative to the checkout.
+    """
     counted = "1 row breaks" if rows == 1 else f"{rows} rows break"
     try:
-        with (ROOT / path).open(newline="", encoding="utf-8") as file:
+        with (root / path).open(newline="", encoding="utf-8") as file:
             *key, field, found, expected = list(csv.reader(file))[1]
     except (OSError, IndexError, ValueError):
         return f"{counted} the contract and was not trained on." if rows == 1 else f"{counted} the contract."
@@ -81,11 +93,11 @@ def set_aside(rows: int, path: str) -> str:
     )
 
 
-def show_result(result: dict[str, Any], variables: dict[str, Any]) -> None:
+def show_result(settings: Settings, result: dict[str, Any], variables: dict[str, Any]) -> None:
     """Say what a pipeline decided, and why a data version that was asked for was not made."""
     say(describe(result))
     if result.get("rejected"):
-        say(set_aside(result["rejected"], result.get("rejects_path", "")), style="yellow")
+        say(set_aside(settings.root, result["rejected"], result.get("rejects_path", "")), style="yellow")
     asked, data_version = variables.get("version"), result.get("data_version")
     if asked and data_version and asked != data_version:
         say(f"The data is the same as in {data_version}, so no data version {asked} was made.")
@@ -112,14 +124,20 @@ def run_word(settings: Settings, model: str, variables: dict[str, Any]) -> int:
 
     Returns:
         Exit code.
+
+    Raises:
+        VersionError: The data version can't be named so.
+        ServiceError: A service can't be started, or is just starting.
     """
+    # Before anything is started: Mage would find it out too, many seconds later.
+    DataVersions(settings).check_name(model, variables.get("version"))
     if supervisor_record(settings.state) is not None:
         names = [str(record["name"]) for record in recorded(settings.state)]
         if "mage" not in names:
             raise ServiceError(
                 "Sigap is just starting or stopping; Mage does not run.", remedy="Try again in some seconds."
             )
-        show_result(run_model(settings, model, variables), variables)
+        show_result(settings, run_model(settings, model, variables), variables)
         return 0
     try:
         with stop_on_signal(), supervised(settings) as (supervisor, reporter):
@@ -132,7 +150,7 @@ def run_word(settings: Settings, model: str, variables: dict[str, Any]) -> int:
                 prepare_tables(settings)
                 supervisor.wait_ready()
                 reporter.steps = None
-            show_result(run_model(settings, model, variables), variables)
+            show_result(settings, run_model(settings, model, variables), variables)
     except StopRequested:
         return 130
     return 0

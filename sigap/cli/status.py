@@ -102,7 +102,7 @@ def _memory(record: dict[str, object]) -> str:
 def _show_models(settings: Settings, names: list[str]) -> None:
     if "mlflow" not in names:
         return
-    from sigap.cli.summary import summary, summary_table
+    from sigap.cli.summary import show_lines, summary
 
     say()
-    say(summary_table(summary(settings)))
+    show_lines(summary(settings))

@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 from rich.table import Table
+from rich.text import Text
 
 from sigap.catalog import declarations
-from sigap.cli.output import say, table
+from sigap.cli.output import console, say, table
 from sigap.errors import ServiceError
 from sigap.model_card import Headline
 from sigap.settings import Settings
@@ -32,6 +33,9 @@ _WORDS = {
     "equal": "unchanged",
 }
 
+# Wider than any table.
+_UNBROKEN = 1_000
+
 
 @dataclass(frozen=True)
 class Line:
@@ -42,6 +46,7 @@ class Line:
         version: The served version, or the one that waits; empty if none.
         data_version: What it was trained on.
         rows: Rows of that snapshot.
+        mock: Whether they, or some of them, are made up.
         score: Its score and its baseline's; None where nothing was scored.
         decision: In a few words.
         reason: In a sentence, where a model has no champion.
@@ -53,6 +58,7 @@ class Line:
     version: str = ""
     data_version: str = ""
     rows: int | None = None
+    mock: bool = False
     score: Headline | None = None
     decision: str = "not trained yet"
     reason: str = ""
@@ -97,12 +103,29 @@ def served_version(settings: Settings, model: str) -> str:
 
 def show_summary(lines: list[Line]) -> None:
     """Print the lines, and under them why a model has no champion."""
-    say(summary_table(lines))
+    show_lines(lines)
     reasons = [line for line in lines if line.reason]
     if reasons:
         say()
     for line in reasons:
         say(f"{line.model}: {line.reason}", style="yellow")
+
+
+def show_lines(lines: list[Line]) -> None:
+    """Print the lines as a table, or below one another where a table would be broken over lines."""
+    shown = summary_table(lines)
+    if console.measure(shown, options=console.options.update_width(_UNBROKEN)).maximum <= console.width:
+        say(shown)
+        return
+    for line in lines:
+        say(Text.assemble((line.model, "bold"), "  ", line.decision))
+        told = [line.version, f"data {_data(line)}" if line.data_version else ""]
+        told.append("" if line.rows is None else f"{line.rows:,} rows")
+        if line.score:
+            baseline = line.score.baseline_text
+            told += [line.score.text, f"baseline {baseline}" if baseline != "-" else ""]
+        if any(told):
+            say(f"  {' · '.join(filter(None, told))}")
 
 
 def summary_table(lines: list[Line]) -> Table:
@@ -113,12 +136,16 @@ def summary_table(lines: list[Line]) -> Table:
             line.model,
             "-" if line.rows is None else f"{line.rows:,}",
             line.version or "-",
-            line.data_version or "-",
+            _data(line),
             line.score.text if line.score else "-",
             line.score.baseline_text if line.score else "-",
             line.decision,
         )
     return shown
+
+
+def _data(line: Line) -> str:
+    return f"{line.data_version or '-'}{' (mock)' if line.mock else ''}"
 
 
 def _line(model: str, served: str, rows: list[Any], failed: str) -> Line:
@@ -147,6 +174,7 @@ def _told(row: Any, version: str, decision: str, reason: str) -> Line:
         version=version,
         data_version=row.data_version,
         rows=row.record.get("rows"),
+        mock=row.record.get("origin") == "mock",
         score=Headline(**score) if score else None,
         decision=decision,
         reason=reason,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -18,6 +19,8 @@ from sigap.services.service import check_ports
 from sigap.services.stack import ALL, services
 from sigap.services.supervisor import AlreadyRunningError, Supervisor
 from sigap.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _SERVED_SECONDS = 20
 AT_A_TIME = 2
@@ -138,6 +141,8 @@ def _train(
         except SigapError as error:
             ended.put((model, error))
         except Exception as error:
+            # Whatever it is, the other models go on and somebody waits for an answer.
+            log.exception("The pipeline of %s could not be followed.", model)
             ended.put((model, SigapError(f"Something unforeseen happened: {type(error).__name__}: {error}.")))
         else:
             ended.put((model, None))

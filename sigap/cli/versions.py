@@ -152,7 +152,7 @@ def _write_down(settings: Settings, before: ModelVersion | None, after: ModelVer
         promoted=True,
         rule=rule,
         reason=reason,
-        record={name: told[name] for name in ("rows", "score", "candidate") if name in told},
+        record={name: told[name] for name in ("rows", "origin", "score", "candidate") if name in told},
         asked_by=decisions.person(),
         data_version=after.data_version,
         data_md5=after.tags.get(TAG_DATA_MD5, ""),

@@ -21,11 +21,14 @@ from mlflow.exceptions import MlflowException
 from sigap.registry.code import code, unchanged_since
 from sigap.registry.connection import MISSING, client, registry_errors
 from sigap.registry.locks import writer
+from sigap.registry.owner import is_gone
 from sigap.settings import Settings
 
 PARENT = "mlflow.parentRunId"
 PIPELINE_RUN = "pipeline_run"
 CANDIDATE = "candidate"
+OWNER = "owner"
+"""Tag of a parent run: the process that waits for its end."""
 REPEATS = "repeats_run"
 """Tag of a run that trained nothing, because an earlier one had refused every candidate on the same data."""
 DECISION = "decision.json"
@@ -103,14 +106,19 @@ class Runs:
         self.model = model
         self.client = client(settings)
 
-    def parent(self, pipeline_run: str, data: Data, params: Mapping[str, Any], *, repeats: str = "") -> str:
+    def parent(
+        self, pipeline_run: str, data: Data, params: Mapping[str, Any], *, repeats: str = "", owner: str = ""
+    ) -> str:
         """The parent run of a pipeline run: started, or found when it already was.
+
+        What a killed process left running is marked as killed.
 
         Args:
             pipeline_run: Key of the pipeline run.
             data: The snapshot.
             params: What the sweep tries, logged as parameters.
             repeats: The run whose refusal is said again, if nothing is trained.
+            owner: The process that waits for the run, by `sigap.registry.owner.this_process`.
 
         Returns:
             The run's id.
@@ -123,7 +131,8 @@ class Runs:
             if found := self._find(experiment, {PIPELINE_RUN: pipeline_run}):
                 return str(found.info.run_id)
             self._end_abandoned(experiment)
-            tags = {PIPELINE_RUN: pipeline_run, **self._tags(data), **({REPEATS: repeats} if repeats else {})}
+            tags = {PIPELINE_RUN: pipeline_run, OWNER: owner, REPEATS: repeats}
+            tags = {**{name: value for name, value in tags.items() if value}, **self._tags(data)}
             run_id = self._start(experiment, f"{self.model} {data.version}", tags)
             self._log(run_id, data, params, {})
             return run_id
@@ -254,11 +263,15 @@ class Runs:
         return list(self.client.search_runs([experiment], conditions, ViewType.ACTIVE_ONLY, max_results=1000))
 
     def _end_abandoned(self, experiment: str) -> None:
-        """Marks runs as killed whose process can't be working on them any more."""
-        oldest = int((time.time() - 10 * self.settings.step_timeout_seconds) * 1000)
-        condition = f"attributes.status = 'RUNNING' and attributes.start_time < {oldest}"
-        for run in self.client.search_runs([experiment], condition):
-            self.client.set_terminated(run.info.run_id, "KILLED")
+        """Marks runs as killed that nobody waits for any more, or that have run for longer than any run may."""
+        oldest = (time.time() - 10 * self.settings.step_timeout_seconds) * 1000
+        running = self.client.search_runs([experiment], "attributes.status = 'RUNNING'")
+        left = {
+            run.info.run_id for run in running if run.info.start_time < oldest or is_gone(run.data.tags.get(OWNER, ""))
+        }
+        for run in running:
+            if run.info.run_id in left or run.data.tags.get(PARENT) in left:
+                self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _tags(self, data: Data) -> dict[str, str]:
         source = code(self.settings.root)
