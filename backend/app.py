@@ -15,20 +15,26 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from backend.admin import admin_routes
+from backend.batch import batch_examples, batch_routes
 from backend.describe import detail, summary
 from backend.documentation import add_documentation, problems
 from backend.edge import Edge
 from backend.follower import Follower
 from backend.health import Health, Live, Ready, health, ready
+from backend.listener import Listener
 from backend.metrics import CONTENT_TYPE, Metrics
 from backend.newest import NewestRows
 from backend.page import POLICY, page
+from backend.personal import Mask
 from backend.predict import direct, handler, request_id, serving
+from backend.prediction_log import PredictionLog
 from backend.problems import MEDIA_TYPE, RequestError, problem_response
 from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
 from backend.requests import documented_example, problem_example, request_model
 from backend.schemas import Clusters, ModelDetail, Models, SegmentClusters, SegmentsDetail, SupervisedDetail
+from backend.shadow import Shadow, ShadowFollower, ShadowMetrics
 from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
 from sigap import __version__
@@ -59,6 +65,15 @@ class Service:
         self.registry = RegistryClient(settings.tracking_uri)
         self.started = time.monotonic()
         self.followers = {model.name: self._follower(model) for model in models}
+        self.listener = Listener(settings, self._moved)
+        self.log = PredictionLog(
+            (lambda: settings.dsn) if settings.prediction_log and settings.has_database else None,
+            {model.name: Mask(model, _mask_key(settings), settings.personal_fields) for model in models},
+            settings.prediction_log_queue,
+            settings.prediction_log_days,
+            self.metrics.registry,
+        )
+        self.shadow = self._shadow(models) if settings.shadow_alias else None
         self.tables = {
             model.name: NewestRows(model, lambda: settings.dsn)
             for model in models
@@ -74,6 +89,23 @@ class Service:
             BundleStore(self.settings.state / "api" / model.name),
             self.metrics,
         )
+
+    def _shadow(self, models: tuple[Declaration, ...]) -> Shadow:
+        settings, metrics = self.settings, ShadowMetrics(self.metrics.registry)
+        followers = {
+            model.name: ShadowFollower(
+                model,
+                settings.shadow_alias,
+                settings.follow_seconds,
+                self.registry,
+                BundleStore(settings.state / "api" / f"{model.name}-shadow"),
+                metrics,
+            )
+            for model in models
+        }
+        shadow = Shadow(followers, self.log, settings.shadow_per_second, metrics)
+        self.log.mirror(shadow.put)
+        return shadow
 
     def follower(self, model: str) -> Follower:
         """The follower of `model`.
@@ -97,6 +129,10 @@ class Service:
         _log_to_stderr()
         self.started = time.monotonic()
         tasks = [asyncio.create_task(follower.run()) for follower in self.followers.values()]
+        tasks.append(asyncio.create_task(self.listener.run()))
+        if self.shadow is not None:
+            tasks.append(asyncio.create_task(self.shadow.run()))
+        writing = asyncio.create_task(self.log.run())
         # The first request shall find a model, but a registry that hangs shall not keep the API from starting.
         await asyncio.gather(*(follower.started(START_SECONDS) for follower in self.followers.values()))
         try:
@@ -105,6 +141,7 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.log.close(writing)
             await asyncio.gather(*(table.close() for table in self.tables.values()))
             await self.registry.close()
 
@@ -133,15 +170,21 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
             {"name": "predict", "description": "What a model answers."},
             {"name": "models", "description": "What is served, how it was made, and every entity's place."},
             {"name": "provenance", "description": "Where an answer comes from, and what was decided why."},
+            {"name": "admin", "description": "Which version is served; needs a token with the scope `admin`."},
             {"name": "operation", "description": "Health and metrics."},
         ],
     )
     app.state.service = service
     app.include_router(_predict_routes(service))
+    # Before the routes with a model in their path, which `/model/metadata` is no case of.
+    app.include_router(admin_routes(service))
+    app.include_router(
+        batch_routes(service.settings, service.followers, service.default, service.metrics, service.tables)
+    )
     app.include_router(_model_routes(service))
     app.include_router(provenance_routes(service))
     app.include_router(_operation_routes(service))
-    add_documentation(app, _examples(service))
+    add_documentation(app, _examples(service) | batch_examples(service.followers, service.default))
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
     app.add_middleware(Edge, metrics=service.metrics)
@@ -187,7 +230,7 @@ def _add_predict_route(router: APIRouter, path: str, service: Service, follower:
 
     documented.__annotations__["body"] = request
     router.route_class = direct(
-        handler(follower, service.metrics, service.settings.max_body_bytes, service.tables.get(model.name))
+        handler(follower, service.metrics, service.log, service.settings.max_body_bytes, service.tables.get(model.name))
     )
     router.add_api_route(
         path,
@@ -275,7 +318,7 @@ def _operation_routes(service: Service) -> APIRouter:
 
     @router.get("/health", summary="The API and what it depends on, in detail")
     async def api_health() -> Health:
-        return health(service.followers, service.registry, service.settings.follow_seconds, service.started)
+        return health(service)
 
     @router.get("/health/live", summary="Whether the process answers")
     async def live() -> Live:
@@ -323,6 +366,11 @@ def _http_error(request: Request, error: HTTPException) -> RequestError:
     return RequestError(
         error.status_code, "http", "The request can't be answered", str(error.detail), headers=dict(error.headers or {})
     )
+
+
+def _mask_key(settings: Settings) -> bytes:
+    # Only where predictions are kept: an API without a database makes up no secret.
+    return settings.key_for("prediction log") if settings.prediction_log and settings.has_database else b""
 
 
 def _log_to_stderr() -> None:

@@ -105,6 +105,37 @@ class Settings(BaseSettings):
     token_failures: int = Field(
         10, ge=1, description="Wrong keys in a row that an address may send; then one every six seconds."
     )
+    prediction_log: bool = Field(
+        True, description="Whether predictions are kept in PostgreSQL; without a database they are not."
+    )
+    prediction_log_days: int = Field(90, ge=1, description="Predictions older than this are deleted.")
+    prediction_log_queue: int = Field(
+        10000, ge=0, description="Most predictions of a worker that wait for PostgreSQL; further ones are not kept."
+    )
+    personal_fields: Literal["hash", "omit"] = Field(
+        "hash", description="Personal fields of kept predictions: replaced by keyed hashes, or left out."
+    )
+    shadow_alias: str = Field(
+        "", description="Alias, such as challenger, whose version answers in the champion's shadow; empty for none."
+    )
+    shadow_per_second: float = Field(
+        50.0, gt=0, le=1000, description="Most requests a second that a worker lets the shadow answer too."
+    )
+    max_batch_bytes: int = Field(16 * 2**20, ge=1024, description="Longest body of a JSON batch.")
+    max_batch_rows: int = Field(10_000, ge=1, le=1_000_000, description="Most rows of a JSON batch.")
+    max_file_bytes: int = Field(16 * 2**20, ge=1024, description="Largest file that is taken for predictions.")
+    max_file_rows: int = Field(1_000_000, ge=1, description="Most rows of a file of predictions.")
+    max_unpacked_bytes: int = Field(
+        512 * 2**20, ge=2**20, description="Most bytes that an XLSX or Parquet file may unpack to."
+    )
+    max_unpacked_ratio: int = Field(
+        200, ge=10, description="How many times its own size an XLSX or Parquet file may unpack to."
+    )
+    file_reader_bytes: int = Field(
+        512 * 2**20, ge=128 * 2**20, description="Most memory of the process that reads one XLSX, XLS or Parquet file."
+    )
+    file_jobs: int = Field(2, ge=1, le=64, description="Files that one worker answers at once; more are told to wait.")
+    file_threads: int = Field(2, ge=1, le=64, description="Threads that work on one file.")
     language: Literal["id", "en"] = Field("id", description="Language in which the dashboard opens.")
 
     exchange_websocket_url: str = Field(
