@@ -30,6 +30,7 @@ _PROBLEMS = {
     400: "The body is empty or not JSON.",
     404: "No such model or version.",
     408: "The body did not come in time.",
+    409: "The registry's state does not allow it; `detail` says why.",
     413: "The body is too large.",
     422: "The request is not valid; `errors` says what is expected of each field.",
     503: "No model is served, or the registry is away; `detail` says why and what to do.",
