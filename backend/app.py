@@ -22,6 +22,7 @@ from backend.documentation import add_documentation, problems
 from backend.edge import Edge
 from backend.follower import Follower
 from backend.health import Health, Live, Ready, health, ready
+from backend.hold import Hold
 from backend.listener import Listener
 from backend.metrics import CONTENT_TYPE, Metrics
 from backend.newest import NewestRows
@@ -29,6 +30,7 @@ from backend.page import POLICY, page
 from backend.personal import Mask
 from backend.predict import direct, handler, request_id, serving
 from backend.prediction_log import PredictionLog
+from backend.predictions import prediction_routes
 from backend.problems import MEDIA_TYPE, RequestError, problem_response
 from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
@@ -88,7 +90,13 @@ class Service:
             self.registry,
             BundleStore(self.settings.state / "api" / model.name),
             self.metrics,
+            Hold(self.settings.state / "api" / model.name / "held.json"),
         )
+
+    def _moved(self, model: str) -> None:
+        """Has the follower of `model`, or all of them, look at the registry now."""
+        for follower in [self.followers[model]] if model in self.followers else self.followers.values():
+            follower.wake()
 
     def _shadow(self, models: tuple[Declaration, ...]) -> Shadow:
         settings, metrics = self.settings, ShadowMetrics(self.metrics.registry)
@@ -183,6 +191,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     )
     app.include_router(_model_routes(service))
     app.include_router(provenance_routes(service))
+    app.include_router(prediction_routes(service))
     app.include_router(_operation_routes(service))
     add_documentation(app, _examples(service) | batch_examples(service.followers, service.default))
     app.add_exception_handler(RequestError, _refuse)

@@ -65,9 +65,11 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(time.perf_counter() - started)
 
-    def predicted(self, model: str, model_version: str, *, cluster: str = "", outcome: str = "") -> None:
-        """Counts a prediction by its cluster, or by what else was answered; one of the two is empty."""
-        self._predictions.labels(model, model_version, cluster, outcome).inc()
+    def predicted(
+        self, model: str, model_version: str, *, cluster: str = "", outcome: str = "", times: int = 1
+    ) -> None:
+        """Counts predictions by their cluster, or by what else was answered; one of the two is empty."""
+        self._predictions.labels(model, model_version, cluster, outcome).inc(times)
 
     def loaded(self, model: str, served: Served) -> None:
         """Notes which version is served from now on."""

@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sigap.errors import BundleError
@@ -204,6 +206,12 @@ class Interval(Part):
         if self.scale != "linear":
             return value * math.exp(self.low * spread), value * math.exp(self.high * spread)
         return value + self.low, value + self.high
+
+    def around_all(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The ends that `around` gives of each of many values, float64 [n] both."""
+        if self.scale != "linear":
+            return values * math.exp(self.low), values * math.exp(self.high)
+        return values + self.low, values + self.high
 
 
 class SegmentEntry(Part):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
+from backend.columns import Columns
 from backend.engine import Engine
-from backend.tasks.predictor import ROW_EXAMPLE, Row, RowAnswer, about_example, indonesian
+from backend.tasks.predictor import ROW_EXAMPLE, Flat, Row, RowAnswer, Words, about_example, indonesian
 from sigap.bundle import Bilingual, ClusteringManifest, Profile, Trait
 from sigap.catalog import Declaration
 from sigap.catalog.declaration import Clustering
@@ -148,6 +151,31 @@ class ClusterPredictor:
             raise BundleError("The bundle's model answers with a distance that is not finite.")
         return cluster, distance
 
+    @property
+    def constant(self) -> dict[str, Any]:
+        """See `Predictor.constant`."""
+        return self._row.model
+
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """See `Predictor.answers`."""
+        return [{**part, **self.constant} for part in self.parts(Columns.of(self._declaration, rows))]
+
+    def parts(self, columns: Columns) -> list[dict[str, Any]]:
+        """See `RowPredictor.parts`."""
+        raise NotImplementedError
+
+    def _all_nearest(self, columns: Columns) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """What `_nearest` says of each row: cluster and distance, both [n]."""
+        levels = len(self._manifest.levels)
+        labels, distances = self._engine.many(self._row.matrix(columns, self._engine.type))
+        clusters = labels.reshape(-1).astype(np.intp)
+        if distances.shape != (columns.size, levels) or ((clusters < 0) | (clusters >= levels)).any():
+            raise BundleError(f"The bundle's model does not answer with one of its {levels} levels for every row.")
+        nearest = distances[np.arange(columns.size), clusters].astype(np.float64)
+        if not np.isfinite(nearest).all():
+            raise BundleError("The bundle's model answers with a distance that is not finite.")
+        return clusters, nearest
+
     def check(self, answer: Mapping[str, Any]) -> None:
         """See `Predictor.check`."""
         example = self._manifest.example
@@ -174,6 +202,40 @@ class LevelPredictor(ClusterPredictor):
             "gap_to_next_level": self._gap(cluster, values),
             "out_of_training_range": self._row.outside(values),
         }
+
+    def parts(self, columns: Columns) -> list[dict[str, Any]]:
+        """See `RowPredictor.parts`."""
+        clusters, distances = self._all_nearest(columns)
+        outside = self._row.remark_lists(columns)["out_of_training_range"]
+        return [
+            {
+                "cluster": cluster,
+                "cluster_label": self._manifest.levels[cluster].text,
+                "distance_to_center": distance,
+                "gap_to_next_level": self._gap(cluster, columns.values(position)),
+                "out_of_training_range": outside[position],
+            }
+            for position, (cluster, distance) in enumerate(zip(clusters.tolist(), distances.tolist(), strict=True))
+        ]
+
+    def flat(self, columns: Columns) -> dict[str, Flat]:
+        """See `RowPredictor.flat`; what lacks to the next level stands in a column a feature."""
+        clusters, distances = self._all_nearest(columns)
+        found: dict[str, Flat] = {
+            "cluster": clusters,
+            "cluster_label": Words(clusters, [level.text for level in self._manifest.levels]),
+            "distance_to_center": distances,
+        }
+        for name in self._manifest.features_used:
+            goals = np.array([level.center[name] for level in self._manifest.levels])
+            change = goals[np.maximum(clusters - 1, 0)] - columns.numbers[name]
+            better = self._declaration.feature(name).higher_is_better
+            if better is not None:
+                change = np.where(change < 0 if better else change > 0, 0.0, change)
+            # At the best level nothing lacks: an empty cell, as the answer's null.
+            found[f"gap_{name}"] = np.where(clusters == 0, np.nan, np.round(change, 9))
+        found["out_of_training_range"] = self._row.remark_words(columns)["out_of_training_range"]
+        return found
 
     def _gap(self, cluster: int, values: Mapping[str, Any]) -> dict[str, float] | None:
         if cluster == 0:
@@ -215,6 +277,30 @@ class SegmentPredictor(ClusterPredictor):
             "distance_to_center": distance,
             **self._profiles[cluster],
             **self._row.about(values),
+        }
+
+    def parts(self, columns: Columns) -> list[dict[str, Any]]:
+        """See `RowPredictor.parts`."""
+        clusters, distances = self._all_nearest(columns)
+        remarks = self._row.remark_lists(columns)
+        return [
+            {
+                **self._segments[cluster],
+                "distance_to_center": distance,
+                **self._profiles[cluster],
+                **{name: lists[position] for name, lists in remarks.items()},
+            }
+            for position, (cluster, distance) in enumerate(zip(clusters.tolist(), distances.tolist(), strict=True))
+        ]
+
+    def flat(self, columns: Columns) -> dict[str, Flat]:
+        """See `RowPredictor.flat`."""
+        clusters, distances = self._all_nearest(columns)
+        return {
+            "segment": Words(clusters, [segment["segment"] for segment in self._segments]),
+            "cluster": clusters,
+            "distance_to_center": distances,
+            **self._row.remark_words(columns),
         }
 
 

@@ -122,6 +122,15 @@ class ForecastingPredictor:
         times = self._times(candles)
         return self._forecast([getattr(candle, self._target) for candle in candles], times[-1], "request")
 
+    @property
+    def constant(self) -> dict[str, Any]:
+        """See `Predictor.constant`."""
+        return {"note": self._manifest.note.model_dump(), "baseline": self._baseline, **self._about}
+
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """See `Predictor.answers`."""
+        return [self.answer(values) for values in rows]
+
     def _forecast(self, closes: Sequence[float], as_of: datetime, source: str) -> dict[str, Any]:
         (change,) = self._engine.numbers([self._manifest.returns(closes)])
         found = self._manifest.forecast(closes, change)

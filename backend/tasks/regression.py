@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, create_model
 
+from backend.columns import Columns
 from backend.engine import Engine
 from backend.requests import type_name
 from backend.tasks.predictor import (
     BASELINE_EXAMPLE,
     ROW_EXAMPLE,
     BaselineAnswer,
+    Flat,
     IntervalAnswer,
     Row,
     RowAnswer,
+    Words,
     about_example,
     baseline_answer,
     check_numbers,
@@ -78,6 +85,7 @@ class RegressionPredictor:
     """Answers with a number."""
 
     def __init__(self, declaration: Declaration, manifest: RegressionManifest, model: bytes, version: str) -> None:
+        self._declaration = declaration
         self._target = target_of(declaration)
         self._manifest = manifest
         self._row = Row(declaration, manifest, version)
@@ -98,26 +106,62 @@ class RegressionPredictor:
         """See `Predictor.needed`."""
         return self._row.needed
 
+    @cached_property
+    def constant(self) -> dict[str, Any]:
+        """See `Predictor.constant`."""
+        bounds = {"segment_bounds": self._bounds} if self._manifest.segments else {}
+        return {**bounds, "baseline": self._baseline, **self._row.model}
+
     def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `Predictor.answer`."""
         (value,) = self._engine.numbers([self._row.encode(values)])
+        low, high = self._manifest.interval.around(value)
+        answer = self._told(value, low, high)
+        if self._manifest.segments:
+            answer["segment_bounds"] = self._bounds
+        return {**answer, "baseline": self._baseline, **self._row.about(values)}
+
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """See `Predictor.answers`."""
+        return [{**part, **self.constant} for part in self.parts(Columns.of(self._declaration, rows))]
+
+    def parts(self, columns: Columns) -> list[dict[str, Any]]:
+        """See `RowPredictor.parts`."""
+        ends = (each.tolist() for each in self._numbers(columns))
+        remarks = self._row.remark_lists(columns)
+        told = [self._told(*numbers) for numbers in zip(*ends, strict=True)]
+        for name, lists in remarks.items():
+            for part, marked in zip(told, lists, strict=True):
+                part[name] = marked
+        return told
+
+    def flat(self, columns: Columns) -> dict[str, Flat]:
+        """See `RowPredictor.flat`."""
+        value, low, high = self._numbers(columns)
+        found: dict[str, Flat] = {self._target.name: value, "interval_low": low, "interval_high": high}
+        if segments := self._manifest.segments:
+            edges = [math.inf if entry.maximum is None else entry.maximum for entry in segments]
+            codes = np.searchsorted(edges[:-1], value, side="right")
+            found["segment"] = Words(codes, [entry.label.en for entry in segments])
+        return found | self._row.remark_words(columns)
+
+    def _numbers(self, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Value and both ends of its interval, of each row."""
+        value = self._engine.many_numbers(self._row.matrix(columns, self._engine.type))
+        low, high = self._manifest.interval.around_all(value)
+        return value, low, high
+
+    def _told(self, value: float, low: float, high: float) -> dict[str, Any]:
         interval = self._manifest.interval
-        low, high = interval.around(value)
-        answer: dict[str, Any] = {
+        told: dict[str, Any] = {
             self._target.name: value,
-            "interval": {
-                "low": low,
-                "high": high,
-                "confidence": interval.confidence,
-                "coverage": interval.coverage,
-            },
+            "interval": {"low": low, "high": high, "confidence": interval.confidence, "coverage": interval.coverage},
         }
         # By the number that is shown, so that number and class never contradict each other.
         if (segment := self._manifest.segment(value)) is not None:
-            answer["segment"] = segment.label.en
-            answer["segment_label"] = segment.label.model_dump()
-            answer["segment_bounds"] = self._bounds
-        return {**answer, "baseline": self._baseline, **self._row.about(values)}
+            told["segment"] = segment.label.en
+            told["segment_label"] = {"id": segment.label.id, "en": segment.label.en}
+        return told
 
     def check(self, answer: Mapping[str, Any]) -> None:
         """See `Predictor.check`."""
