@@ -200,24 +200,24 @@ class PredictionLog:
     async def _write(self) -> None:
         if not self._batch:
             self._batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-        from psycopg import DataError
+        from psycopg import DataError, IntegrityError
 
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 await self._copy(self._batch)
-        except DataError:
+        except (DataError, IntegrityError):
             await self._copy_singly()
         self._batch = []
 
     async def _copy_singly(self) -> None:
         # One row that the database refuses must not keep the others out.
-        from psycopg import DataError
+        from psycopg import DataError, IntegrityError
 
         while self._batch:
             try:
                 async with asyncio.timeout(WRITE_SECONDS):
                     await self._copy(self._batch[:1])
-            except DataError as error:
+            except (DataError, IntegrityError) as error:
                 self._dropped.labels("refused").inc()
                 log.warning("A prediction of %s can't be kept: %s.", self._batch[0].model, _reason(error))
             self._batch = self._batch[1:]

@@ -133,7 +133,7 @@ class Shadow:
     def __init__(
         self, followers: Mapping[str, ShadowFollower], kept: PredictionLog, per_second: float, metrics: ShadowMetrics
     ) -> None:
-        self._followers = followers
+        self.followers = followers
         self._kept = kept
         self._pause = 1 / per_second
         self._metrics = metrics
@@ -143,7 +143,7 @@ class Shadow:
 
     def put(self, record: Logged) -> None:
         """Queues a request that the champion has answered; never blocks and never raises."""
-        served = self._followers[record.model].served
+        served = self.followers[record.model].served
         if served is None or served.model_version == record.version:
             return
         if len(self._queue) < WAITING:
@@ -154,7 +154,7 @@ class Shadow:
     async def run(self) -> None:
         """Follows the challengers and answers what is mirrored, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for follower in self._followers.values():
+            for follower in self.followers.values():
                 group.create_task(follower.run())
             group.create_task(self._answer())
 
