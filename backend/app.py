@@ -23,6 +23,7 @@ from backend.edge import Edge
 from backend.follower import Follower
 from backend.health import Health, Live, Ready, health, ready
 from backend.hold import Hold
+from backend.hot import HotRoutes
 from backend.listener import Listener
 from backend.metrics import CONTENT_TYPE, Metrics
 from backend.newest import NewestRows
@@ -36,12 +37,14 @@ from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
 from backend.requests import documented_example, problem_example, request_model
 from backend.schemas import Clusters, ModelDetail, Models, SegmentClusters, SegmentsDetail, SupervisedDetail
+from backend.security.protection import protect
 from backend.shadow import Shadow, ShadowFollower, ShadowMetrics
 from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
 from sigap import __version__
 from sigap.catalog import Declaration, declaration, declarations
 from sigap.catalog.declaration import Forecasting
+from sigap.production import require_secrets
 from sigap.settings import Settings, get_settings
 
 DESCRIPTION = """Answers with the champions that the model registry names, each model in the words of its declaration.
@@ -165,7 +168,9 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
         ConfigurationError: A setting can't be used.
         UnknownModelError: The default model is not in the catalogue.
     """
-    service = Service(settings or get_settings(), models or declarations())
+    settings = settings or get_settings()
+    require_secrets(settings)
+    service = Service(settings, models or declarations())
     app = FastAPI(
         title="Sigap API",
         version=__version__,
@@ -179,6 +184,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
             {"name": "models", "description": "What is served, how it was made, and every entity's place."},
             {"name": "provenance", "description": "Where an answer comes from, and what was decided why."},
             {"name": "admin", "description": "Which version is served; needs a token with the scope `admin`."},
+            {"name": "token", "description": "Who may ask."},
             {"name": "operation", "description": "Health and metrics."},
         ],
     )
@@ -196,6 +202,13 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     add_documentation(app, _examples(service) | batch_examples(service.followers, service.default))
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
+    app.add_middleware(
+        HotRoutes,
+        followers={path: follower for name, follower in service.followers.items() for path in _paths(service, name)},
+        metrics=service.metrics,
+        keep=service.log.put,
+    )
+    protect(app, service.settings, service.metrics.registry)
     app.add_middleware(Edge, metrics=service.metrics)
     return app
 
@@ -207,7 +220,7 @@ def _predict_routes(service: Service) -> APIRouter:
             _add_predict_route(router, path, service, follower)
     router.route_class = APIRoute
 
-    @router.post("/models/{model}/predict", include_in_schema=False)
+    @router.post("/models/{model}/predict", include_in_schema=False, tags=["predict"])
     async def unknown(model: str) -> None:
         service.follower(model)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi.routing import APIRoute
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -21,12 +20,9 @@ from backend.newest import NewestRows, Series
 from backend.prediction_log import Logged, PredictionLog
 from backend.problems import RequestError
 from backend.requests import CANDLES
+from backend.security.body import too_large
 from backend.served import Served
 from backend.tasks.forecasting import ForecastingPredictor
-
-BODY_SECONDS = 15.0
-# How much of a body that is too long is read and thrown away, so that its sender gets to read the answer.
-DRAINED_BYTES = 16 * 2**20
 
 # Of a request's candles, the newest that are kept.
 KEPT_CANDLES = 64
@@ -63,47 +59,15 @@ def serving(follower: Follower) -> Served:
 
 
 async def read_body(request: Request, limit: int, remedy: str = "Send one request's fields only.") -> bytes:
-    """The request's body; `remedy` is told when it is too long.
+    """The request's body, which the guard has bounded in length and time; `remedy` is told when it is too long.
 
     Raises:
-        RequestError: 413 over `limit` bytes, 408 when it does not come in time, 400 when the client goes away.
+        RequestError: 413 over `limit` bytes.
     """
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _read(request, limit, remedy)
-    except TimeoutError as error:
-        raise RequestError(
-            408,
-            "slow-body",
-            "The body did not come in time",
-            f"The body was not complete after {BODY_SECONDS:g} s.",
-            headers={"connection": "close"},
-        ) from error
-    except ClientDisconnect as error:
-        raise RequestError(
-            400, "gone", "The client went away", "The connection closed before the body's end."
-        ) from error
-
-
-async def _read(request: Request, limit: int, remedy: str) -> bytes:
-    body = bytearray()
-    length = 0
-    async for chunk in request.stream():
-        length += len(chunk)
-        if length <= limit:
-            body += chunk
-        elif length > DRAINED_BYTES:
-            break
-    if length > limit:
-        raise RequestError(
-            413,
-            "body-too-large",
-            "The body is too large",
-            f"The body has more than {limit} bytes.",
-            remedy=remedy,
-            headers={"connection": "close"},
-        )
-    return bytes(body)
+    body = await request.body()
+    if len(body) > limit:
+        raise too_large(limit, remedy)
+    return body
 
 
 def handler(
@@ -130,7 +94,7 @@ def handler(
             values = served.validated(decode(body) if body.strip() else {})
             newest = await _newest(served, values, table)
         answer = served.answer(values, newest)
-        _count(metrics, served, answer)
+        counted(metrics, served, answer)
         kept.put(logged(request.scope, served, values, answer, started, newest))
         return Response(encode(answer), media_type="application/json")
 
@@ -177,11 +141,12 @@ def logged(
     )
 
 
-def _count(metrics: Metrics, served: Served, answer: dict[str, Any]) -> None:
+def counted(metrics: Metrics, served: Served, answer: Mapping[str, Any]) -> None:
+    """Counts a prediction by what was answered."""
     name = served.predictor.outcome
     value = str(answer[name]) if name else ""
-    labels = {"cluster": value} if name == "cluster" else {"outcome": value}
-    metrics.predicted(served.manifest.model, served.model_version, **labels)
+    cluster, outcome = (value, "") if name == "cluster" else ("", value)
+    metrics.predicted(served.manifest.model, served.model_version, cluster=cluster, outcome=outcome)
 
 
 def direct(predict: Handler) -> type[APIRoute]:

@@ -160,7 +160,7 @@ def _entries(value: dict[str, Any], file: StateFile) -> tuple[ApiKey, ...]:
 
 def _parse(text: str) -> tuple[ApiKey, ...]:
     """The keys of the setting: `KEY`, `NAME:KEY` or `NAME:SCOPE+SCOPE:KEY`, with commas between."""
-    found = []
+    found: list[ApiKey] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, scopes, key = _parts(part)
         if not _NAME.fullmatch(name) or not key or not set(scopes) <= set(SCOPES) or not scopes:

@@ -1,0 +1,2 @@
+PAGE = "<!doctype html>"
+POLICY = "default-src 'none'"
