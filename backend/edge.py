@@ -9,8 +9,8 @@ import logging
 import os
 import re
 import time
+from collections.abc import Iterable
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.metrics import Metrics
@@ -21,14 +21,15 @@ log = logging.getLogger("sigap.api")
 REQUEST_ID = "sigap.request_id"
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "cache-control": "no-store",
-}
+_ID = b"x-request-id"
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
 
 
 class Edge:
@@ -51,16 +52,14 @@ class Edge:
         started = time.perf_counter()
         request_id = _request_id(scope)
         scope[REQUEST_ID] = request_id
+        identity = (_ID, request_id.encode())
         status = 0
 
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                message["headers"] = _with_ours(message.get("headers", ()), identity)
             await send(message)
 
         self._metrics.in_progress.inc()
@@ -84,6 +83,13 @@ _UNFORESEEN = RequestError(
     "The API could not answer.",
     remedy="Its log has the cause under this request_id.",
 )
+
+
+def _with_ours(headers: Iterable[tuple[bytes, bytes]], identity: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """The headers with the request's identity, and with those of ours that they don't set themselves."""
+    theirs = [entry for entry in headers if entry[0] != _ID]
+    named = {name for name, _ in theirs}
+    return [*theirs, identity, *[entry for entry in _HEADERS if entry[0] not in named]]
 
 
 def _request_id(scope: Scope) -> str:

@@ -59,17 +59,29 @@ class Metrics:
             registry=self.registry,
         )
         self._known: dict[str, tuple[str, ...]] = {}
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._predicted: dict[tuple[str, str, str, str], Counter] = {}
 
     def answered(self, method: str, route: str, status: int, started: float) -> None:
         """Counts an answer; `started` is by `time.perf_counter()`."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(time.perf_counter() - started)
+        key = (method, route, status)
+        children = self._answered.get(key)
+        if children is None:
+            # Looking a label up costs more than counting: once is enough.
+            children = self._requests.labels(method, route, str(status)), self._seconds.labels(route)
+            self._answered[key] = children
+        children[0].inc()
+        children[1].observe(time.perf_counter() - started)
 
     def predicted(
         self, model: str, model_version: str, *, cluster: str = "", outcome: str = "", times: int = 1
     ) -> None:
         """Counts predictions by their cluster, or by what else was answered; one of the two is empty."""
-        self._predictions.labels(model, model_version, cluster, outcome).inc(times)
+        key = (model, model_version, cluster, outcome)
+        child = self._predicted.get(key)
+        if child is None:
+            child = self._predicted[key] = self._predictions.labels(*key)
+        child.inc(times)
 
     def loaded(self, model: str, served: Served) -> None:
         """Notes which version is served from now on."""
