@@ -69,7 +69,7 @@ class Edge:
             log.exception("Request %s to %s failed in a way that nobody foresaw.", request_id, scope["path"])
             if status:
                 raise  # half an answer is out: the server has to cut the connection
-            await problem_response(_UNFORESEEN, request_id)(scope, receive, send_marked)
+            await problem_response(_UNFORESEEN, request_id, scope["path"])(scope, receive, send_marked)
         finally:
             self._metrics.in_progress.dec()
             method = scope["method"] if scope["method"] in _METHODS else "other"
