@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +22,7 @@ REQUEST_ID = "sigap.request_id"
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _ID = b"x-request-id"
+_ID_BYTES = 12
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -30,6 +31,7 @@ _HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
+_OURS = frozenset({_ID, *(name for name, _ in _HEADERS)})
 
 
 class Edge:
@@ -62,7 +64,7 @@ class Edge:
                 message["headers"] = _with_ours(message.get("headers", ()), identity)
             await send(message)
 
-        self._metrics.in_progress.inc()
+        self._metrics.in_progress += 1
         try:
             await self._app(scope, receive, send_marked)
         except Exception:
@@ -71,7 +73,7 @@ class Edge:
                 raise  # half an answer is out: the server has to cut the connection
             await problem_response(_UNFORESEEN, request_id, scope["path"])(scope, receive, send_marked)
         finally:
-            self._metrics.in_progress.dec()
+            self._metrics.in_progress -= 1
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.answered(method, _route(scope), status or 500, started)
 
@@ -85,8 +87,10 @@ _UNFORESEEN = RequestError(
 )
 
 
-def _with_ours(headers: Iterable[tuple[bytes, bytes]], identity: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+def _with_ours(headers: Sequence[tuple[bytes, bytes]], identity: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
     """The headers with the request's identity, and with those of ours that they don't set themselves."""
+    if _OURS.isdisjoint([name for name, _ in headers]):
+        return [*headers, identity, *_HEADERS]
     theirs = [entry for entry in headers if entry[0] != _ID]
     named = {name for name, _ in theirs}
     return [*theirs, identity, *[entry for entry in _HEADERS if entry[0] not in named]]
@@ -96,7 +100,18 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _GIVEN_ID.fullmatch(value):
             return str(value.decode())
-    return os.urandom(12).hex()
+    return next(_ids)
+
+
+def _new_ids() -> Iterator[str]:
+    while True:
+        # Asking the system for each costs more than the rest of this module.
+        block = os.urandom(_ID_BYTES * 256).hex()
+        for at in range(0, len(block), 2 * _ID_BYTES):
+            yield block[at : at + 2 * _ID_BYTES]
+
+
+_ids = _new_ids()
 
 
 def _route(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,10 +68,10 @@ class Engine:
         Raises:
             BundleError: The model gives something else.
         """
-        values = self.run(rows)[0]
-        if values.size != len(rows) or not np.isfinite(values).all():
+        values: list[float] = self.run(rows)[0].reshape(-1).tolist()
+        if len(values) != len(rows) or not all(map(math.isfinite, values)):
             raise BundleError(f"The bundle's model gives no finite {self._outputs[0]} for every row.")
-        return [float(value) for value in values.reshape(-1)]
+        return values
 
     def many(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
         """The outputs for many rows [n, width], as `run` gives them, computed in slices so that memory is bounded."""

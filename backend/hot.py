@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -90,7 +90,7 @@ class _Hot(NamedTuple):
 
 
 class Reader:
-    """Reads the ordinary bodies of one model: all fields, each once, in their declared spelling, in plain ASCII.
+    """Reads the ordinary bodies of one model: all fields, each once, categories in a usual spelling, in plain ASCII.
 
     Args:
         declaration: The model's, whose requests are rows.
@@ -103,6 +103,7 @@ class Reader:
         self._decode = msgspec.json.Decoder(msgspec.defstruct("Row", fields, forbid_unknown_fields=True)).decode
         self._texts = tuple(each.name for each in declared if each.kind not in (Kind.NUMBER, Kind.INTEGER))
         self._quotes = 2 * (len(fields) + len(self._texts))
+        self._spellings = [(each.name, _spellings(each.categories)) for each in declaration.features if each.categories]
 
     def __call__(self, body: bytes) -> dict[str, Any] | None:
         """The fields as the validator returns them; None for a body that it may read otherwise, or refuse."""
@@ -110,7 +111,9 @@ class Reader:
             return None
         try:
             values = msgspec.structs.asdict(self._decode(body))
-        except (msgspec.MsgspecError, RecursionError):
+            for name, spellings in self._spellings:
+                values[name] = spellings[values[name]]
+        except (msgspec.MsgspecError, RecursionError, KeyError):
             return None
         # msgspec takes the last of two equal fields. It shows in the quotes: two for each name and for each text.
         nulls = [values[name] for name in self._texts].count(None)
@@ -118,8 +121,6 @@ class Reader:
 
 
 def _type(declared: Column | Feature) -> Any:
-    if isinstance(declared, Feature) and declared.categories:
-        return Literal[declared.categories] | None
     if declared.kind is Kind.NUMBER:
         kind: Any = Annotated[float, msgspec.Meta(ge=declared.minimum, le=declared.maximum)]
     elif declared.kind is Kind.INTEGER:
@@ -132,6 +133,14 @@ def _type(declared: Column | Feature) -> Any:
         # The validator's `$` is only the end; Python's is also that before a last line feed.
         kind = Annotated[str, msgspec.Meta(pattern=rf"^(?:{pattern})\Z")] if pattern else str
     return kind if isinstance(declared, Column) and declared.required else kind | None
+
+
+def _spellings(categories: tuple[str, ...]) -> dict[str | None, str | None]:
+    """The declared spelling by the usual ones; null stays null."""
+    spelled: dict[str | None, str | None] = {None: None}
+    for way in (str.lower, str.upper, str.title, str.capitalize, str):
+        spelled |= {way(name): name for name in categories}
+    return spelled
 
 
 def _complete(served: Served, values: Mapping[str, Any]) -> bool:

@@ -409,6 +409,9 @@ class RowEncoder:
                 known = {name.casefold(): value for name, value in zip(column.categories, column.values, strict=True)}
             impute = math.nan if column.impute is None else column.impute
             self._slots.append((column.feature, start, impute, known, one_hot))
+            if known is not None:
+                # In training's own spelling too: most values come in it, and folding costs more than looking up.
+                known |= {name: known[name.casefold()] for name in column.categories}
             start += column.width
 
     def encode(self, values: Mapping[str, Any]) -> list[float]:
@@ -419,11 +422,12 @@ class RowEncoder:
             if known is None:
                 row[start] = impute if value is None else float(value)
             elif one_hot:
-                at = None if value is None else known.get(str(value).casefold())
+                at = None if value is None else _found(known, value)
                 if at is not None:
                     row[int(at)] = 1.0
             else:
-                row[start] = impute if value is None else known.get(str(value).casefold(), impute)
+                at = None if value is None else _found(known, value)
+                row[start] = impute if at is None else at
         return row
 
     def unseen(self, values: Mapping[str, Any]) -> list[str]:
@@ -431,7 +435,7 @@ class RowEncoder:
         return [
             feature
             for feature, _, _, known, _ in self._slots
-            if known is not None and values.get(feature) is not None and str(values[feature]).casefold() not in known
+            if known is not None and values.get(feature) is not None and _found(known, values[feature]) is None
         ]
 
     def counterfactuals(self, values: Mapping[str, Any], reference: Mapping[str, Any]) -> list[list[float]]:
@@ -440,6 +444,11 @@ class RowEncoder:
             self.encode(values),
             *(self.encode({**values, column.feature: reference[column.feature]}) for column in self.inputs),
         ]
+
+
+def _found(known: Mapping[str, float], value: Any) -> float | None:
+    at = known.get(value)
+    return known.get(str(value).casefold()) if at is None else at
 
 
 def digest(path: Path) -> FileEntry:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -240,9 +241,16 @@ class LevelPredictor(ClusterPredictor):
     def _gap(self, cluster: int, values: Mapping[str, Any]) -> dict[str, float] | None:
         if cluster == 0:
             return None
-        center = self._manifest.levels[cluster - 1].center
-        feature = self._declaration.feature
-        return {name: feature(name).shortfall(values[name], center[name]) for name in self._manifest.features_used}
+        return {name: shortfall(values[name], goal) for name, shortfall, goal in self._goals[cluster - 1]}
+
+    @cached_property
+    def _goals(self) -> list[list[tuple[str, Callable[[float, float], float], float]]]:
+        """By level: of each used feature how far a value falls short, and the level's centre."""
+        features = [self._declaration.feature(name) for name in self._manifest.features_used]
+        return [
+            [(feature.name, feature.shortfall, level.center[feature.name]) for feature in features]
+            for level in self._manifest.levels
+        ]
 
 
 class SegmentPredictor(ClusterPredictor):

@@ -216,6 +216,7 @@ class Row:
         self.encoder = RowEncoder(manifest.inputs) if manifest.inputs else None
         self.width = self.encoder.width if self.encoder else len(self.used)
         self._ranges = [(name, manifest.training_range[name]) for name in numbers]
+        self._limits = [(name, known.minimum, known.maximum) for name, known in self._ranges]
         self._version = version
 
     @cached_property
@@ -332,8 +333,8 @@ class Row:
         """Used numbers that lie outside of what the model was trained on."""
         return [
             name
-            for name, known in self._ranges
-            if values[name] is not None and not known.minimum <= values[name] <= known.maximum
+            for name, minimum, maximum in self._limits
+            if values[name] is not None and not minimum <= values[name] <= maximum
         ]
 
 

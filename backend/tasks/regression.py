@@ -153,6 +153,8 @@ class RegressionPredictor:
 
     def _told(self, value: float, low: float, high: float) -> dict[str, Any]:
         interval = self._manifest.interval
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise BundleError("The bundle's interval has no finite ends.")
         told: dict[str, Any] = {
             self._target.name: value,
             "interval": {"low": low, "high": high, "confidence": interval.confidence, "coverage": interval.coverage},

@@ -205,6 +205,8 @@ def test_ordinary_requests_take_it(both: Both, model: Declaration) -> None:
     needed = both.service.followers[model.name].served.predictor.needed
     bodies = [
         _json(example),
+        _json(dict(model.example)),
+        _json({name: value.upper() if isinstance(value, str) else value for name, value in example.items()}),
         _json(example, indent=2),
         _json(example, separators=(",", ":")),
         _json(dict(reversed(example.items()))),
