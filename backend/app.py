@@ -20,6 +20,7 @@ from backend.batch import batch_examples, batch_routes
 from backend.describe import detail, summary
 from backend.documentation import add_documentation, problems
 from backend.edge import Edge
+from backend.files.routes import file_routes
 from backend.follower import Follower
 from backend.health import Health, Live, Ready, health, ready
 from backend.hold import Hold
@@ -41,6 +42,7 @@ from backend.security.protection import protect
 from backend.shadow import Shadow, ShadowFollower, ShadowMetrics
 from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
+from backend.v2 import v2_routes
 from sigap import __version__
 from sigap.catalog import Declaration, declaration, declarations
 from sigap.catalog.declaration import Forecasting
@@ -185,6 +187,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
             {"name": "provenance", "description": "Where an answer comes from, and what was decided why."},
             {"name": "admin", "description": "Which version is served; needs a token with the scope `admin`."},
             {"name": "token", "description": "Who may ask."},
+            {"name": "open inference protocol", "description": "V2, for clients of KServe, MLServer and Triton."},
             {"name": "operation", "description": "Health and metrics."},
         ],
     )
@@ -195,9 +198,11 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(
         batch_routes(service.settings, service.followers, service.default, service.metrics, service.tables)
     )
+    app.include_router(file_routes(service.settings, service.followers, service.default, service.metrics))
     app.include_router(_model_routes(service))
     app.include_router(provenance_routes(service))
     app.include_router(prediction_routes(service))
+    app.include_router(v2_routes(service))
     app.include_router(_operation_routes(service))
     add_documentation(app, _examples(service) | batch_examples(service.followers, service.default))
     app.add_exception_handler(RequestError, _refuse)
@@ -264,8 +269,16 @@ def _add_predict_route(router: APIRouter, path: str, service: Service, follower:
         summary=f"{model.title.en} (the default model)" if default else model.title.en,
         description=f"{model.question.en}\n\n{model.question.id}\n\nSources: {model.data_source.en}.",
         operation_id="predict" if default else f"predict_{model.name}" if main else f"predict_{_identifier(path)}",
-        openapi_extra={"requestBody": {"content": {"application/json": {"example": documented_example(model)}}}},
+        openapi_extra={"requestBody": _body(model)},
     )
+
+
+def _body(model: Declaration) -> dict[str, Any]:
+    # A forecast without a body starts from the newest rows of the table.
+    return {
+        "content": {"application/json": {"example": documented_example(model)}},
+        "required": not isinstance(model.task, Forecasting),
+    }
 
 
 def _identifier(path: str) -> str:
@@ -369,7 +382,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
         error = _http_error(request, error)
     if not isinstance(error, RequestError):
         raise error
-    return problem_response(error, request_id(request))
+    return problem_response(error, request_id(request), request.url.path)
 
 
 def _http_error(request: Request, error: HTTPException) -> RequestError:

@@ -24,6 +24,7 @@ NUMBERS = (Kind.NUMBER, Kind.INTEGER)
 # Above it, a double does not hold every whole number: such values are left to the Validator.
 EXACT = 2.0**53
 Fields = Callable[[int], Any]
+Validate = Callable[[dict[str, Any], Sequence[str]], dict[str, Any]]
 
 
 class Columns:
@@ -109,7 +110,7 @@ class Checked:
 
 
 def settle(
-    columns: Columns, unsure: NDArray[np.bool_], fields: Fields, validator: Validator, needed: Sequence[str]
+    columns: Columns, unsure: NDArray[np.bool_], fields: Fields, validator: Validate, needed: Sequence[str]
 ) -> Checked:
     """Asks the Validator about the rows that are not surely right.
 
@@ -124,9 +125,8 @@ def settle(
         unsure = unsure | columns.null(name)
     faults: dict[int, tuple[FieldProblem, ...]] = {}
     for position in np.flatnonzero(unsure).tolist():
-        given = fields(position)
         try:
-            columns.put(position, validator(as_object(given), needed))
+            columns.put(position, validator(as_object(fields(position)), needed))
         except RequestError as error:
             faults[position] = error.errors
     kept = np.ones(columns.size, bool)

@@ -132,7 +132,7 @@ class Settings(BaseSettings):
         200, ge=10, description="How many times its own size an XLSX or Parquet file may unpack to."
     )
     file_reader_bytes: int = Field(
-        512 * 2**20, ge=128 * 2**20, description="Most memory of the process that reads one XLSX, XLS or Parquet file."
+        256 * 2**20, ge=64 * 2**20, description="Most memory of the process that reads one XLSX, XLS or Parquet file."
     )
     file_jobs: int = Field(2, ge=1, le=64, description="Files that one worker answers at once; more are told to wait.")
     file_threads: int = Field(2, ge=1, le=64, description="Threads that work on one file.")
