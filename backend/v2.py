@@ -218,6 +218,7 @@ def _add_model_routes(router: APIRouter, service: Service, path: str) -> None:
         f"{path}/infer",
         documented,
         methods=["POST"],
+        tags=["predict"],
         summary="Predict rows given by column",
         description="JSON, or JSON followed by binary tensors, whose length the header "
         "`Inference-Header-Content-Length` tells apart. NaN stands for an unknown number, and so does null.",
