@@ -43,7 +43,14 @@ MOVED_STEPS = 3
 class Wanted(BaseModel):
     """Which version: by its name, or by an alias that stands on it now."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra={
+            "oneOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in ("version", "alias")]
+        },
+    )
 
     version: str | None = Field(None, pattern=r"^v?[0-9]{1,9}$", description="A registered version, such as v3.")
     alias: str | None = Field(

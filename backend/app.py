@@ -20,6 +20,7 @@ from backend.batch import batch_examples, batch_routes
 from backend.describe import detail, summary
 from backend.documentation import add_documentation, problems
 from backend.edge import Edge
+from backend.explain import explain_routes
 from backend.files.routes import file_routes
 from backend.follower import Follower
 from backend.health import Health, Live, Ready, health, ready
@@ -202,6 +203,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(_model_routes(service))
     app.include_router(provenance_routes(service))
     app.include_router(prediction_routes(service))
+    app.include_router(explain_routes(service))
     app.include_router(v2_routes(service))
     app.include_router(_operation_routes(service))
     add_documentation(app, _examples(service) | batch_examples(service.followers, service.default))
