@@ -123,13 +123,14 @@ class Body:
         Raises:
             RequestError: As above.
         """
-        first = (await self()).get("body", b"")
-        if self._ended:
-            return bytes(first)
-        body = bytearray(first)
-        while not self._ended:
-            body += (await self()).get("body", b"")
-        return bytes(body)
+        body = bytearray()
+        while True:
+            part = (await self()).get("body", b"")
+            if self._ended and not body:
+                return bytes(part)
+            body += part
+            if self._ended:
+                return bytes(body)
 
 
 def too_large(limit: int, remedy: str) -> RequestError:

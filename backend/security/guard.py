@@ -181,7 +181,7 @@ class Guard:
         if rule.route is not None:
             # For the metrics, as the router would have set it.
             scope["route"] = rule.route
-        await problem_response(error, request_id)(scope, receive, send)
+        await problem_response(error, request_id, scope["path"])(scope, receive, send)
 
 
 def _head(scope: Scope) -> _Head:
