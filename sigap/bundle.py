@@ -302,6 +302,9 @@ class RegressionManifest(SupervisedManifest):
     task: Literal["regression"]
     interval: Interval
     segments: tuple[SegmentEntry, ...] = Field((), description="From the lowest; empty where none are declared.")
+    reference: dict[str, float | str | None] = Field(
+        {}, description="A typical value per used feature, which an explanation starts from; empty in older bundles."
+    )
 
     def segment(self, value: float) -> SegmentEntry | None:
         """The segment that a value lies in; None where none are declared."""

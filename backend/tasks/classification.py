@@ -104,19 +104,19 @@ class ClassificationPredictor:
         self._task = declaration.task_as(Classification)
         self._declaration = declaration
         self._manifest = manifest
-        self._row = Row(declaration, manifest, version)
-        if self._row.encoder is None:
+        self.row = Row(declaration, manifest, version)
+        if self.row.encoder is None:
             raise BundleError("The bundle does not say how a row becomes its model's columns.")
-        self._encoder = self._row.encoder
+        self._encoder = self.row.encoder
         if missing := {column.feature for column in manifest.inputs} - set(manifest.reference):
             raise BundleError(f"The bundle names no typical value of {', '.join(sorted(missing))}.")
-        self._engine = Engine(model, self._row.width, ("probability",))
+        self.engine = Engine(model, self.row.width, ("probability",))
         self._baseline = baseline_answer(manifest)
 
     @property
     def needed(self) -> tuple[str, ...]:
         """See `Predictor.needed`."""
-        return self._row.needed
+        return self.row.needed
 
     @cached_property
     def constant(self) -> dict[str, Any]:
@@ -127,16 +127,16 @@ class ClassificationPredictor:
             "calibrated": manifest.calibrated,
             "calibration": manifest.calibration.model_dump(),
             "baseline": self._baseline,
-            **self._row.model,
+            **self.row.model,
         }
 
     def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `Predictor.answer`."""
         rows = self._encoder.counterfactuals(values, self._manifest.reference)
-        probability, *otherwise = self._engine.numbers(rows)
+        probability, *otherwise = self.engine.numbers(rows)
         _check(probability)
         part = self._part(values, probability, otherwise)
-        return {**part, **self.constant, **self._row.about(values)}
+        return {**part, **self.constant, **self.row.about(values)}
 
     def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """See `Predictor.answers`."""
@@ -151,7 +151,7 @@ class ClassificationPredictor:
                 zip(probabilities.tolist(), otherwise.tolist(), strict=True)
             )
         ]
-        for name, lists in self._row.remark_lists(columns).items():
+        for name, lists in self.row.remark_lists(columns).items():
             for part, marked in zip(told, lists, strict=True):
                 part[name] = marked
         return told
@@ -176,13 +176,13 @@ class ClassificationPredictor:
             "policy": Words(np.where(rejected, broken.argmax(axis=1) + 1 if task.policies else 0, 0), policies),
             "strongest_for": _strongest(effects, names),
             "strongest_against": _strongest(-effects, names),
-            **self._row.remark_words(columns),
+            **self.row.remark_words(columns),
         }
 
     def _probabilities(self, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Of yes [n], and with each input's reference value in its place [n, inputs]."""
-        rows = self._row.matrix(columns, self._engine.type)
-        probabilities = self._engine.many_numbers(rows)
+        rows = self.row.matrix(columns, self.engine.type)
+        probabilities = self.engine.many_numbers(rows)
         if len(rows):
             _check(float(probabilities.min()))
             _check(float(probabilities.max()))
@@ -193,7 +193,7 @@ class ClassificationPredictor:
             block = slice(start, start + column.width)
             changed = rows.copy()
             changed[:, block] = reference[block]
-            otherwise[:, at] = self._engine.many_numbers(changed)
+            otherwise[:, at] = self.engine.many_numbers(changed)
             start += column.width
         return probabilities, otherwise
 

@@ -125,17 +125,17 @@ class ClusterPredictor:
 
     def __init__(self, declaration: Declaration, manifest: ClusteringManifest, model: bytes, version: str) -> None:
         self._manifest = manifest
-        self._row = Row(declaration, manifest, version)
+        self.row = Row(declaration, manifest, version)
         self._declaration = declaration
         for rank, level in enumerate(manifest.levels):
             if level.cluster != rank or not self._has_center(level.center):
                 raise BundleError(f"The bundle's level {rank} is out of order or lacks its centre.")
-        self._engine = Engine(model, self._row.width, ("label", "distances"))
+        self.engine = Engine(model, self.row.width, ("label", "distances"))
 
     @property
     def needed(self) -> tuple[str, ...]:
         """See `Predictor.needed`."""
-        return self._row.needed
+        return self.row.needed
 
     def _has_center(self, center: Mapping[str, float]) -> bool:
         return set(center) >= set(self._manifest.features_used)
@@ -143,7 +143,7 @@ class ClusterPredictor:
     def _nearest(self, values: Mapping[str, Any]) -> tuple[int, float]:
         """Number of the nearest cluster, and the distance to its centre."""
         levels = len(self._manifest.levels)
-        labels, distances = self._engine.run([self._row.encode(values)])
+        labels, distances = self.engine.run([self.row.encode(values)])
         cluster = int(labels[0])
         if distances.shape[-1] != levels or not 0 <= cluster < levels:
             raise BundleError(f"The bundle's model answers with level {cluster}; there are {levels}.")
@@ -155,7 +155,7 @@ class ClusterPredictor:
     @property
     def constant(self) -> dict[str, Any]:
         """See `Predictor.constant`."""
-        return self._row.model
+        return self.row.model
 
     def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """See `Predictor.answers`."""
@@ -168,7 +168,7 @@ class ClusterPredictor:
     def _all_nearest(self, columns: Columns) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """What `_nearest` says of each row: cluster and distance, both [n]."""
         levels = len(self._manifest.levels)
-        labels, distances = self._engine.many(self._row.matrix(columns, self._engine.type))
+        labels, distances = self.engine.many(self.row.matrix(columns, self.engine.type))
         clusters = labels.reshape(-1).astype(np.intp)
         if distances.shape != (columns.size, levels) or ((clusters < 0) | (clusters >= levels)).any():
             raise BundleError(f"The bundle's model does not answer with one of its {levels} levels for every row.")
@@ -199,15 +199,15 @@ class LevelPredictor(ClusterPredictor):
             "cluster": cluster,
             "cluster_label": self._manifest.levels[cluster].text,
             "distance_to_center": distance,
-            **self._row.model,
+            **self.row.model,
             "gap_to_next_level": self._gap(cluster, values),
-            "out_of_training_range": self._row.outside(values),
+            "out_of_training_range": self.row.outside(values),
         }
 
     def parts(self, columns: Columns) -> list[dict[str, Any]]:
         """See `RowPredictor.parts`."""
         clusters, distances = self._all_nearest(columns)
-        outside = self._row.remark_lists(columns)["out_of_training_range"]
+        outside = self.row.remark_lists(columns)["out_of_training_range"]
         return [
             {
                 "cluster": cluster,
@@ -235,7 +235,7 @@ class LevelPredictor(ClusterPredictor):
                 change = np.where(change < 0 if better else change > 0, 0.0, change)
             # At the best level nothing lacks: an empty cell, as the answer's null.
             found[f"gap_{name}"] = np.where(clusters == 0, np.nan, np.round(change, 9))
-        found["out_of_training_range"] = self._row.remark_words(columns)["out_of_training_range"]
+        found["out_of_training_range"] = self.row.remark_words(columns)["out_of_training_range"]
         return found
 
     def _gap(self, cluster: int, values: Mapping[str, Any]) -> dict[str, float] | None:
@@ -284,13 +284,13 @@ class SegmentPredictor(ClusterPredictor):
             **self._segments[cluster],
             "distance_to_center": distance,
             **self._profiles[cluster],
-            **self._row.about(values),
+            **self.row.about(values),
         }
 
     def parts(self, columns: Columns) -> list[dict[str, Any]]:
         """See `RowPredictor.parts`."""
         clusters, distances = self._all_nearest(columns)
-        remarks = self._row.remark_lists(columns)
+        remarks = self.row.remark_lists(columns)
         return [
             {
                 **self._segments[cluster],
@@ -308,7 +308,7 @@ class SegmentPredictor(ClusterPredictor):
             "segment": Words(clusters, [segment["segment"] for segment in self._segments]),
             "cluster": clusters,
             "distance_to_center": distances,
-            **self._row.remark_words(columns),
+            **self.row.remark_words(columns),
         }
 
 

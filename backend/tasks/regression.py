@@ -88,8 +88,8 @@ class RegressionPredictor:
         self._declaration = declaration
         self._target = target_of(declaration)
         self._manifest = manifest
-        self._row = Row(declaration, manifest, version)
-        self._engine = Engine(model, self._row.width, ("value",))
+        self.row = Row(declaration, manifest, version)
+        self.engine = Engine(model, self.row.width, ("value",))
         self._baseline = baseline_answer(manifest)
         # A class has few values; a number has no end of them.
         self.outcome = "segment" if manifest.segments else ""
@@ -104,22 +104,22 @@ class RegressionPredictor:
     @property
     def needed(self) -> tuple[str, ...]:
         """See `Predictor.needed`."""
-        return self._row.needed
+        return self.row.needed
 
     @cached_property
     def constant(self) -> dict[str, Any]:
         """See `Predictor.constant`."""
         bounds = {"segment_bounds": self._bounds} if self._manifest.segments else {}
-        return {**bounds, "baseline": self._baseline, **self._row.model}
+        return {**bounds, "baseline": self._baseline, **self.row.model}
 
     def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `Predictor.answer`."""
-        (value,) = self._engine.numbers([self._row.encode(values)])
+        (value,) = self.engine.numbers([self.row.encode(values)])
         low, high = self._manifest.interval.around(value)
         answer = self._told(value, low, high)
         if self._manifest.segments:
             answer["segment_bounds"] = self._bounds
-        return {**answer, "baseline": self._baseline, **self._row.about(values)}
+        return {**answer, "baseline": self._baseline, **self.row.about(values)}
 
     def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """See `Predictor.answers`."""
@@ -128,7 +128,7 @@ class RegressionPredictor:
     def parts(self, columns: Columns) -> list[dict[str, Any]]:
         """See `RowPredictor.parts`."""
         ends = (each.tolist() for each in self._numbers(columns))
-        remarks = self._row.remark_lists(columns)
+        remarks = self.row.remark_lists(columns)
         told = [self._told(*numbers) for numbers in zip(*ends, strict=True)]
         for name, lists in remarks.items():
             for part, marked in zip(told, lists, strict=True):
@@ -143,11 +143,11 @@ class RegressionPredictor:
             edges = [math.inf if entry.maximum is None else entry.maximum for entry in segments]
             codes = np.searchsorted(edges[:-1], value, side="right")
             found["segment"] = Words(codes, [entry.label.en for entry in segments])
-        return found | self._row.remark_words(columns)
+        return found | self.row.remark_words(columns)
 
     def _numbers(self, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Value and both ends of its interval, of each row."""
-        value = self._engine.many_numbers(self._row.matrix(columns, self._engine.type))
+        value = self.engine.many_numbers(self.row.matrix(columns, self.engine.type))
         low, high = self._manifest.interval.around_all(value)
         return value, low, high
 

@@ -91,6 +91,7 @@ def write_bundle(
         "sweep": _sweep(trained, candidate_runs),
         "baseline": trained.baseline,
         "example": _example(session, trained),
+        "reference": reference(trained),
     }
     manifest: RegressionManifest | ClassificationManifest
     if isinstance(trained.declaration.task, Classification):
@@ -100,7 +101,6 @@ def write_bundle(
             threshold=THRESHOLD,
             calibrated=trained.calibrated,
             calibration=trained.calibration,
-            reference=reference(trained),
             fairness=trained.fairness,
         )
     else:
