@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
+import numpy as np
 from fastapi import APIRouter, Query
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -32,6 +34,9 @@ from sigap.settings import Settings
 
 # Fewer rows than these are answered sooner than a thread is woken.
 INLINE_ROWS = 16
+# From so many rows on, two threads answer a batch.
+SPLIT_ROWS = 256
+_SECOND = ThreadPoolExecutor(2, "sigap-batch")  # starts no thread before it is used
 # What the answers of a version have in common stands once, beside the rows.
 SHARED = (
     "model_version",
@@ -164,7 +169,14 @@ def count(metrics: Metrics, served: Served, counts: Mapping[str, int]) -> None:
 def _parts(
     predictor: RowPredictor, checked: Checked
 ) -> tuple[dict[int, dict[str, Any]], Mapping[int, Sequence[FieldProblem]]]:
-    parts = predictor.parts(checked.columns) if len(checked.accepted) else []
+    columns = checked.columns
+    if columns.size < SPLIT_ROWS:
+        parts = predictor.parts(columns) if columns.size else []
+    else:
+        # A large model computes long enough for a second thread to be worth waking; ONNX Runtime lets both run.
+        first, second = np.array_split(np.arange(columns.size), 2)
+        later = _SECOND.submit(predictor.parts, columns.only(second))
+        parts = predictor.parts(columns.only(first)) + later.result()
     return dict(zip(checked.accepted.tolist(), parts, strict=True)), checked.refused
 
 

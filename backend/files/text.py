@@ -19,7 +19,7 @@ from backend.files.headers import matches
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BLOCK_BYTES = 2 * 2**20
+BLOCK_BYTES = 2**19
 # A record longer than this is no record: a quotation mark was opened and never closed.
 MOST_RECORD_BYTES = 2 * 2**20
 MOST_COLUMNS = 1000
