@@ -61,6 +61,32 @@ class Patience:
             self._loop = None
 
 
+async def first_message(receive: Receive, patience: Patience) -> Message:
+    """The first message of a request, which mostly is the whole body and needs no more looking after.
+
+    Raises:
+        RequestError: 408, nothing came in time.
+    """
+    try:
+        return await patience.receive(receive, time.monotonic() + patience.seconds)
+    except TimeoutError as error:
+        raise _too_slow(patience.seconds) from error
+
+
+def replayed(message: Message, receive: Receive) -> Receive:
+    """A `receive` that gives `message` first."""
+    pending: Message | None = message
+
+    async def replay() -> Message:
+        nonlocal pending
+        if pending is None:
+            return await receive()
+        given, pending = pending, None
+        return given
+
+    return replay
+
+
 class Body:
     """A request's body as it comes in; raises a `RequestError` out of `receive` instead of giving too much.
 

@@ -6,7 +6,6 @@ Plain ASGI, as the edge is: it stands before the hot path.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend.edge import REQUEST_ID
 from backend.problems import RequestError, problem_response
 from backend.security.access import ANY, Access, Rule
-from backend.security.body import Body, Patience, too_large
+from backend.security.body import Body, Patience, first_message, replayed, too_large
 from backend.security.limits import Limits, address
 from backend.security.tokens import PRINCIPAL, Principal, Tokens, unauthorized
 from sigap.settings import Settings
@@ -47,11 +46,9 @@ class Security:
         )
 
 
-class _Head(NamedTuple):
-    authorization: bytes | None
-    length: int | None
-    has_body: bool
-    expects: bool
+# What a request's head says of its body: the length if it is known, whether there is one, whether the client waits for
+# leave to send it. A plain tuple: this is made for every request.
+_Head = tuple[int | None, bool, bool]
 
 
 class Guard:
@@ -80,13 +77,13 @@ class Guard:
             return
         rule = _WEBSOCKET if kind == "websocket" else self._access.rule(scope)
         try:
-            head = _head(scope)
-            who = self._admit(scope, rule, head.authorization)
+            authorization, head = _head(scope)
+            who = self._admit(scope, rule, authorization)
             if rule.probe:
                 await self._app(scope, receive, send)
             elif rule.long:
                 await self._answer_long(scope, receive, send, who, head)
-            elif head.has_body and rule.route is not None:
+            elif head[1] and rule.route is not None:
                 await self._answer_short(scope, receive, send, who, head)
             else:
                 await self._answer(scope, receive, send, who)
@@ -132,24 +129,20 @@ class Guard:
 
     async def _answer_short(self, scope: Scope, receive: Receive, send: Send, who: str, head: _Head) -> None:
         # The body is read before the request counts as one that is being answered: who drips one takes no place.
-        if head.expects and (head.length or 0) > self._short:
+        length, _, expects = head
+        if expects and (length or 0) > self._short:
             raise too_large(self._short, _SHORTER)
-        body = await Body(receive, self._short, _SHORTER, head.length, self._patience).whole()
-        message: Message | None = {"type": "http.request", "body": body, "more_body": False}
-
-        async def replay() -> Message:
-            nonlocal message
-            if message is None:
-                return await receive()
-            given, message = message, None
-            return given
-
-        await self._answer(scope, replay, send, who)
+        message = await first_message(receive, self._patience)
+        if message["type"] != "http.request" or message.get("more_body") or len(message.get("body", b"")) > self._short:
+            rest = Body(replayed(message, receive), self._short, _SHORTER, length, self._patience)
+            message = {"type": "http.request", "body": await rest.whole(), "more_body": False}
+        await self._answer(scope, replayed(message, receive), send, who)
 
     async def _answer_long(self, scope: Scope, receive: Receive, send: Send, who: str, head: _Head) -> None:
-        if head.expects and (head.length or 0) > self._long:
+        length, _, expects = head
+        if expects and (length or 0) > self._long:
             raise too_large(self._long, _FEWER)
-        body = Body(receive, self._long, _FEWER, head.length, self._patience)
+        body = Body(receive, self._long, _FEWER, length, self._patience)
         begun = False
 
         async def send_unless_refused(message: Message) -> None:
@@ -184,8 +177,8 @@ class Guard:
         await problem_response(error, request_id, scope["path"])(scope, receive, send)
 
 
-def _head(scope: Scope) -> _Head:
-    """What of the headers matters here.
+def _head(scope: Scope) -> tuple[bytes | None, _Head]:
+    """The header `Authorization`, and what is said of the body.
 
     Raises:
         RequestError: 401 when there are two tokens.
@@ -202,7 +195,7 @@ def _head(scope: Scope) -> _Head:
             chunked = True
         elif name == b"expect":
             expects = True
-    return _Head(authorization, length, chunked or bool(length), expects)
+    return authorization, (length, chunked or bool(length), expects)
 
 
 def forbidden(needed: str) -> RequestError:

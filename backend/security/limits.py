@@ -13,7 +13,7 @@ _REMEMBERED = 10_000
 
 
 class Buckets:
-    """A token bucket each for many callers.
+    """A token bucket each for many callers, kept as the time at which it will be full (GCRA: one number a caller).
 
     Args:
         rate: Tokens a second that flow into a bucket.
@@ -21,30 +21,35 @@ class Buckets:
     """
 
     def __init__(self, rate: float, size: float) -> None:
-        self._rate = rate
-        self._size = size
-        # In the order of use, so that the one that is forgotten for a new one is the one unused for longest.
-        self._levels: dict[str, tuple[float, float]] = {}
+        self._each = 1 / rate
+        self._slack = (size - 1) / rate
+        self._full_at: dict[str, float] = {}
 
     def take(self, who: str) -> float:
         """Takes a token; seconds until there is one when there is none, else 0."""
         now = time.monotonic()
-        level = self._level(who, now)
-        taken = level >= 1
-        self._levels.pop(who, None)
-        self._levels[who] = (level - 1 if taken else level, now)
-        if len(self._levels) > _REMEMBERED:
-            del self._levels[next(iter(self._levels))]
-        return 0.0 if taken else (1 - level) / self._rate
+        full_at = self._full_at.get(who)
+        if full_at is None:
+            self._make_room(now)
+            full_at = now
+        elif full_at < now:
+            full_at = now
+        elif full_at - now > self._slack:
+            return full_at - now - self._slack
+        self._full_at[who] = full_at + self._each
+        return 0.0
 
     def wait(self, who: str) -> float:
         """Seconds until there is a token, 0 when there is one; takes none."""
-        level = self._level(who, time.monotonic())
-        return 0.0 if level >= 1 else (1 - level) / self._rate
+        return max(0.0, self._full_at.get(who, 0.0) - time.monotonic() - self._slack)
 
-    def _level(self, who: str, now: float) -> float:
-        level, at = self._levels.get(who, (self._size, now))
-        return min(self._size, level + (now - at) * self._rate)
+    def _make_room(self, now: float) -> None:
+        if len(self._full_at) < _REMEMBERED:
+            return
+        # A full bucket is as good as none.
+        self._full_at = {who: at for who, at in self._full_at.items() if at > now}
+        while len(self._full_at) >= _REMEMBERED:
+            del self._full_at[next(iter(self._full_at))]
 
 
 class Slots:
