@@ -37,7 +37,7 @@ from backend.predictions import prediction_routes
 from backend.problems import MEDIA_TYPE, RequestError, problem_response
 from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
-from backend.requests import documented_example, problem_example, request_model
+from backend.requests import documented_body, problem_example, request_model
 from backend.schemas import Clusters, ModelDetail, Models, SegmentClusters, SegmentsDetail, SupervisedDetail
 from backend.security.protection import protect
 from backend.shadow import Shadow, ShadowFollower, ShadowMetrics
@@ -271,16 +271,8 @@ def _add_predict_route(router: APIRouter, path: str, service: Service, follower:
         summary=f"{model.title.en} (the default model)" if default else model.title.en,
         description=f"{model.question.en}\n\n{model.question.id}\n\nSources: {model.data_source.en}.",
         operation_id="predict" if default else f"predict_{model.name}" if main else f"predict_{_identifier(path)}",
-        openapi_extra={"requestBody": _body(model)},
+        openapi_extra={"requestBody": documented_body(model)},
     )
-
-
-def _body(model: Declaration) -> dict[str, Any]:
-    # A forecast without a body starts from the newest rows of the table.
-    return {
-        "content": {"application/json": {"example": documented_example(model)}},
-        "required": not isinstance(model.task, Forecasting),
-    }
 
 
 def _identifier(path: str) -> str:
@@ -340,7 +332,7 @@ def _operation_routes(service: Service) -> APIRouter:
     @router.get("/", include_in_schema=False)
     async def root(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(page(service.followers), headers={"content-security-policy": POLICY})
+            return HTMLResponse(page(service.followers, service.default), headers={"content-security-policy": POLICY})
         served = service.followers[service.default].served
         return JSONResponse(
             {

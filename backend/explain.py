@@ -26,7 +26,7 @@ from backend.engine import Engine
 from backend.follower import Follower
 from backend.newest import NewestRows, Series
 from backend.predict import direct, encode, read_body, serving
-from backend.requests import CANDLES, documented_example, request_model
+from backend.requests import CANDLES, documented_body, request_model
 from backend.served import Served
 from backend.shapley import Contributions, contributions
 from backend.tasks.classification import ClassificationPredictor
@@ -168,7 +168,7 @@ def _add_route(
         summary=f"{model.title.en}: what each feature contributes",
         description=_description(model),
         operation_id=f"explain_{model.name}",
-        openapi_extra={"requestBody": {"content": {"application/json": {"example": documented_example(model)}}}},
+        openapi_extra={"requestBody": documented_body(model)},
     )
 
 

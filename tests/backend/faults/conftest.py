@@ -70,8 +70,25 @@ class Workers(Api):
     @property
     def workers(self) -> list[psutil.Process]:
         """The processes that answer."""
-        children = psutil.Process(self.pid).children()
-        return [each for each in children if "spawn_main" in " ".join(each.cmdline()) or len(children) == 1]
+        found = []
+        for child in psutil.Process(self.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
+
+    def figure(self, name: str) -> float:
+        """Sum of a metric of the worker that happens to answer."""
+        lines = self.get("/metrics").text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    def reads(self, dependency: str) -> set[str]:
+        """What the workers say of a dependency."""
+        return {self.get("/health").json()["dependencies"][dependency]["status"] for _ in range(12)}
+
+    def serving(self) -> set[str]:
+        """Which versions the workers answer with."""
+        return {answer["model_version"] for answer in self.answers()}
 
     def token(self) -> str:
         """A token with all scopes."""
@@ -91,8 +108,8 @@ def start_workers(tmp_path: Path) -> Iterator[Callable[..., Workers]]:
         def start(uri: str, alias: str, *, workers: int = 2, state: Path | None = None, **env: str) -> Workers:
             port = free_port()
             state = state or tmp_path / "state"
-            command = [sys.executable, "-m", "uvicorn", "backend.app:app", "--host", "127.0.0.1", "--port", str(port)]
-            command += ["--workers", str(workers), "--no-access-log", "--timeout-graceful-shutdown", "5"]
+            command = [sys.executable, "-m", "backend", "--host", "127.0.0.1", "--port", str(port)]
+            command += ["--workers", str(workers), "--no-access-log"]
             settings = {
                 "MLFLOW_TRACKING_URI": uri,
                 "SIGAP_SERVED_ALIAS": alias,
