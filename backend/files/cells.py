@@ -130,7 +130,7 @@ class Cells:
             column, blank, odd = _parsed(column)
             unsure |= odd
             null |= blank
-        numbers = np.asarray(pc.fill_null(column, np.nan).to_numpy(zero_copy_only=False), np.float64)
+        numbers = np.array(pc.fill_null(column, np.nan).to_numpy(zero_copy_only=False), np.float64)
         if null.any():
             numbers = np.where(null, np.nan, numbers)
             if isinstance(declared, Column) and declared.required:
