@@ -47,6 +47,7 @@ from backend.v2 import v2_routes
 from sigap import __version__
 from sigap.catalog import Declaration, declaration, declarations
 from sigap.catalog.declaration import Forecasting
+from sigap.errors import ServiceError
 from sigap.production import require_secrets
 from sigap.settings import Settings, get_settings
 
@@ -83,7 +84,7 @@ class Service:
         )
         self.shadow = self._shadow(models) if settings.shadow_alias else None
         self.tables = {
-            model.name: NewestRows(model, lambda: settings.dsn)
+            model.name: NewestRows(model, lambda: _dsn(settings))
             for model in models
             if isinstance(model.task, Forecasting)
         }
@@ -395,6 +396,13 @@ def _http_error(request: Request, error: HTTPException) -> RequestError:
     return RequestError(
         error.status_code, "http", "The request can't be answered", str(error.detail), headers=dict(error.headers or {})
     )
+
+
+def _dsn(settings: Settings) -> str:
+    # Asked of a database that was never started, the settings would make up its password.
+    if not settings.has_database:
+        raise ServiceError("No database was started yet.")
+    return settings.dsn
 
 
 def _mask_key(settings: Settings) -> bytes:
