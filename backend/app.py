@@ -15,26 +15,41 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from backend.admin import admin_routes
+from backend.batch import batch_examples, batch_routes
 from backend.describe import detail, summary
 from backend.documentation import add_documentation, problems
 from backend.edge import Edge
+from backend.explain import explain_routes
+from backend.files.routes import file_routes
 from backend.follower import Follower
 from backend.health import Health, Live, Ready, health, ready
+from backend.hold import Hold
+from backend.hot import HotRoutes
+from backend.listener import Listener
 from backend.metrics import CONTENT_TYPE, Metrics
 from backend.newest import NewestRows
 from backend.page import POLICY, page
+from backend.personal import Mask
 from backend.predict import direct, handler, request_id, serving
+from backend.prediction_log import PredictionLog
+from backend.predictions import prediction_routes
 from backend.problems import MEDIA_TYPE, RequestError, problem_response
 from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
-from backend.requests import documented_example, problem_example, request_model
+from backend.requests import documented_body, problem_example, request_model
 from backend.schemas import Clusters, ModelDetail, Models, SegmentClusters, SegmentsDetail, SupervisedDetail
+from backend.security.protection import protect
 from backend.series import series_routes
+from backend.shadow import Shadow, ShadowFollower, ShadowMetrics
 from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
+from backend.v2 import v2_routes
 from sigap import __version__
 from sigap.catalog import Declaration, declaration, declarations
 from sigap.catalog.declaration import Forecasting
+from sigap.errors import ServiceError
+from sigap.production import require_secrets
 from sigap.settings import Settings, get_settings
 
 DESCRIPTION = """Answers with the champions that the model registry names, each model in the words of its declaration.
@@ -60,8 +75,17 @@ class Service:
         self.registry = RegistryClient(settings.tracking_uri)
         self.started = time.monotonic()
         self.followers = {model.name: self._follower(model) for model in models}
+        self.listener = Listener(settings, self._moved)
+        self.log = PredictionLog(
+            (lambda: settings.dsn) if settings.prediction_log and settings.has_database else None,
+            {model.name: Mask(model, _mask_key(settings), settings.personal_fields) for model in models},
+            settings.prediction_log_queue,
+            settings.prediction_log_days,
+            self.metrics.registry,
+        )
+        self.shadow = self._shadow(models) if settings.shadow_alias else None
         self.tables = {
-            model.name: NewestRows(model, lambda: settings.dsn)
+            model.name: NewestRows(model, lambda: _dsn(settings))
             for model in models
             if isinstance(model.task, Forecasting)
         }
@@ -74,7 +98,30 @@ class Service:
             self.registry,
             BundleStore(self.settings.state / "api" / model.name),
             self.metrics,
+            Hold(self.settings.state / "api" / model.name / "held.json"),
         )
+
+    def _moved(self, model: str) -> None:
+        """Has the follower of `model`, or all of them, look at the registry now."""
+        for follower in [self.followers[model]] if model in self.followers else self.followers.values():
+            follower.wake()
+
+    def _shadow(self, models: tuple[Declaration, ...]) -> Shadow:
+        settings, metrics = self.settings, ShadowMetrics(self.metrics.registry)
+        followers = {
+            model.name: ShadowFollower(
+                model,
+                settings.shadow_alias,
+                settings.follow_seconds,
+                self.registry,
+                BundleStore(settings.state / "api" / f"{model.name}-shadow"),
+                metrics,
+            )
+            for model in models
+        }
+        shadow = Shadow(followers, self.log, settings.shadow_per_second, metrics)
+        self.log.mirror(shadow.put)
+        return shadow
 
     def follower(self, model: str) -> Follower:
         """The follower of `model`.
@@ -98,6 +145,10 @@ class Service:
         _log_to_stderr()
         self.started = time.monotonic()
         tasks = [asyncio.create_task(follower.run()) for follower in self.followers.values()]
+        tasks.append(asyncio.create_task(self.listener.run()))
+        if self.shadow is not None:
+            tasks.append(asyncio.create_task(self.shadow.run()))
+        writing = asyncio.create_task(self.log.run())
         # The first request shall find a model, but a registry that hangs shall not keep the API from starting.
         await asyncio.gather(*(follower.started(START_SECONDS) for follower in self.followers.values()))
         try:
@@ -106,6 +157,7 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.log.close(writing)
             await asyncio.gather(*(table.close() for table in self.tables.values()))
             await self.registry.close()
 
@@ -121,7 +173,9 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
         ConfigurationError: A setting can't be used.
         UnknownModelError: The default model is not in the catalogue.
     """
-    service = Service(settings or get_settings(), models or declarations())
+    settings = settings or get_settings()
+    require_secrets(settings)
+    service = Service(settings, models or declarations())
     app = FastAPI(
         title="Sigap API",
         version=__version__,
@@ -134,18 +188,37 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
             {"name": "predict", "description": "What a model answers."},
             {"name": "models", "description": "What is served, how it was made, and every entity's place."},
             {"name": "provenance", "description": "Where an answer comes from, and what was decided why."},
+            {"name": "admin", "description": "Which version is served; needs a token with the scope `admin`."},
+            {"name": "token", "description": "Who may ask."},
+            {"name": "open inference protocol", "description": "V2, for clients of KServe, MLServer and Triton."},
             {"name": "operation", "description": "Health and metrics."},
         ],
     )
     app.state.service = service
     app.include_router(_predict_routes(service))
+    # Before the routes with a model in their path, which `/model/metadata` is no case of.
+    app.include_router(admin_routes(service))
+    app.include_router(
+        batch_routes(service.settings, service.followers, service.default, service.metrics, service.tables)
+    )
+    app.include_router(file_routes(service.settings, service.followers, service.default, service.metrics))
     app.include_router(_model_routes(service))
     app.include_router(series_routes(service))
     app.include_router(provenance_routes(service))
+    app.include_router(prediction_routes(service))
+    app.include_router(explain_routes(service))
+    app.include_router(v2_routes(service))
     app.include_router(_operation_routes(service))
-    add_documentation(app, _examples(service))
+    add_documentation(app, _examples(service) | batch_examples(service.followers, service.default))
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
+    app.add_middleware(
+        HotRoutes,
+        followers={path: follower for name, follower in service.followers.items() for path in _paths(service, name)},
+        metrics=service.metrics,
+        keep=service.log.put,
+    )
+    protect(app, service.settings, service.metrics.registry)
     app.add_middleware(Edge, metrics=service.metrics)
     return app
 
@@ -157,7 +230,7 @@ def _predict_routes(service: Service) -> APIRouter:
             _add_predict_route(router, path, service, follower)
     router.route_class = APIRoute
 
-    @router.post("/models/{model}/predict", include_in_schema=False)
+    @router.post("/models/{model}/predict", include_in_schema=False, tags=["predict"])
     async def unknown(model: str) -> None:
         service.follower(model)
 
@@ -189,7 +262,7 @@ def _add_predict_route(router: APIRouter, path: str, service: Service, follower:
 
     documented.__annotations__["body"] = request
     router.route_class = direct(
-        handler(follower, service.metrics, service.settings.max_body_bytes, service.tables.get(model.name))
+        handler(follower, service.metrics, service.log, service.settings.max_body_bytes, service.tables.get(model.name))
     )
     router.add_api_route(
         path,
@@ -201,7 +274,7 @@ def _add_predict_route(router: APIRouter, path: str, service: Service, follower:
         summary=f"{model.title.en} (the default model)" if default else model.title.en,
         description=f"{model.question.en}\n\n{model.question.id}\n\nSources: {model.data_source.en}.",
         operation_id="predict" if default else f"predict_{model.name}" if main else f"predict_{_identifier(path)}",
-        openapi_extra={"requestBody": {"content": {"application/json": {"example": documented_example(model)}}}},
+        openapi_extra={"requestBody": documented_body(model)},
     )
 
 
@@ -262,7 +335,7 @@ def _operation_routes(service: Service) -> APIRouter:
     @router.get("/", include_in_schema=False)
     async def root(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(page(service.followers), headers={"content-security-policy": POLICY})
+            return HTMLResponse(page(service.followers, service.default), headers={"content-security-policy": POLICY})
         served = service.followers[service.default].served
         return JSONResponse(
             {
@@ -277,7 +350,7 @@ def _operation_routes(service: Service) -> APIRouter:
 
     @router.get("/health", summary="The API and what it depends on, in detail")
     async def api_health() -> Health:
-        return health(service.followers, service.registry, service.settings.follow_seconds, service.started)
+        return health(service)
 
     @router.get("/health/live", summary="Whether the process answers")
     async def live() -> Live:
@@ -306,7 +379,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
         error = _http_error(request, error)
     if not isinstance(error, RequestError):
         raise error
-    return problem_response(error, request_id(request))
+    return problem_response(error, request_id(request), request.url.path)
 
 
 def _http_error(request: Request, error: HTTPException) -> RequestError:
@@ -325,6 +398,18 @@ def _http_error(request: Request, error: HTTPException) -> RequestError:
     return RequestError(
         error.status_code, "http", "The request can't be answered", str(error.detail), headers=dict(error.headers or {})
     )
+
+
+def _dsn(settings: Settings) -> str:
+    # Asked of a database that was never started, the settings would make up its password.
+    if not settings.has_database:
+        raise ServiceError("No database was started yet.")
+    return settings.dsn
+
+
+def _mask_key(settings: Settings) -> bytes:
+    # Only where predictions are kept: an API without a database makes up no secret.
+    return settings.key_for("prediction log") if settings.prediction_log and settings.has_database else b""
 
 
 def _log_to_stderr() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from backend.follower import Follower
 from backend.schemas import (
     FeatureDetail,
+    HeldVersion,
     ModelDetail,
     ModelSummary,
     RequestColumn,
@@ -97,6 +98,8 @@ def _common(follower: Follower) -> dict[str, Any]:
         "served": served is not None,
         "reason": follower.fault,
         "alias": follower.alias,
+        "aliases": list(follower.aliases),
+        "held": _held(follower),
         "model_version": served.model_version if served else None,
         "data_version": manifest.data.version if manifest else None,
         "trained_at": manifest.trained_at if manifest else None,
@@ -107,6 +110,18 @@ def _common(follower: Follower) -> dict[str, Any]:
         "code": manifest.code if manifest else None,
         "metrics": manifest.metrics if manifest else None,
     }
+
+
+def _held(follower: Follower) -> HeldVersion | None:
+    held = follower.held
+    if held is None:
+        return None
+    return HeldVersion(
+        model_version=f"v{held.version}",
+        instead_of=f"v{held.instead_of}" if held.instead_of else None,
+        asked_by=held.asked_by,
+        at=held.at,
+    )
 
 
 def _supervised(declared: Declaration, manifest: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from backend.links import add_links
 from backend.problems import MEDIA_TYPE, Problem
 
 ASSETS = "/docs-assets"
@@ -30,7 +31,9 @@ _PROBLEMS = {
     400: "The body is empty or not JSON.",
     404: "No such model or version.",
     408: "The body did not come in time.",
+    409: "The registry's state does not allow it; `detail` says why.",
     413: "The body is too large.",
+    415: "The body is no form with a file.",
     422: "The request is not valid; `errors` says what is expected of each field.",
     503: "No model is served, or the registry is away; `detail` says why and what to do.",
 }
@@ -120,6 +123,7 @@ def _openapi(app: FastAPI, examples: Mapping[str, Mapping[str, Any]]) -> None:
             components |= problem.pop("$defs")
             components["Problem"] = problem
             _drop_fastapis_own_errors(schema)
+            add_links(schema)
             for path, example in examples.items():
                 # Not by way of FastAPI, which drops every null out of an example.
                 answer = schema["paths"][path]["post"]["responses"]["200"]

@@ -9,8 +9,8 @@ import logging
 import os
 import re
 import time
+from collections.abc import Iterator, Sequence
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.metrics import Metrics
@@ -21,14 +21,17 @@ log = logging.getLogger("sigap.api")
 REQUEST_ID = "sigap.request_id"
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "cache-control": "no-store",
-}
+_ID = b"x-request-id"
+_ID_BYTES = 12
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+_OURS = frozenset({_ID, *(name for name, _ in _HEADERS)})
 
 
 class Edge:
@@ -51,28 +54,26 @@ class Edge:
         started = time.perf_counter()
         request_id = _request_id(scope)
         scope[REQUEST_ID] = request_id
+        identity = (_ID, request_id.encode())
         status = 0
 
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                message["headers"] = _with_ours(message.get("headers", ()), identity)
             await send(message)
 
-        self._metrics.in_progress.inc()
+        self._metrics.in_progress += 1
         try:
             await self._app(scope, receive, send_marked)
         except Exception:
             log.exception("Request %s to %s failed in a way that nobody foresaw.", request_id, scope["path"])
             if status:
                 raise  # half an answer is out: the server has to cut the connection
-            await problem_response(_UNFORESEEN, request_id)(scope, receive, send_marked)
+            await problem_response(_UNFORESEEN, request_id, scope["path"])(scope, receive, send_marked)
         finally:
-            self._metrics.in_progress.dec()
+            self._metrics.in_progress -= 1
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.answered(method, _route(scope), status or 500, started)
 
@@ -86,11 +87,31 @@ _UNFORESEEN = RequestError(
 )
 
 
+def _with_ours(headers: Sequence[tuple[bytes, bytes]], identity: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """The headers with the request's identity, and with those of ours that they don't set themselves."""
+    if _OURS.isdisjoint([name for name, _ in headers]):
+        return [*headers, identity, *_HEADERS]
+    theirs = [entry for entry in headers if entry[0] != _ID]
+    named = {name for name, _ in theirs}
+    return [*theirs, identity, *[entry for entry in _HEADERS if entry[0] not in named]]
+
+
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _GIVEN_ID.fullmatch(value):
             return str(value.decode())
-    return os.urandom(12).hex()
+    return next(_ids)
+
+
+def _new_ids() -> Iterator[str]:
+    while True:
+        # Asking the system for each costs more than the rest of this module.
+        block = os.urandom(_ID_BYTES * 256).hex()
+        for at in range(0, len(block), 2 * _ID_BYTES):
+            yield block[at : at + 2 * _ID_BYTES]
+
+
+_ids = _new_ids()
 
 
 def _route(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sigap.errors import BundleError
 
 _INPUT_TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+SLICE = 4096
 
 
 class Engine:
@@ -50,9 +52,14 @@ class Engine:
         self._outputs = list(outputs)
         self._type = _INPUT_TYPES[inputs[0].type]
 
-    def run(self, rows: Sequence[Sequence[float]]) -> list[NDArray[Any]]:
+    @property
+    def type(self) -> type[np.floating[Any]]:
+        """The type of the numbers that the model takes."""
+        return self._type
+
+    def run(self, rows: Sequence[Sequence[float]] | NDArray[Any]) -> list[NDArray[Any]]:
         """The outputs for `rows`, in the order they were asked for; the first axis of each is that of the rows."""
-        outputs: list[NDArray[Any]] = self._session.run(self._outputs, {"X": np.array(rows, dtype=self._type)})
+        outputs: list[NDArray[Any]] = self._session.run(self._outputs, {"X": np.asarray(rows, dtype=self._type)})
         return outputs
 
     def numbers(self, rows: Sequence[Sequence[float]]) -> list[float]:
@@ -61,7 +68,23 @@ class Engine:
         Raises:
             BundleError: The model gives something else.
         """
-        values = self.run(rows)[0]
+        values: list[float] = self.run(rows)[0].reshape(-1).tolist()
+        if len(values) != len(rows) or not all(map(math.isfinite, values)):
+            raise BundleError(f"The bundle's model gives no finite {self._outputs[0]} for every row.")
+        return values
+
+    def many(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
+        """The outputs for many rows [n, width], as `run` gives them, computed in slices so that memory is bounded."""
+        parts = [self.run(rows[start : start + SLICE]) for start in range(0, len(rows), SLICE)] or [self.run(rows)]
+        return [np.concatenate(output) for output in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
+
+    def many_numbers(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """One finite number a row, float64 [n], of a model with a single output.
+
+        Raises:
+            BundleError: The model gives something else.
+        """
+        values = self.many(rows)[0]
         if values.size != len(rows) or not np.isfinite(values).all():
             raise BundleError(f"The bundle's model gives no finite {self._outputs[0]} for every row.")
-        return [float(value) for value in values.reshape(-1)]
+        return values.reshape(-1).astype(np.float64)

@@ -8,9 +8,10 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from backend.history import Refusal, decisions, refusal
-from backend.metrics import Metrics
+from backend.hold import Held, Hold
 from backend.registry_client import NoChampionError, RegistryClient, Target
 from backend.requests import Validator
 from backend.served import Origin, Served, load
@@ -24,6 +25,8 @@ STEP_SECONDS = 30.0
 REFUSED_RETRY_SECONDS = 20.0
 # How often the reason for there being no champion is looked up; a run takes longer.
 REASON_SECONDS = 5.0
+# How often a version held by another worker of this API is looked for: a look at a file.
+HOLD_SECONDS = 0.5
 REASON_RUNS = 5
 
 
@@ -36,6 +39,16 @@ class Refused:
     until: float
 
 
+class FollowMetrics(Protocol):
+    """Where a follower tells what it did."""
+
+    def loaded(self, model: str, served: Served) -> None:
+        """Notes which version is served from now on."""
+
+    def fault(self, model: str, kind: str) -> None:
+        """Counts a look at the registry that could not be followed."""
+
+
 class Follower:
     """Keeps one model served.
 
@@ -45,6 +58,7 @@ class Follower:
         seconds: Pause between two looks at the registry.
         registry: Where the alias is looked up.
         store: Where bundles are kept.
+        hold: Which version a person put into service in this API alone.
         metrics: Where loads and faults are counted.
     """
 
@@ -55,7 +69,8 @@ class Follower:
         seconds: float,
         registry: RegistryClient,
         store: BundleStore,
-        metrics: Metrics,
+        metrics: FollowMetrics,
+        hold: Hold | None = None,
     ) -> None:
         self.declaration = declaration
         self.alias = alias
@@ -63,7 +78,14 @@ class Follower:
         self.fault: str | None = None
         # Why there is no champion, by the decision on the last run; None where there is one, or was no run.
         self.refusal: Refusal | None = None
+        # What is served by a person's choice for this API alone.
+        self.held: Held | None = None
+        # Those that stood on the served version when the registry was last looked at.
+        self.aliases: tuple[str, ...] = ()
         self._looked = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._stepping = asyncio.Lock()
+        self._hold = hold
         self._seconds = seconds
         self._registry = registry
         self._store = store
@@ -75,8 +97,21 @@ class Follower:
     async def run(self) -> None:
         """Looks at the registry until cancelled. No fault ends it."""
         while True:
+            self._woken.clear()
             await self.step()
-            await asyncio.sleep(self._seconds)
+            await self._pause()
+
+    def wake(self) -> None:
+        """Has `run` look at the registry now."""
+        self._woken.set()
+
+    async def _pause(self) -> None:
+        until = time.monotonic() + self._seconds
+        while (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), min(left, HOLD_SECONDS))
+            if self._woken.is_set() or (self._hold is not None and self._hold.changed()):
+                return
 
     async def started(self, seconds: float) -> None:
         """Returns once something is served or found missing; a registry slower than `seconds` is not waited for."""
@@ -87,6 +122,36 @@ class Follower:
 
     async def step(self) -> None:
         """Looks at the registry once and follows it. Whatever goes wrong, what is served stays served."""
+        async with self._stepping:
+            await self._step()
+
+    async def tried(self, target: Target) -> Served:
+        """A version's bundle, fetched, kept, loaded and tested, without serving it.
+
+        Raises:
+            RegistryError: It can't be fetched.
+            BundleError: It can't be served.
+        """
+        async with asyncio.timeout(STEP_SECONDS):
+            return await self._fetch(target)
+
+    async def hold(self, held: Held) -> None:
+        """Serves a version whatever the alias says, until the alias moves; all workers of this API follow.
+
+        Raises:
+            OSError: The state folder can't be written.
+        """
+        if self._hold is not None:
+            await asyncio.to_thread(self._hold.set, held)
+        await self.step()
+
+    async def release(self) -> None:
+        """Follows the alias again."""
+        if self._hold is not None:
+            await asyncio.to_thread(self._hold.end)
+        await self.step()
+
+    async def _step(self) -> None:
         try:
             async with asyncio.timeout(STEP_SECONDS):
                 await self._follow()
@@ -119,7 +184,36 @@ class Follower:
             log.info("Why %s has no champion can't be told: %s", self.declaration.name, error)
 
     async def _follow(self) -> None:
-        target = await self._registry.target(self.declaration.name, self.alias)
+        held = self._hold.read() if self._hold is not None else None
+        try:
+            found: Target | None = await self._registry.target(self.declaration.name, self.alias)
+        except NoChampionError:
+            if held is None or held.instead_of is not None:
+                self._not_held(held)
+                raise
+            found = None
+        except RegistryError:
+            if held is not None:
+                # A person's choice needs no alias, and its bundle may lie here.
+                await self._serve(held.target)
+                self.held = held
+            raise
+        if held is None or held.instead_of != (found.version if found else None):
+            self._not_held(held)
+            held = None
+        target = held.target if held else found
+        if target is not None:
+            await self._serve(target)
+        self.held = held
+        self.aliases = found.aliases if found and self.served_key == found.key else ()
+
+    def _not_held(self, held: Held | None) -> None:
+        self.held = None
+        if held is not None and self._hold is not None:
+            log.info("%s: v%s is held no longer, for the alias moved.", self.declaration.name, held.version)
+            self._hold.end()
+
+    async def _serve(self, target: Target) -> None:
         if self.served is not None and self.served_key == target.key:
             self._refused = None
             return

@@ -5,18 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, Field
 
 from backend.follower import Follower
+from backend.listener import Listener
 from backend.registry_client import RegistryClient
 from sigap import __version__
+from sigap.settings import Settings
 
 State = Literal["ok", "degraded", "unavailable"]
 # A follower that has not looked at the registry for this many of its pauses, or seconds, is stuck.
 STALE_PAUSES = 10
 STALE_SECONDS = 45.0
+
+
+class Watched(Protocol):
+    """What is looked at."""
+
+    settings: Settings
+    registry: RegistryClient
+    listener: Listener
+    followers: dict[str, Follower]
+    started: float
 
 
 class Live(BaseModel):
@@ -58,6 +70,7 @@ class ModelHealth(BaseModel):
     model_version: str | None
     data_version: str | None
     alias: str
+    held: str | None = Field(description="The version that a person serves in this API whatever the alias says.")
     loaded_from: Literal["registry", "disk"] | None
     trained_at: str | None
     bundle_age_seconds: float | None = Field(description="Since the bundle's training.")
@@ -84,23 +97,32 @@ def ready(followers: Mapping[str, Follower], default: str) -> Ready:
     )
 
 
-def health(followers: Mapping[str, Follower], registry: RegistryClient, pause: float, started: float) -> Health:
-    """The API in detail; `started` is by `time.monotonic()`, `pause` the seconds between two looks at the registry."""
-    dependency = _registry(registry, pause)
+def health(service: Watched) -> Health:
+    """The API in detail."""
+    followers = service.followers
+    dependencies = {"registry": _registry(service.registry, service.settings.follow_seconds)}
+    if service.listener.wanted:
+        dependencies["postgresql"] = _postgresql(service.listener)
     models = {name: _model(follower) for name, follower in followers.items()}
     # That the gate found nothing worth serving is no fault of the API's.
     expected = {name for name, model in followers.items() if model.served or not _refused(model)}
     states = {models[name].status for name in expected} or {"unavailable"}
     state: State = "ok"
-    if dependency.status != "up" or states != {"ok"}:
+    if _lacking(dependencies) or states != {"ok"}:
         state = "unavailable" if states == {"unavailable"} else "degraded"
     return Health(
         status=state,
         version=__version__,
-        uptime_seconds=round(time.monotonic() - started, 3),
-        dependencies={"registry": dependency},
+        uptime_seconds=round(time.monotonic() - service.started, 3),
+        dependencies=dependencies,
         models=models,
     )
+
+
+def _lacking(dependencies: Mapping[str, Dependency]) -> bool:
+    # The API starts before it has spoken with PostgreSQL, and answers without it.
+    database = dependencies.get("postgresql")
+    return dependencies["registry"].status != "up" or (database is not None and database.status == "down")
 
 
 def _refused(follower: Follower) -> bool:
@@ -130,6 +152,18 @@ def _registry(registry: RegistryClient, pause: float) -> Dependency:
     )
 
 
+def _postgresql(listener: Listener) -> Dependency:
+    seen = listener.status
+    age = time.monotonic() - seen.checked_at if seen.checked_at is not None else None
+    return Dependency(
+        status="unknown" if seen.up is None or age is None or age > STALE_SECONDS else "up" if seen.up else "down",
+        address=seen.address,
+        latency_ms=round(seen.latency_seconds * 1000, 3) if seen.latency_seconds is not None else None,
+        checked_seconds_ago=round(age, 3) if age is not None else None,
+        fault=seen.fault,
+    )
+
+
 def _model(follower: Follower) -> ModelHealth:
     served = follower.served
     now = datetime.now(UTC)
@@ -140,6 +174,7 @@ def _model(follower: Follower) -> ModelHealth:
         model_version=served.model_version if served else None,
         data_version=served.manifest.data.version if served else None,
         alias=follower.alias,
+        held=f"v{follower.held.version}" if follower.held else None,
         loaded_from=served.origin if served else None,
         trained_at=served.manifest.trained_at if served else None,
         bundle_age_seconds=round((now - trained).total_seconds(), 1) if trained else None,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.registry_client import RegistryClient, RunEntry, VersionEntry
-from sigap.bundle import TAG_DATA_MD5, TAG_DATA_VERSION, TAG_DECISION, CodeEntry, Manifest
+from sigap.bundle import TAG_DATA_MD5, TAG_DATA_VERSION, CodeEntry, Manifest
 from sigap.catalog import Declaration
+from sigap.promotion import Move, decision_of, moves_by_hand
 
 DECISIONS_LISTED = 50
 RUNS_SEARCHED = 200
@@ -78,7 +78,7 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=())
 
-    run_id: str
+    run_id: str = Field(description="Of a move by hand, a key of its own.")
     decided_at: datetime | None = Field(description="Null while the run goes on.")
     outcome: Literal["promoted", "refused", "failed", "running"]
     model_version: str | None = Field(description="The version decided on; null where none could be registered.")
@@ -184,10 +184,23 @@ async def decisions(registry: RegistryClient, model: str, limit: int = DECISIONS
     """
     records: dict[str, dict[str, Any]] = {}
     for version in await registry.versions(model):
-        record = _record(version)
+        record = decision_of(version.tags)
         if run_id := record.get("run_id"):
             records.setdefault(str(run_id), record)
     return [_decision(run, records.get(run.run_id)) for run in await registry.runs(model, limit)]
+
+
+async def with_moves(registry: RegistryClient, model: str, limit: int = DECISIONS_LISTED) -> list[Decision]:
+    """The decisions on a model and the moves of its alias by hand, newest first; what goes on still comes first.
+
+    Raises:
+        RegistryError: The registry can't be reached or answers nonsense.
+    """
+    decided = await decisions(registry, model, limit)
+    for version in await registry.versions(model):
+        decided += [_moved(version, move) for move in moves_by_hand(version.tags)]
+    ongoing = datetime.max.replace(tzinfo=UTC)
+    return sorted(decided, key=lambda each: each.decided_at or ongoing, reverse=True)[:limit]
 
 
 async def seen(registry: RegistryClient, declaration: Declaration, data_version: str) -> DataLineage | None:
@@ -256,6 +269,24 @@ def _decision(run: RunEntry, record: Mapping[str, Any] | None) -> Decision:
     )
 
 
+def _moved(version: VersionEntry, move: Move) -> Decision:
+    return Decision(
+        run_id=move.key,
+        decided_at=datetime.fromisoformat(move.at),
+        outcome="promoted",
+        model_version=version.name,
+        champion=version.name,
+        rule=move.rule,
+        reason=move.reason,
+        data_version=version.tags.get(TAG_DATA_VERSION, ""),
+        data_md5=version.tags.get(TAG_DATA_MD5, ""),
+        git_commit="",
+        mode=None,
+        asked_by=move.asked_by,
+        record=None,
+    )
+
+
 def _outcome(run: RunEntry, record: Mapping[str, Any]) -> Literal["promoted", "refused", "failed", "running"]:
     if run.status in ("RUNNING", "SCHEDULED"):
         return "running"
@@ -267,14 +298,6 @@ def _outcome(run: RunEntry, record: Mapping[str, Any]) -> Literal["promoted", "r
 
 def _named(text: str | None) -> str | None:
     return None if text in (None, "", "None") else text
-
-
-def _record(version: VersionEntry) -> dict[str, Any]:
-    try:
-        record = json.loads(version.tags.get(TAG_DECISION, "{}"))
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _tag(model: str, data_version: str) -> str:

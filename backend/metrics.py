@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from backend.served import Served
+from backend.tally import Durations, Tally
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -22,22 +23,22 @@ class Metrics:
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self._requests = Counter(
-            "sigap_api_requests", "Answered requests.", ["method", "route", "status"], registry=self.registry
-        )
-        self._seconds = Histogram(
+        self._requests = Tally("sigap_api_requests", "Answered requests.", ["method", "route", "status"], self.registry)
+        self._seconds = Durations(
             "sigap_api_request_seconds",
             "Time from a request's head to its answer's end.",
-            ["route"],
-            buckets=BUCKETS,
-            registry=self.registry,
+            "route",
+            BUCKETS,
+            self.registry,
         )
-        self.in_progress = Gauge("sigap_api_requests_in_progress", "Requests being answered.", registry=self.registry)
-        self._predictions = Counter(
+        self.in_progress = 0
+        in_progress = Gauge("sigap_api_requests_in_progress", "Requests being answered.", registry=self.registry)
+        in_progress.set_function(lambda: self.in_progress)
+        self._predictions = Tally(
             "sigap_api_predictions",
             "Predictions by the version that answered.",
             ["model", "model_version", "cluster", "outcome"],
-            registry=self.registry,
+            self.registry,
         )
         self._info = Gauge(
             "sigap_api_model_info",
@@ -62,12 +63,14 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, started: float) -> None:
         """Counts an answer; `started` is by `time.perf_counter()`."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(time.perf_counter() - started)
+        self._requests.add((method, route, str(status)))
+        self._seconds.add(route, time.perf_counter() - started)
 
-    def predicted(self, model: str, model_version: str, *, cluster: str = "", outcome: str = "") -> None:
-        """Counts a prediction by its cluster, or by what else was answered; one of the two is empty."""
-        self._predictions.labels(model, model_version, cluster, outcome).inc()
+    def predicted(
+        self, model: str, model_version: str, *, cluster: str = "", outcome: str = "", times: int = 1
+    ) -> None:
+        """Counts predictions by their cluster, or by what else was answered; one of the two is empty."""
+        self._predictions.add((model, model_version, cluster, outcome), times)
 
     def loaded(self, model: str, served: Served) -> None:
         """Notes which version is served from now on."""

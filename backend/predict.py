@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi.routing import APIRoute
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from backend.decode import decode
 from backend.edge import REQUEST_ID
 from backend.follower import Follower
 from backend.metrics import Metrics
-from backend.newest import NewestRows
+from backend.newest import NewestRows, Series
+from backend.prediction_log import Logged, PredictionLog
 from backend.problems import RequestError
 from backend.requests import CANDLES
+from backend.security.body import too_large
 from backend.served import Served
 from backend.tasks.forecasting import ForecastingPredictor
 
-BODY_SECONDS = 15.0
-# How much of a body that is too long is read and thrown away, so that its sender gets to read the answer.
-DRAINED_BYTES = 16 * 2**20
+# Of a request's candles, the newest that are kept.
+KEPT_CANDLES = 64
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -56,85 +58,95 @@ def serving(follower: Follower) -> Served:
     return follower.served
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body.
+async def read_body(request: Request, limit: int, remedy: str = "Send one request's fields only.") -> bytes:
+    """The request's body, which the guard has bounded in length and time; `remedy` is told when it is too long.
 
     Raises:
-        RequestError: 413 over `limit` bytes, 408 when it does not come in time, 400 when the client goes away.
+        RequestError: 413 over `limit` bytes.
     """
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _read(request, limit)
-    except TimeoutError as error:
-        raise RequestError(
-            408,
-            "slow-body",
-            "The body did not come in time",
-            f"The body was not complete after {BODY_SECONDS:g} s.",
-            headers={"connection": "close"},
-        ) from error
-    except ClientDisconnect as error:
-        raise RequestError(
-            400, "gone", "The client went away", "The connection closed before the body's end."
-        ) from error
+    body = await request.body()
+    if len(body) > limit:
+        raise too_large(limit, remedy)
+    return body
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    body = bytearray()
-    length = 0
-    async for chunk in request.stream():
-        length += len(chunk)
-        if length <= limit:
-            body += chunk
-        elif length > DRAINED_BYTES:
-            break
-    if length > limit:
-        raise RequestError(
-            413,
-            "body-too-large",
-            "The body is too large",
-            f"The body has more than {limit} bytes.",
-            remedy="Send one request's fields only.",
-            headers={"connection": "close"},
-        )
-    return bytes(body)
-
-
-def handler(follower: Follower, metrics: Metrics, limit: int, table: NewestRows | None = None) -> Handler:
+def handler(
+    follower: Follower, metrics: Metrics, kept: PredictionLog, limit: int, table: NewestRows | None = None
+) -> Handler:
     """The function that answers prediction requests.
 
     Args:
         follower: Of the model.
         metrics: Where predictions are counted.
+        kept: Where predictions are kept.
         limit: Most bytes of a body.
         table: Of a series: where a forecast without candles of its own looks. Such a request may have no body at all.
     """
 
     async def predict(request: Request) -> Response:
         body = await read_body(request, limit)
+        started = time.perf_counter()
         served = serving(follower)
+        newest = None
         if table is None:
-            answer = served.predict(decode(body))
+            values = served.validated(decode(body))
         else:
-            answer = await _forecast(served, decode(body) if body.strip() else {}, table)
-        _count(metrics, served, answer)
+            values = served.validated(decode(body) if body.strip() else {})
+            newest = await _newest(served, values, table)
+        answer = served.answer(values, newest)
+        counted(metrics, served, answer)
+        kept.put(logged(request.scope, served, values, answer, started, newest))
         return Response(encode(answer), media_type="application/json")
 
     return predict
 
 
-async def _forecast(served: Served, fields: dict[str, Any], table: NewestRows) -> dict[str, Any]:
-    newest = None
-    if fields.get(CANDLES) is None and isinstance(served.predictor, ForecastingPredictor):
-        newest = await table.rows(served.predictor.rows)
-    return served.predict(fields, newest)
+async def _newest(served: Served, values: Mapping[str, Any], table: NewestRows) -> Series | None:
+    if values[CANDLES] is None and isinstance(served.predictor, ForecastingPredictor):
+        return await table.rows(served.predictor.rows)
+    return None
 
 
-def _count(metrics: Metrics, served: Served, answer: dict[str, Any]) -> None:
+def logged(
+    scope: Scope,
+    served: Served,
+    values: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    started: float,
+    newest: Series | None = None,
+) -> Logged:
+    """A prediction as the log takes it.
+
+    Args:
+        scope: The request's, which knows its id and who asked.
+        served: The version that answered.
+        values: The validated fields.
+        answer: The answer.
+        started: When the body was there, by `time.perf_counter()`.
+        newest: The table's rows that a forecast started from.
+    """
+    if values.get(CANDLES):
+        # A request may bring thousands; no model looks further back.
+        values = {**values, CANDLES: values[CANDLES][-KEPT_CANDLES:]}
+    return Logged(
+        served.manifest.model,
+        served.model_version,
+        str(scope.get(REQUEST_ID, "")),
+        getattr(scope.get("sigap.principal"), "name", ""),
+        time.time(),
+        values,
+        answer,
+        latency=time.perf_counter() - started,
+        newest=newest,
+    )
+
+
+def counted(metrics: Metrics, served: Served, answer: Mapping[str, Any]) -> None:
+    """Counts a prediction by what was answered."""
     name = served.predictor.outcome
     value = str(answer[name]) if name else ""
-    labels = {"cluster": value} if name == "cluster" else {"outcome": value}
-    metrics.predicted(served.manifest.model, served.model_version, **labels)
+    cluster, outcome = (value, "") if name == "cluster" else ("", value)
+    metrics.predicted(served.manifest.model, served.model_version, cluster=cluster, outcome=outcome)
 
 
 def direct(predict: Handler) -> type[APIRoute]:

@@ -31,6 +31,7 @@ class Problem(BaseModel):
     status: int
     detail: str = Field(description="What was found and what to do about it.")
     errors: list[FieldProblem] = Field(default_factory=list, description="One entry a field that is wrong.")
+    error: str | None = Field(None, description="Below `/v2` the detail again, where that protocol's clients read it.")
     request_id: str = Field(description="Also in the header `x-request-id`; quote it when asking for help.")
 
 
@@ -66,8 +67,8 @@ class RequestError(SigapError):
         self.headers = headers or {}
 
 
-def problem_response(error: RequestError, request_id: str) -> Response:
-    """The answer that carries `error`.
+def problem_response(error: RequestError, request_id: str, path: str = "") -> Response:
+    """The answer that carries `error`; below `/v2` with the member `error` that clients of that protocol read.
 
     The JSON is pure ASCII, so that whatever a client sent, lone surrogates too, can be quoted back.
     """
@@ -79,6 +80,8 @@ def problem_response(error: RequestError, request_id: str) -> Response:
         "errors": [entry.model_dump() for entry in error.errors],
         "request_id": request_id,
     }
+    if path.startswith("/v2"):
+        problem["error"] = str(error)
     return Response(json.dumps(problem, allow_nan=False), error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from backend.documentation import problems
 from backend.follower import Follower
-from backend.history import DataLineage, Decisions, Lineage, decisions, lineage, seen
+from backend.history import DataLineage, Decisions, Lineage, lineage, seen, with_moves
 from backend.predict import serving
 from backend.problems import RequestError
 from backend.registry_client import NotRegisteredError, RegistryClient, bundle_of
@@ -40,7 +40,7 @@ def provenance_routes(service: Models) -> APIRouter:
     async def model_lineage(model: str, version: Version = "") -> Lineage:
         follower = service.follower(model)
         if version:
-            return await _asked(_registered_lineage(service.registry, model, _number(model, version)))
+            return await asked(_registered_lineage(service.registry, model, number_of(model, version)))
         served = serving(follower)
         try:
             return await _registered_lineage(
@@ -57,7 +57,7 @@ def provenance_routes(service: Models) -> APIRouter:
     )
     async def data_lineage(model: str, data_version: str) -> DataLineage:
         declared = service.follower(model).declaration
-        found = await _asked(seen(service.registry, declared, data_version))
+        found = await asked(seen(service.registry, declared, data_version))
         if found is None:
             raise RequestError(
                 404,
@@ -77,7 +77,7 @@ def provenance_routes(service: Models) -> APIRouter:
     async def card(model: str, version: Version = "") -> Response:
         follower = service.follower(model)
         if version:
-            manifest = await _asked(_registered_manifest(service.registry, model, _number(model, version)))
+            manifest = await asked(_registered_manifest(service.registry, model, number_of(model, version)))
         else:
             manifest = serving(follower).manifest
         return Response(model_card(follower.declaration, manifest), media_type="text/markdown; charset=utf-8")
@@ -85,7 +85,7 @@ def provenance_routes(service: Models) -> APIRouter:
     @router.get("/decisions", summary="What was decided, and why", responses=problems(404, 503))
     async def model_decisions(model: str) -> Decisions:
         service.follower(model)
-        return Decisions(model=model, decisions=await _asked(decisions(service.registry, model)))
+        return Decisions(model=model, decisions=await asked(with_moves(service.registry, model)))
 
     return router
 
@@ -118,7 +118,12 @@ async def _registered_manifest(registry: RegistryClient, model: str, number: str
     return await registry.manifest(bundle_of(model, number, entry.tags))
 
 
-def _number(model: str, version: str) -> str:
+def number_of(model: str, version: str) -> str:
+    """The number that a version as people write it has, such as v3.
+
+    Raises:
+        RequestError: 404, it is none.
+    """
     if not re.fullmatch("v?[0-9]{1,9}", version):
         raise _unknown_version(model, version)
     return version.removeprefix("v")
@@ -134,7 +139,7 @@ def _unknown_version(model: str, version: str) -> RequestError:
     )
 
 
-async def _asked(answer: Awaitable[T]) -> T:
+async def asked(answer: Awaitable[T]) -> T:
     """What the registry was asked for.
 
     Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import PurePosixPath
@@ -47,6 +47,7 @@ class Target:
     manifest_sha256: str
     run_id: str
     path: str
+    aliases: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -108,7 +109,7 @@ class RegistryClient:
             base_url=f"{uri.rstrip('/')}/",
             timeout=TIMEOUT,
             transport=transport,
-            trust_env=not _loopback(parts.hostname),
+            trust_env=not loopback(parts.hostname),
         )
 
     async def close(self) -> None:
@@ -314,9 +315,10 @@ def _target(model: str, answer: dict[str, Any]) -> Target:
     try:
         found = answer["model_version"]
         version, tags = str(found["version"]), _tags(found)
+        aliases = tuple(str(alias) for alias in found.get("aliases", ()))
     except (KeyError, TypeError) as error:
         raise RegistryError(f"The registry's answer for {model} names no version.") from error
-    return bundle_of(model, version, tags)
+    return replace(bundle_of(model, version, tags), aliases=aliases)
 
 
 def bundle_of(model: str, version: str, tags: Mapping[str, str]) -> Target:
@@ -368,7 +370,8 @@ def _moment(milliseconds: Any) -> datetime:
     return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
 
 
-def _loopback(host: str | None) -> bool:
+def loopback(host: str | None) -> bool:
+    """Whether `host` is this machine."""
     if host is None or host == "localhost":
         return True
     try:

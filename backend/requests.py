@@ -43,6 +43,14 @@ def documented_example(declaration: Declaration) -> dict[str, Any]:
     return {name: spelling[name](value) if name in spelling else value for name, value in declaration.example.items()}
 
 
+def documented_body(declaration: Declaration) -> dict[str, Any]:
+    """What the documentation says of a request's body beside its type; a forecast needs none."""
+    return {
+        "content": {"application/json": {"example": documented_example(declaration)}},
+        "required": not isinstance(declaration.task, Forecasting),
+    }
+
+
 def request_model(declaration: Declaration) -> type[Request]:
     """The type of a request to the model: its request columns and all its features, or the newest candles.
 

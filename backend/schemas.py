@@ -87,6 +87,17 @@ class Models(BaseModel):
     models: list[ScoredSummary | ModelSummary]
 
 
+class HeldVersion(BaseModel):
+    """A version served by hand in this API alone, until the alias moves."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_version: str
+    instead_of: str | None = Field(description="The version that the alias stands on.")
+    asked_by: str
+    at: str
+
+
 class DetailBase(BaseModel):
     """A model's declaration, and what is served of it: those fields are null while there is no champion."""
 
@@ -101,6 +112,8 @@ class DetailBase(BaseModel):
     served: bool
     reason: str | None = Field(description="Why none is served, or why the served one is not the newest.")
     alias: str
+    aliases: list[str] = Field(description="Those on the served version when the registry was last looked at.")
+    held: HeldVersion | None = Field(description="What a person serves in this API, whatever the alias says.")
     model_version: str | None
     data_version: str | None
     trained_at: str | None

@@ -5,6 +5,7 @@ A request takes this object once. So an answer is whole, whatever the follower s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,7 +55,22 @@ class Served:
         Raises:
             RequestError: 422, the fields are not valid for this model.
         """
-        values = self.validator(fields, self.predictor.needed)
+        return self.answer(self.validated(fields), newest)
+
+    def validated(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields, once they are known to be right for this version.
+
+        Raises:
+            RequestError: 422, they are not.
+        """
+        return self.validator(fields, self.predictor.needed)
+
+    def answer(self, values: Mapping[str, Any], newest: Series | None = None) -> dict[str, Any]:
+        """The answer to validated fields.
+
+        Raises:
+            RequestError: 422, the fields are valid, but not for this version.
+        """
         if newest and isinstance(self.predictor, ForecastingPredictor):
             return self.predictor.answer(values, newest)
         return self.predictor.answer(values)

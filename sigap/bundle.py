@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sigap.errors import BundleError
@@ -218,6 +220,12 @@ class Interval(Part):
             return value * math.exp(self.low * spread), value * math.exp(self.high * spread)
         return value + self.low, value + self.high
 
+    def around_all(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The ends that `around` gives of each of many values, float64 [n] both."""
+        if self.scale != "linear":
+            return values * math.exp(self.low), values * math.exp(self.high)
+        return values + self.low, values + self.high
+
 
 class SegmentEntry(Part):
     """A class of the target; it holds `minimum` and not `maximum`."""
@@ -312,6 +320,9 @@ class RegressionManifest(SupervisedManifest):
     task: Literal["regression"]
     interval: Interval
     segments: tuple[SegmentEntry, ...] = Field((), description="From the lowest; empty where none are declared.")
+    reference: dict[str, float | str | None] = Field(
+        {}, description="A typical value per used feature, which an explanation starts from; empty in older bundles."
+    )
 
     def segment(self, value: float) -> SegmentEntry | None:
         """The segment that a value lies in; None where none are declared."""
@@ -424,6 +435,9 @@ class RowEncoder:
                 known = {name.casefold(): value for name, value in zip(column.categories, column.values, strict=True)}
             impute = math.nan if column.impute is None else column.impute
             self._slots.append((column.feature, start, impute, known, one_hot))
+            if known is not None:
+                # In training's own spelling too: most values come in it, and folding costs more than looking up.
+                known |= {name: known[name.casefold()] for name in column.categories}
             start += column.width
 
     def encode(self, values: Mapping[str, Any]) -> list[float]:
@@ -434,11 +448,12 @@ class RowEncoder:
             if known is None:
                 row[start] = impute if value is None else float(value)
             elif one_hot:
-                at = None if value is None else known.get(str(value).casefold())
+                at = None if value is None else _found(known, value)
                 if at is not None:
                     row[int(at)] = 1.0
             else:
-                row[start] = impute if value is None else known.get(str(value).casefold(), impute)
+                at = None if value is None else _found(known, value)
+                row[start] = impute if at is None else at
         return row
 
     def unseen(self, values: Mapping[str, Any]) -> list[str]:
@@ -446,7 +461,7 @@ class RowEncoder:
         return [
             feature
             for feature, _, _, known, _ in self._slots
-            if known is not None and values.get(feature) is not None and str(values[feature]).casefold() not in known
+            if known is not None and values.get(feature) is not None and _found(known, values[feature]) is None
         ]
 
     def counterfactuals(self, values: Mapping[str, Any], reference: Mapping[str, Any]) -> list[list[float]]:
@@ -455,6 +470,11 @@ class RowEncoder:
             self.encode(values),
             *(self.encode({**values, column.feature: reference[column.feature]}) for column in self.inputs),
         ]
+
+
+def _found(known: Mapping[str, float], value: Any) -> float | None:
+    at = known.get(value)
+    return known.get(str(value).casefold()) if at is None else at
 
 
 def digest(path: Path) -> FileEntry:

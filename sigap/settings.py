@@ -6,6 +6,7 @@ Variables carry the prefix `SIGAP_` (`SIGAP_API_PORT=8080`), but for the names t
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets as token
 from functools import lru_cache
@@ -52,12 +53,89 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "SIGAP_MLFLOW_TRACKING_URI"),
         description="An MLflow server of your own; without it one is started.",
     )
+    api_workers: int = Field(1, ge=1, le=64, description="Processes of the API; each serves all models.")
     api_url: str | None = Field(None, description="Where the dashboard finds the API; by default the API started here.")
 
     default_model: str = Field("education", description="The model that `POST /predict` without a name asks.")
     served_alias: str = Field("champion", description="Registry alias that the API follows.")
     follow_seconds: float = Field(1.0, gt=0, le=60, description="How often the API asks the registry for the alias.")
     max_body_bytes: int = Field(65536, ge=1024, description="Longest body of a prediction request.")
+    max_file_bytes: int = Field(16 * 2**20, ge=1024, description="Longest body of a batch or a file.")
+    body_seconds: float = Field(
+        15.0, gt=0, le=600, description="A request whose body stands still for this long, or crawls, is refused."
+    )
+    head_seconds: float = Field(
+        10.0, gt=0, le=600, description="A connection that has not sent a request's whole head by then is closed."
+    )
+    max_connections: int = Field(
+        1000, ge=1, description="Open connections of a worker; beyond, the one that idles longest is closed."
+    )
+
+    protect: Literal["admin", "predict", "all"] | None = Field(
+        None,
+        description="What needs a token: `admin`, also `predict`, or `all` but liveness; "
+        "by default `admin` in development and `predict` in production.",
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("SECRET_KEY", "SIGAP_SECRET_KEY"),
+        description="Signs the tokens, at least 32 characters; production needs it, development makes one up.",
+    )
+    api_keys: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("SIGAP_API_KEYS", "API_KEY"),
+        description="Keys beside those of `./run key create`: `KEY`, or `NAME:predict+admin:KEY` with commas between.",
+    )
+    token_minutes: float = Field(60.0, gt=0, le=10080, description="How long a token is valid.")
+    cors_origins: str = Field(
+        "", description="Web origins whose pages may call the API, with commas (`https://app.example.org`), or `*`."
+    )
+    rate_per_key: float | None = Field(
+        None,
+        ge=0,
+        description="Requests a second that one key, or one address without a token, may make of a worker; "
+        "0 is no limit; by default 1000 in production and 0 in development.",
+    )
+    rate_in_all: float = Field(0.0, ge=0, description="Requests a second that a worker takes in all; 0 is no limit.")
+    concurrent_per_key: int = Field(
+        64, ge=1, description="Requests of one key, or address, that a worker answers at once."
+    )
+    concurrent_in_all: int = Field(256, ge=1, description="Requests that a worker answers at once.")
+    concurrent_uploads: int = Field(8, ge=1, description="Batches and files that a worker takes in at once.")
+    token_failures: int = Field(
+        10, ge=1, description="Wrong keys in a row that an address may send; then one every six seconds."
+    )
+    prediction_log: bool = Field(
+        True, description="Whether predictions are kept in PostgreSQL; without a database they are not."
+    )
+    prediction_log_days: int = Field(90, ge=1, description="Predictions older than this are deleted.")
+    prediction_log_queue: int = Field(
+        10000, ge=0, description="Most predictions of a worker that wait for PostgreSQL; further ones are not kept."
+    )
+    personal_fields: Literal["hash", "omit"] = Field(
+        "hash", description="Personal fields of kept predictions: replaced by keyed hashes, or left out."
+    )
+    shadow_alias: str = Field(
+        "", description="Alias, such as challenger, whose version answers in the champion's shadow; empty for none."
+    )
+    shadow_per_second: float = Field(
+        50.0, gt=0, le=1000, description="Most requests a second that a worker lets the shadow answer too."
+    )
+    max_batch_bytes: int = Field(16 * 2**20, ge=1024, description="Longest body of a JSON batch.")
+    max_batch_rows: int = Field(10_000, ge=1, le=1_000_000, description="Most rows of a JSON batch.")
+    max_file_bytes: int = Field(16 * 2**20, ge=1024, description="Largest file that is taken for predictions.")
+    max_file_rows: int = Field(1_000_000, ge=1, description="Most rows of a file of predictions.")
+    max_unpacked_bytes: int = Field(
+        512 * 2**20, ge=2**20, description="Most bytes that an XLSX or Parquet file may unpack to."
+    )
+    max_unpacked_ratio: int = Field(
+        200, ge=10, description="How many times its own size an XLSX or Parquet file may unpack to."
+    )
+    file_reader_bytes: int = Field(
+        256 * 2**20, ge=64 * 2**20, description="Most memory of the process that reads one XLSX, XLS or Parquet file."
+    )
+    file_jobs: int = Field(2, ge=1, le=64, description="Files that one worker answers at once; more are told to wait.")
+    file_threads: int = Field(2, ge=1, le=64, description="Threads that work on one file.")
     language: Literal["id", "en"] = Field("id", description="Language in which the dashboard opens.")
 
     exchange_websocket_url: str = Field(
@@ -116,6 +194,11 @@ class Settings(BaseSettings):
         return f"postgresql://sigap:{password}@{self.host}:{self.postgres_port}/sigap"
 
     @property
+    def has_database(self) -> bool:
+        """Whether there is a PostgreSQL to ask: one of your own, or an embedded one that was started once."""
+        return self.database_url is not None or (self.state / "secrets" / "postgres_password").exists()
+
+    @property
     def tracking_uri(self) -> str:
         """URL of the MLflow server."""
         return self.mlflow_tracking_uri or f"http://{self.host}:{self.mlflow_port}"
@@ -135,9 +218,34 @@ class Settings(BaseSettings):
         """URL or absolute folder of the DVC remote."""
         return self.dvc_remote_url or str(self.state / "dvc-remote")
 
+    @property
+    def protected(self) -> Literal["admin", "predict", "all"]:
+        """What needs a token."""
+        return self.protect or ("predict" if self.environment == "production" else "admin")
+
+    @property
+    def key_rate(self) -> float:
+        """Requests a second that one key may make of a worker; 0 is no limit."""
+        if self.rate_per_key is not None:
+            return self.rate_per_key
+        return 1000.0 if self.environment == "production" else 0.0
+
+    def key_for(self, purpose: str) -> bytes:
+        """A key of 32 bytes for one purpose, derived from the secret, so that no two uses share one.
+
+        Raises:
+            ConfigurationError: In production, where the secret is given and never made up.
+        """
+        secret = self.secret_key.get_secret_value() if self.secret_key else self.secret("secret_key")
+        return hmac.digest(secret.encode(), purpose.encode(), "sha256")
+
     def as_environment(self) -> dict[str, str]:
         """These settings as variables, for a process that shall see the same ones; holds secrets, never log it."""
-        shared = {"database_url": "DATABASE_URL", "mlflow_tracking_uri": "MLFLOW_TRACKING_URI"}
+        shared = {
+            "database_url": "DATABASE_URL",
+            "mlflow_tracking_uri": "MLFLOW_TRACKING_URI",
+            "secret_key": "SECRET_KEY",
+        }
         values = self.model_dump(exclude_none=True) | {"state_dir": self.state}
         return {
             shared.get(name, f"SIGAP_{name.upper()}"): str(

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, create_model
 
+from backend.columns import Columns
 from backend.engine import Engine
 from backend.requests import type_name
 from backend.tasks.predictor import (
     BASELINE_EXAMPLE,
     ROW_EXAMPLE,
     BaselineAnswer,
+    Flat,
     Row,
     RowAnswer,
+    Words,
     about_example,
     baseline_answer,
     check_numbers,
@@ -98,38 +104,107 @@ class ClassificationPredictor:
         self._task = declaration.task_as(Classification)
         self._declaration = declaration
         self._manifest = manifest
-        self._row = Row(declaration, manifest, version)
-        if self._row.encoder is None:
+        self.row = Row(declaration, manifest, version)
+        if self.row.encoder is None:
             raise BundleError("The bundle does not say how a row becomes its model's columns.")
-        self._encoder = self._row.encoder
+        self._encoder = self.row.encoder
         if missing := {column.feature for column in manifest.inputs} - set(manifest.reference):
             raise BundleError(f"The bundle names no typical value of {', '.join(sorted(missing))}.")
-        self._engine = Engine(model, self._row.width, ("probability",))
+        self.engine = Engine(model, self.row.width, ("probability",))
         self._baseline = baseline_answer(manifest)
 
     @property
     def needed(self) -> tuple[str, ...]:
         """See `Predictor.needed`."""
-        return self._row.needed
+        return self.row.needed
 
-    def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Predictor.answer`."""
+    @cached_property
+    def constant(self) -> dict[str, Any]:
+        """See `Predictor.constant`."""
         manifest = self._manifest
-        rows = self._encoder.counterfactuals(values, manifest.reference)
-        probability, *otherwise = self._engine.numbers(rows)
-        if not -1e-6 <= probability <= 1 + 1e-6:
-            raise BundleError(f"The bundle's model answers with the probability {probability:g}.")
-        policies = [_policy(policy, values) for policy in self._task.policies if _rejects(policy, values)]
         return {
-            **_decision(self._task, yes=probability >= manifest.threshold and not policies),
-            "probability": min(max(probability, 0.0), 1.0),
             "threshold": manifest.threshold,
             "calibrated": manifest.calibrated,
             "calibration": manifest.calibration.model_dump(),
+            "baseline": self._baseline,
+            **self.row.model,
+        }
+
+    def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Predictor.answer`."""
+        rows = self._encoder.counterfactuals(values, self._manifest.reference)
+        probability, *otherwise = self.engine.numbers(rows)
+        _check(probability)
+        part = self._part(values, probability, otherwise)
+        return {**part, **self.constant, **self.row.about(values)}
+
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """See `Predictor.answers`."""
+        return [{**part, **self.constant} for part in self.parts(Columns.of(self._declaration, rows))]
+
+    def parts(self, columns: Columns) -> list[dict[str, Any]]:
+        """See `RowPredictor.parts`."""
+        probabilities, otherwise = self._probabilities(columns)
+        told = [
+            self._part(columns.values(position), probability, others)
+            for position, (probability, others) in enumerate(
+                zip(probabilities.tolist(), otherwise.tolist(), strict=True)
+            )
+        ]
+        for name, lists in self.row.remark_lists(columns).items():
+            for part, marked in zip(told, lists, strict=True):
+                part[name] = marked
+        return told
+
+    def flat(self, columns: Columns) -> dict[str, Flat]:
+        """See `RowPredictor.flat`; of the reasons, the strongest either way."""
+        task = self._task
+        probabilities, otherwise = self._probabilities(columns)
+        broken = np.zeros((columns.size, len(task.policies)), bool)
+        for at, policy in enumerate(task.policies):
+            broken[:, at] = _rejecting(policy, columns.numbers[policy.feature])
+        rejected = broken.any(axis=1)
+        approved = (probabilities >= self._manifest.threshold) & ~rejected
+        effects = probabilities[:, None] - otherwise
+        names = [column.feature for column in self._manifest.inputs]
+        policies = ["", *(policy.reason.en for policy in task.policies)]
+        return {
+            "prediction": Words(approved.astype(np.intp), (task.no, task.yes)),
+            task.flag: approved if task.flag == "is_approved" else approved.astype(np.int64),
+            "probability": np.clip(probabilities, 0.0, 1.0),
+            "decided_by": Words(rejected.astype(np.intp), ("model", "policy")),
+            "policy": Words(np.where(rejected, broken.argmax(axis=1) + 1 if task.policies else 0, 0), policies),
+            "strongest_for": _strongest(effects, names),
+            "strongest_against": _strongest(-effects, names),
+            **self.row.remark_words(columns),
+        }
+
+    def _probabilities(self, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of yes [n], and with each input's reference value in its place [n, inputs]."""
+        rows = self.row.matrix(columns, self.engine.type)
+        probabilities = self.engine.many_numbers(rows)
+        if len(rows):
+            _check(float(probabilities.min()))
+            _check(float(probabilities.max()))
+        reference = np.array(self._encoder.encode(self._manifest.reference), rows.dtype)
+        otherwise = np.empty((len(rows), len(self._manifest.inputs)))
+        start = 0
+        for at, column in enumerate(self._manifest.inputs):
+            block = slice(start, start + column.width)
+            changed = rows.copy()
+            changed[:, block] = reference[block]
+            otherwise[:, at] = self.engine.many_numbers(changed)
+            start += column.width
+        return probabilities, otherwise
+
+    def _part(self, values: Mapping[str, Any], probability: float, otherwise: list[float]) -> dict[str, Any]:
+        """What the answer says of one row, but for the remarks."""
+        policies = [_policy(policy, values) for policy in self._task.policies if _rejects(policy, values)]
+        return {
+            **_decision(self._task, yes=probability >= self._manifest.threshold and not policies),
+            "probability": min(max(probability, 0.0), 1.0),
             "decided_by": "policy" if policies else "model",
             "reasons": policies + self._reasons(values, probability, otherwise),
-            "baseline": self._baseline,
-            **self._row.about(values),
         }
 
     def check(self, answer: Mapping[str, Any]) -> None:
@@ -149,6 +224,25 @@ class ClassificationPredictor:
 
 def _decision(task: Classification, *, yes: bool) -> dict[str, Any]:
     return {"prediction": task.yes if yes else task.no, task.flag: yes if task.flag == "is_approved" else int(yes)}
+
+
+def _check(probability: float) -> None:
+    if not -1e-6 <= probability <= 1 + 1e-6:
+        raise BundleError(f"The bundle's model answers with the probability {probability:g}.")
+
+
+def _strongest(effects: NDArray[np.float64], names: list[str]) -> Words:
+    """The feature with the greatest effect of each row; none where it is too small to tell."""
+    if not names:
+        return Words(np.zeros(len(effects), np.intp), ("",))
+    telling = effects.max(axis=1, initial=0.0) >= LEAST_EFFECT
+    return Words(np.where(telling, effects.argmax(axis=1) + 1, 0), ("", *names))
+
+
+def _rejecting(policy: Policy, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where a policy rejects, as `_rejects` says of one row; a null, which is NaN, is rejected by none."""
+    low = np.zeros(len(numbers), bool) if policy.below is None else numbers < policy.below
+    return low if policy.above is None else low | (numbers > policy.above)
 
 
 def _rejects(policy: Policy, values: Mapping[str, Any]) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
+from backend.columns import Columns
 from backend.engine import Engine
-from backend.tasks.predictor import ROW_EXAMPLE, Row, RowAnswer, about_example, indonesian
+from backend.tasks.predictor import ROW_EXAMPLE, Flat, Row, RowAnswer, Words, about_example, indonesian
 from sigap.bundle import Bilingual, ClusteringManifest, Profile, Trait
 from sigap.catalog import Declaration
 from sigap.catalog.declaration import Clustering
@@ -125,17 +129,17 @@ class ClusterPredictor:
 
     def __init__(self, declaration: Declaration, manifest: ClusteringManifest, model: bytes, version: str) -> None:
         self._manifest = manifest
-        self._row = Row(declaration, manifest, version)
+        self.row = Row(declaration, manifest, version)
         self._declaration = declaration
         for rank, level in enumerate(manifest.levels):
             if level.cluster != rank or not self._has_center(level.center):
                 raise BundleError(f"The bundle's level {rank} is out of order or lacks its centre.")
-        self._engine = Engine(model, self._row.width, ("label", "distances"))
+        self.engine = Engine(model, self.row.width, ("label", "distances"))
 
     @property
     def needed(self) -> tuple[str, ...]:
         """See `Predictor.needed`."""
-        return self._row.needed
+        return self.row.needed
 
     def _has_center(self, center: Mapping[str, float]) -> bool:
         return set(center) >= set(self._manifest.features_used)
@@ -143,7 +147,7 @@ class ClusterPredictor:
     def _nearest(self, values: Mapping[str, Any]) -> tuple[int, float]:
         """Number of the nearest cluster, and the distance to its centre."""
         levels = len(self._manifest.levels)
-        labels, distances = self._engine.run([self._row.encode(values)])
+        labels, distances = self.engine.run([self.row.encode(values)])
         cluster = int(labels[0])
         if distances.shape[-1] != levels or not 0 <= cluster < levels:
             raise BundleError(f"The bundle's model answers with level {cluster}; there are {levels}.")
@@ -151,6 +155,31 @@ class ClusterPredictor:
         if not math.isfinite(distance):
             raise BundleError("The bundle's model answers with a distance that is not finite.")
         return cluster, distance
+
+    @property
+    def constant(self) -> dict[str, Any]:
+        """See `Predictor.constant`."""
+        return self.row.model
+
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """See `Predictor.answers`."""
+        return [{**part, **self.constant} for part in self.parts(Columns.of(self._declaration, rows))]
+
+    def parts(self, columns: Columns) -> list[dict[str, Any]]:
+        """See `RowPredictor.parts`."""
+        raise NotImplementedError
+
+    def _all_nearest(self, columns: Columns) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """What `_nearest` says of each row: cluster and distance, both [n]."""
+        levels = len(self._manifest.levels)
+        labels, distances = self.engine.many(self.row.matrix(columns, self.engine.type))
+        clusters = labels.reshape(-1).astype(np.intp)
+        if distances.shape != (columns.size, levels) or ((clusters < 0) | (clusters >= levels)).any():
+            raise BundleError(f"The bundle's model does not answer with one of its {levels} levels for every row.")
+        nearest = distances[np.arange(columns.size), clusters].astype(np.float64)
+        if not np.isfinite(nearest).all():
+            raise BundleError("The bundle's model answers with a distance that is not finite.")
+        return clusters, nearest
 
     def check(self, answer: Mapping[str, Any]) -> None:
         """See `Predictor.check`."""
@@ -174,17 +203,58 @@ class LevelPredictor(ClusterPredictor):
             "cluster": cluster,
             "cluster_label": self._manifest.levels[cluster].text,
             "distance_to_center": distance,
-            **self._row.model,
+            **self.row.model,
             "gap_to_next_level": self._gap(cluster, values),
-            "out_of_training_range": self._row.outside(values),
+            "out_of_training_range": self.row.outside(values),
         }
+
+    def parts(self, columns: Columns) -> list[dict[str, Any]]:
+        """See `RowPredictor.parts`."""
+        clusters, distances = self._all_nearest(columns)
+        outside = self.row.remark_lists(columns)["out_of_training_range"]
+        return [
+            {
+                "cluster": cluster,
+                "cluster_label": self._manifest.levels[cluster].text,
+                "distance_to_center": distance,
+                "gap_to_next_level": self._gap(cluster, columns.values(position)),
+                "out_of_training_range": outside[position],
+            }
+            for position, (cluster, distance) in enumerate(zip(clusters.tolist(), distances.tolist(), strict=True))
+        ]
+
+    def flat(self, columns: Columns) -> dict[str, Flat]:
+        """See `RowPredictor.flat`; what lacks to the next level stands in a column a feature."""
+        clusters, distances = self._all_nearest(columns)
+        found: dict[str, Flat] = {
+            "cluster": clusters,
+            "cluster_label": Words(clusters, [level.text for level in self._manifest.levels]),
+            "distance_to_center": distances,
+        }
+        for name in self._manifest.features_used:
+            goals = np.array([level.center[name] for level in self._manifest.levels])
+            change = goals[np.maximum(clusters - 1, 0)] - columns.numbers[name]
+            better = self._declaration.feature(name).higher_is_better
+            if better is not None:
+                change = np.where(change < 0 if better else change > 0, 0.0, change)
+            # At the best level nothing lacks: an empty cell, as the answer's null.
+            found[f"gap_{name}"] = np.where(clusters == 0, np.nan, np.round(change, 9))
+        found["out_of_training_range"] = self.row.remark_words(columns)["out_of_training_range"]
+        return found
 
     def _gap(self, cluster: int, values: Mapping[str, Any]) -> dict[str, float] | None:
         if cluster == 0:
             return None
-        center = self._manifest.levels[cluster - 1].center
-        feature = self._declaration.feature
-        return {name: feature(name).shortfall(values[name], center[name]) for name in self._manifest.features_used}
+        return {name: shortfall(values[name], goal) for name, shortfall, goal in self._goals[cluster - 1]}
+
+    @cached_property
+    def _goals(self) -> list[list[tuple[str, Callable[[float, float], float], float]]]:
+        """By level: of each used feature how far a value falls short, and the level's centre."""
+        features = [self._declaration.feature(name) for name in self._manifest.features_used]
+        return [
+            [(feature.name, feature.shortfall, level.center[feature.name]) for feature in features]
+            for level in self._manifest.levels
+        ]
 
 
 class SegmentPredictor(ClusterPredictor):
@@ -218,7 +288,31 @@ class SegmentPredictor(ClusterPredictor):
             **self._segments[cluster],
             "distance_to_center": distance,
             **self._profiles[cluster],
-            **self._row.about(values),
+            **self.row.about(values),
+        }
+
+    def parts(self, columns: Columns) -> list[dict[str, Any]]:
+        """See `RowPredictor.parts`."""
+        clusters, distances = self._all_nearest(columns)
+        remarks = self.row.remark_lists(columns)
+        return [
+            {
+                **self._segments[cluster],
+                "distance_to_center": distance,
+                **self._profiles[cluster],
+                **{name: lists[position] for name, lists in remarks.items()},
+            }
+            for position, (cluster, distance) in enumerate(zip(clusters.tolist(), distances.tolist(), strict=True))
+        ]
+
+    def flat(self, columns: Columns) -> dict[str, Flat]:
+        """See `RowPredictor.flat`."""
+        clusters, distances = self._all_nearest(columns)
+        return {
+            "segment": Words(clusters, [segment["segment"] for segment in self._segments]),
+            "cluster": clusters,
+            "distance_to_center": distances,
+            **self.row.remark_words(columns),
         }
 
 

@@ -93,7 +93,7 @@ class ForecastingPredictor:
         self._manifest = manifest
         self._target = target_of(declaration).name
         self._time = declaration.source.time
-        self._engine = Engine(model, manifest.lags, ("change",))
+        self.engine = Engine(model, manifest.lags, ("change",))
         self._about = about(manifest, version)
         self._baseline = baseline_answer(manifest)
         self._step = STEPS[manifest.step]
@@ -114,16 +114,35 @@ class ForecastingPredictor:
         Raises:
             RequestError: 422, the candles are no series that this version can look at.
         """
+        return self._forecast(*self.looked_at(values, newest))
+
+    def looked_at(
+        self, values: Mapping[str, Any], newest: Series | None = None
+    ) -> tuple[Sequence[float], datetime, str]:
+        """The values that a forecast starts from, the oldest first, when the newest step began, and their source.
+
+        Raises:
+            RequestError: 422, the candles are no series that this version can look at.
+        """
         candles = values[CANDLES]
         if candles is None and newest and self._follows(newest):
-            return self._forecast([value for _, value in newest], newest[-1][0].astimezone(UTC), "table")
+            return [value for _, value in newest], newest[-1][0].astimezone(UTC), "table"
         if candles is None:
-            return self._forecast(self._manifest.closes, self._last_time, "snapshot")
+            return self._manifest.closes, self._last_time, "snapshot"
         times = self._times(candles)
-        return self._forecast([getattr(candle, self._target) for candle in candles], times[-1], "request")
+        return [getattr(candle, self._target) for candle in candles], times[-1], "request"
+
+    @property
+    def constant(self) -> dict[str, Any]:
+        """See `Predictor.constant`."""
+        return {"note": self._manifest.note.model_dump(), "baseline": self._baseline, **self._about}
+
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """See `Predictor.answers`."""
+        return [self.answer(values) for values in rows]
 
     def _forecast(self, closes: Sequence[float], as_of: datetime, source: str) -> dict[str, Any]:
-        (change,) = self._engine.numbers([self._manifest.returns(closes)])
+        (change,) = self.engine.numbers([self._manifest.returns(closes)])
         found = self._manifest.forecast(closes, change)
         interval = self._manifest.interval
         return {
@@ -143,6 +162,10 @@ class ForecastingPredictor:
             "baseline": self._baseline,
             **self._about,
         }
+
+    def returns(self, closes: Sequence[float]) -> list[float]:
+        """The log returns that the model takes, the newest first."""
+        return self._manifest.returns(closes)
 
     def _follows(self, newest: Series) -> bool:
         """Whether the rows are enough, newer than the snapshot's or the same, one step apart, and above zero."""

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from sigap.bundle import Bilingual, ManifestBase, RowEncoder, SupervisedManifest
+from backend.columns import Columns
+from sigap.bundle import Bilingual, InputColumn, ManifestBase, RowEncoder, SupervisedManifest
 from sigap.catalog import Declaration, Kind
 from sigap.errors import BundleError
+
+# Between the names of features in one cell of a table; no name holds it.
+SEPARATOR = " "
 
 
 class Predictor(Protocol):
@@ -33,12 +39,53 @@ class Predictor(Protocol):
             BundleError: The model gives no answer that could be told.
         """
 
+    @property
+    def constant(self) -> Mapping[str, Any]:
+        """What stands the same in every answer of this version."""
+
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """What `answer` says of each row, computed at once.
+
+        Raises:
+            RequestError: 422, a row is valid but not for this version.
+            BundleError: The model gives no answer that could be told.
+        """
+
     def check(self, answer: Mapping[str, Any]) -> None:
         """Compares the answer to the manifest's example with what it has to be.
 
         Raises:
             BundleError: It is another.
         """
+
+
+class RowPredictor(Predictor, Protocol):
+    """A predictor whose requests are rows, so that many can be answered by column."""
+
+    def parts(self, columns: Columns) -> list[dict[str, Any]]:
+        """What `answer` says of each row, without the `constant` part.
+
+        Raises:
+            BundleError: The model gives no answer that could be told.
+        """
+
+    def flat(self, columns: Columns) -> dict[str, Flat]:
+        """The answers as columns of a table, the prediction first.
+
+        Raises:
+            BundleError: The model gives no answer that could be told.
+        """
+
+
+class Words(NamedTuple):
+    """A column of few different texts: `texts[codes[row]]` is the row's."""
+
+    codes: NDArray[np.intp]
+    texts: Sequence[str]
+
+
+Flat = Words | NDArray[Any]
+"""A column of an answer: texts, or numbers, booleans too."""
 
 
 class AnswerBase(BaseModel):
@@ -169,6 +216,7 @@ class Row:
         self.encoder = RowEncoder(manifest.inputs) if manifest.inputs else None
         self.width = self.encoder.width if self.encoder else len(self.used)
         self._ranges = [(name, manifest.training_range[name]) for name in numbers]
+        self._limits = [(name, known.minimum, known.maximum) for name, known in self._ranges]
         self._version = version
 
     @cached_property
@@ -183,6 +231,89 @@ class Row:
         if self.encoder is not None:
             return self.encoder.encode(values)
         return [float(values[name]) for name in self.used]
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[NDArray[np.float64], InputColumn, int]]:
+        """By category of the model's columns: what stands for each declared category, and where.
+
+        Of a one-hot column that is the model's column, of an ordinal one the number; NaN for one never seen.
+        """
+        found: dict[str, tuple[NDArray[np.float64], InputColumn, int]] = {}
+        start = 0
+        for column in self.manifest.inputs:
+            if column.kind != "number":
+                stands = range(start, start + column.width) if column.kind == "one_hot" else column.values
+                known = {name.casefold(): value for name, value in zip(column.categories, stands, strict=True)}
+                declared = self.declaration.feature(column.feature).categories
+                values = np.array([known.get(name.casefold(), np.nan) for name in declared], np.float64)
+                found[column.feature] = (values, column, start)
+            start += column.width
+        return found
+
+    def matrix(self, columns: Columns, kind: type[np.floating[Any]] = np.float64) -> NDArray[Any]:
+        """The rows of the model's columns [n, width] of this type: what `encode` gives of each."""
+        rows = np.zeros((columns.size, self.width), kind)
+        if self.encoder is None:
+            for at, name in enumerate(self.used):
+                rows[:, at] = columns.numbers[name]
+            return rows
+        start = 0
+        for column in self.manifest.inputs:
+            impute = np.nan if column.impute is None else column.impute
+            if column.kind == "number":
+                numbers = columns.numbers[column.feature]
+                rows[:, start] = np.where(np.isnan(numbers), impute, numbers)
+            else:
+                values, stands = self._known[column.feature][0], columns.codes[column.feature]
+                looked = np.append(values, np.nan)[stands]  # the last one is for -1, null
+                if column.kind == "ordinal":
+                    rows[:, start] = np.where(np.isnan(looked), impute, looked)
+                else:
+                    seen = np.flatnonzero(~np.isnan(looked))
+                    rows[seen, looked[seen].astype(np.intp)] = 1.0
+            start += column.width
+        return rows
+
+    def remarks(self, columns: Columns) -> dict[str, NDArray[np.bool_]]:
+        """What `about` lists of each row, as bool [n, features] over `used`."""
+        outside = np.zeros((columns.size, len(self.used)), bool)
+        ranges = dict(self._ranges)
+        filled = np.stack([columns.null(name) for name in self.used], axis=1)
+        unseen = np.zeros_like(outside)
+        for at, name in enumerate(self.used):
+            if name in ranges:
+                numbers, known = columns.numbers[name], ranges[name]
+                # NaN, a null, is outside of nothing.
+                outside[:, at] = (numbers < known.minimum) | (numbers > known.maximum)
+            if name in self._known:
+                unseen[:, at] = np.append(np.isnan(self._known[name][0]), False)[columns.codes[name]]
+        return {"out_of_training_range": outside, "filled_in": filled, "unseen_categories": unseen}
+
+    def remark_lists(self, columns: Columns) -> dict[str, list[list[str]]]:
+        """What `about` says of each row, one list a row."""
+        found = {}
+        for name, marks in self.remarks(columns).items():
+            words = self._remark_words(marks, name)
+            lists = [text.split(SEPARATOR) if text else [] for text in words.texts]
+            found[name] = [lists[code] for code in words.codes.tolist()]
+        return found
+
+    def remark_words(self, columns: Columns) -> dict[str, Words]:
+        """What `about` says of each row, as the features' names with a separator between."""
+        return {name: self._remark_words(marks, name) for name, marks in self.remarks(columns).items()}
+
+    def _remark_words(self, marks: NDArray[np.bool_], remark: str) -> Words:
+        if not marks.any():
+            return Words(np.zeros(len(marks), np.intp), ("",))
+        # What `encoder.unseen` lists stands in the order of the model's inputs, the rest in that of the features.
+        inputs = [column.feature for column in self.manifest.inputs]
+        order = [self.used.index(name) for name in inputs] if remark == "unseen_categories" else range(len(self.used))
+        names = [self.used[at] for at in order]
+        packed = np.packbits(marks[:, list(order)], axis=1)
+        different, codes = np.unique(packed, axis=0, return_inverse=True)
+        unpacked = np.unpackbits(different, axis=1, count=len(names)).astype(bool)
+        texts = [SEPARATOR.join(name for name, marked in zip(names, row, strict=True) if marked) for row in unpacked]
+        return Words(codes.reshape(-1), texts)
 
     @cached_property
     def model(self) -> dict[str, Any]:
@@ -202,8 +333,8 @@ class Row:
         """Used numbers that lie outside of what the model was trained on."""
         return [
             name
-            for name, known in self._ranges
-            if values[name] is not None and not known.minimum <= values[name] <= known.maximum
+            for name, minimum, maximum in self._limits
+            if values[name] is not None and not minimum <= values[name] <= maximum
         ]
 
 

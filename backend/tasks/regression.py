@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, create_model
 
+from backend.columns import Columns
 from backend.engine import Engine
 from backend.requests import type_name
 from backend.tasks.predictor import (
     BASELINE_EXAMPLE,
     ROW_EXAMPLE,
     BaselineAnswer,
+    Flat,
     IntervalAnswer,
     Row,
     RowAnswer,
+    Words,
     about_example,
     baseline_answer,
     check_numbers,
@@ -78,10 +85,11 @@ class RegressionPredictor:
     """Answers with a number."""
 
     def __init__(self, declaration: Declaration, manifest: RegressionManifest, model: bytes, version: str) -> None:
+        self._declaration = declaration
         self._target = target_of(declaration)
         self._manifest = manifest
-        self._row = Row(declaration, manifest, version)
-        self._engine = Engine(model, self._row.width, ("value",))
+        self.row = Row(declaration, manifest, version)
+        self.engine = Engine(model, self.row.width, ("value",))
         self._baseline = baseline_answer(manifest)
         # A class has few values; a number has no end of them.
         self.outcome = "segment" if manifest.segments else ""
@@ -96,28 +104,66 @@ class RegressionPredictor:
     @property
     def needed(self) -> tuple[str, ...]:
         """See `Predictor.needed`."""
-        return self._row.needed
+        return self.row.needed
+
+    @cached_property
+    def constant(self) -> dict[str, Any]:
+        """See `Predictor.constant`."""
+        bounds = {"segment_bounds": self._bounds} if self._manifest.segments else {}
+        return {**bounds, "baseline": self._baseline, **self.row.model}
 
     def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `Predictor.answer`."""
-        (value,) = self._engine.numbers([self._row.encode(values)])
+        (value,) = self.engine.numbers([self.row.encode(values)])
+        low, high = self._manifest.interval.around(value)
+        answer = self._told(value, low, high)
+        if self._manifest.segments:
+            answer["segment_bounds"] = self._bounds
+        return {**answer, "baseline": self._baseline, **self.row.about(values)}
+
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """See `Predictor.answers`."""
+        return [{**part, **self.constant} for part in self.parts(Columns.of(self._declaration, rows))]
+
+    def parts(self, columns: Columns) -> list[dict[str, Any]]:
+        """See `RowPredictor.parts`."""
+        ends = (each.tolist() for each in self._numbers(columns))
+        remarks = self.row.remark_lists(columns)
+        told = [self._told(*numbers) for numbers in zip(*ends, strict=True)]
+        for name, lists in remarks.items():
+            for part, marked in zip(told, lists, strict=True):
+                part[name] = marked
+        return told
+
+    def flat(self, columns: Columns) -> dict[str, Flat]:
+        """See `RowPredictor.flat`."""
+        value, low, high = self._numbers(columns)
+        found: dict[str, Flat] = {self._target.name: value, "interval_low": low, "interval_high": high}
+        if segments := self._manifest.segments:
+            edges = [math.inf if entry.maximum is None else entry.maximum for entry in segments]
+            codes = np.searchsorted(edges[:-1], value, side="right")
+            found["segment"] = Words(codes, [entry.label.en for entry in segments])
+        return found | self.row.remark_words(columns)
+
+    def _numbers(self, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Value and both ends of its interval, of each row."""
+        value = self.engine.many_numbers(self.row.matrix(columns, self.engine.type))
+        low, high = self._manifest.interval.around_all(value)
+        return value, low, high
+
+    def _told(self, value: float, low: float, high: float) -> dict[str, Any]:
         interval = self._manifest.interval
-        low, high = interval.around(value)
-        answer: dict[str, Any] = {
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise BundleError("The bundle's interval has no finite ends.")
+        told: dict[str, Any] = {
             self._target.name: value,
-            "interval": {
-                "low": low,
-                "high": high,
-                "confidence": interval.confidence,
-                "coverage": interval.coverage,
-            },
+            "interval": {"low": low, "high": high, "confidence": interval.confidence, "coverage": interval.coverage},
         }
         # By the number that is shown, so that number and class never contradict each other.
         if (segment := self._manifest.segment(value)) is not None:
-            answer["segment"] = segment.label.en
-            answer["segment_label"] = segment.label.model_dump()
-            answer["segment_bounds"] = self._bounds
-        return {**answer, "baseline": self._baseline, **self._row.about(values)}
+            told["segment"] = segment.label.en
+            told["segment_label"] = {"id": segment.label.id, "en": segment.label.en}
+        return told
 
     def check(self, answer: Mapping[str, Any]) -> None:
         """See `Predictor.check`."""

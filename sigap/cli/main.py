@@ -27,8 +27,10 @@ app = typer.Typer(
 )
 data = typer.Typer(no_args_is_help=True, help="Versions of a model's data, kept by DVC and Git.")
 model = typer.Typer(no_args_is_help=True, help="Versions of a model in the registry, and which one is served.")
+key = typer.Typer(no_args_is_help=True, help="API keys: who may ask the API for a token, and for what.")
 app.add_typer(data, name="data", rich_help_panel="Going back")
 app.add_typer(model, name="model", rich_help_panel="Going back")
+app.add_typer(key, name="key", rich_help_panel="Running")
 
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model, such as `education`.")]
 
@@ -326,6 +328,36 @@ def model_card(
     from sigap.cli.versions import show_card
 
     show_card(running_settings(), name, number)
+
+
+@key.command("create")
+def key_create(
+    name: Annotated[str, typer.Argument(help="Whose it is: `dashboard`. Stands in logs and with every prediction.")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="`predict` (the default) or `admin`, which may change what is served; or both."),
+    ] = None,
+) -> None:
+    """Make an API key and print it, once: only its hash is kept. A running API knows it within a second."""
+    from sigap.cli.keys import create_key
+
+    create_key(get_settings(), name, scope or ["predict"])
+
+
+@key.command("list")
+def key_list() -> None:
+    """List the API keys: names, scopes, and since when; never the keys."""
+    from sigap.cli.keys import list_keys
+
+    list_keys(get_settings())
+
+
+@key.command("revoke")
+def key_revoke(name: Annotated[str, typer.Argument(help="Name of the key.")]) -> None:
+    """Revoke an API key; its tokens end with it, within a second."""
+    from sigap.cli.keys import revoke_key
+
+    revoke_key(get_settings(), name)
 
 
 @app.command("new-model", rich_help_panel="Training")

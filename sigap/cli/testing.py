@@ -51,7 +51,9 @@ def run_benchmark(settings: Settings, name: str, arguments: list[str]) -> None:
         ConfigurationError: There is none of that name.
     """
     folder = settings.root / "benchmarks"
-    known = {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
+    known = {path.stem: path for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    known |= {path.parent.name: path for path in folder.glob("*/__main__.py")}
+    known = dict(sorted(known.items()))
     if not name:
         lines = table("Benchmark", "What it measures")
         for stem, path in known.items():

@@ -15,6 +15,7 @@ from sigap.cli.pipeline import prepare_tables, run_model
 from sigap.cli.session import Reporter, StopRequested, stop_on_signal, supervised
 from sigap.cli.summary import show_summary, summary
 from sigap.errors import SigapError
+from sigap.production import require_secrets
 from sigap.services.service import check_ports
 from sigap.services.stack import ALL, services
 from sigap.services.supervisor import AlreadyRunningError, Supervisor
@@ -35,8 +36,10 @@ def up(settings: Settings) -> int:
 
     Raises:
         ServiceError: A service can't be started; all others are stopped then.
+        ConfigurationError: A secret that production needs is missing or a default.
     """
     begin = time.monotonic()
+    require_secrets(settings)
     try:
         with stop_on_signal(), supervised(settings) as (supervisor, reporter):
             bring_up(settings, supervisor, reporter)

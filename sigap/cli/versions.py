@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 from sigap.catalog import declaration
 from sigap.cli.output import say, table
+from sigap.decisions import person
 from sigap.errors import RegistryError
 from sigap.settings import Settings
 
 if TYPE_CHECKING:
-    from sigap.registry.models import ModelVersion, Registry
+    from sigap.registry.models import Registry
 
 
 def list_data(settings: Settings, name: str) -> None:
@@ -81,10 +81,7 @@ def list_models(settings: Settings, name: str) -> None:
 
 def rollback_model(settings: Settings, name: str, to: int | None) -> None:
     """Serve an earlier version again."""
-    registry = open_registry(settings, name)
-    before = registry.champion(name)
-    version = registry.rollback(name, to)
-    _write_down(settings, before, version, "rollback", f"Served again instead of {before.name if before else 'none'}.")
+    version = open_registry(settings, name).rollback(name, to, asked_by=person())
     say(f"{name} {version.name} (data {version.data_version or '-'}) is served again.")
 
 
@@ -92,15 +89,13 @@ def promote_model(settings: Settings, name: str, number: int) -> None:
     """Serve a version by hand, unless another promotion comes in between."""
     registry = open_registry(settings, name)
     champion = registry.champion(name)
-    version = registry.promote(name, number, champion.number if champion else None)
-    _write_down(settings, champion, version, "by_hand", "Promoted by hand, past the gate.")
+    version = registry.promote(name, number, champion.number if champion else None, asked_by=person())
     say(f"{name} {version.name} (data {version.data_version or '-'}) is served.")
 
 
 def approve_model(settings: Settings, name: str, number: int) -> None:
     """Serve a version that passed the gate and waits."""
     from sigap.registry.challenge import approve
-    from sigap.registry.decisions import person
 
     version = approve(open_registry(settings, name), name, number, person())
     say(f"{name} {version.name} (data {version.data_version or '-'}) is served.")
@@ -132,29 +127,3 @@ def show_card(settings: Settings, name: str, number: int | None) -> None:
     if version is None:
         raise RegistryError(f"No version of {name} is served.", remedy=f"Name one of `./run model versions {name}`.")
     say(model_card(declaration(name), read_manifest(registry.bundle(version))))
-
-
-def _write_down(settings: Settings, before: ModelVersion | None, after: ModelVersion, rule: str, reason: str) -> None:
-    """A person's move of the alias; on record beside the gate's own decisions."""
-    if before is not None and before.number == after.number:
-        return
-    from sigap.bundle import TAG_DATA_MD5
-    from sigap.registry import decisions
-    from sigap.registry.challenge import read_record
-
-    told = read_record(after)
-    record = decisions.Record(
-        model=after.model,
-        run_id=uuid.uuid4().hex,
-        model_version=after.name,
-        champion_before=before.name if before else None,
-        champion_after=after.name,
-        promoted=True,
-        rule=rule,
-        reason=reason,
-        record={name: told[name] for name in ("rows", "origin", "score", "candidate") if name in told},
-        asked_by=decisions.person(),
-        data_version=after.data_version,
-        data_md5=after.tags.get(TAG_DATA_MD5, ""),
-    )
-    decisions.write(settings, record)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from sigap.bundle import TAG_DATA_MD5, TAG_DECISION, TAG_FINGERPRINT, Bilingual
 from sigap.errors import AliasMovedError, BundleError, RegistryError
+from sigap.promotion import decision_of
 from sigap.registry import decisions
 from sigap.registry.decisions import PIPELINE, Record
 from sigap.registry.models import ModelVersion, Registry
@@ -136,11 +137,7 @@ def approve(registry: Registry, model: str, number: int, asked_by: str) -> Model
 
 def read_record(version: ModelVersion) -> dict[str, Any]:
     """The decision on a version, as it stands in its tag; empty if there is none that can be read."""
-    try:
-        record = json.loads(version.tags.get(TAG_DECISION, "{}"))
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
+    return decision_of(version.tags)
 
 
 def _judge(

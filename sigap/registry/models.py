@@ -7,12 +7,9 @@ import importlib.metadata
 import logging
 import shutil
 import tempfile
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,67 +31,18 @@ from sigap.bundle import (
     Manifest,
     read_manifest,
 )
-from sigap.errors import AliasMovedError, BundleError, ConfigurationError, RegistryError
+from sigap.errors import BundleError, RegistryError
+from sigap.locks import writer
+from sigap.promotion import ModelVersion, Promotion
 from sigap.registry.connection import EXISTS, MISSING, client, registry_errors
-from sigap.registry.locks import writer
 from sigap.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PREVIOUS = "previous"
-CHALLENGER = "challenger"
+__all__ = ["BUNDLE", "ModelVersion", "Registry"]
+
 BUNDLE = "bundle"
-# How aliases moved, kept on the versions so that a move that was cut off can be told and mended.
-PROMOTED_AT = "promoted_at"
-REPLACED = "replaced"
-REPLACED_BY = "replaced_by"
-CHOSEN_AT = "chosen_at"  # by a person, in seconds since 1970: the gate puts nothing older in its place
 REQUIREMENTS = ("scikit-learn", "skops", "numpy", "pandas")
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """A registered version of a model.
-
-    Attributes:
-        model: The model's name.
-        number: MLflow's number, from 1.
-        run_id: The run that it comes from.
-        created_at: Seconds since 1970.
-        tags: The tags, see `sigap.bundle`.
-        aliases: Aliases that stand on it.
-    """
-
-    model: str
-    number: int
-    run_id: str
-    created_at: float
-    tags: Mapping[str, str] = field(repr=False)
-    aliases: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The version as people read it, such as `v3`."""
-        return f"v{self.number}"
-
-    @property
-    def data_version(self) -> str:
-        """The data version it was trained on; empty if it was not registered by Sigap."""
-        return self.tags.get(TAG_DATA_VERSION, "")
-
-    @property
-    def servable(self) -> bool:
-        """Whether it has a bundle that the API could serve."""
-        return TAG_BUNDLE_RUN in self.tags and TAG_MANIFEST_SHA256 in self.tags
-
-    @property
-    def withdrawn(self) -> bool:
-        """Whether it was served once and a person, not the gate, took it out of service."""
-        return PROMOTED_AT in self.tags and REPLACED_BY not in self.tags
-
-    def passed_over_for(self, champion: ModelVersion) -> bool:
-        """Whether a person chose the champion when this version could have been chosen as well."""
-        return self.created_at < float(champion.tags.get(CHOSEN_AT, 0))
 
 
 class Registry:
@@ -108,15 +56,10 @@ class Registry:
     """
 
     def __init__(self, settings: Settings) -> None:
-        if settings.served_alias in (PREVIOUS, CHALLENGER):
-            marks = "the version served before" if settings.served_alias == PREVIOUS else "the version that may follow"
-            raise ConfigurationError(
-                f"SIGAP_SERVED_ALIAS is {settings.served_alias!r}, which marks {marks}.",
-                remedy="Choose another name, such as champion or production.",
-            )
         self.settings = settings
         self.served_alias = settings.served_alias
         self.client = client(settings)
+        self._promotion = Promotion(settings, _Aliases(self))
 
     def versions(self, model: str) -> list[ModelVersion]:
         """All registered versions, newest first; none for a model never registered.
@@ -212,83 +155,23 @@ class Registry:
                 )
             return self.version(model, int(made.version)), True
 
-    def promote(self, model: str, number: int, expected_current: int | None, *, by_gate: bool = False) -> ModelVersion:
-        """Moves the served alias to a version, if it still stands where the caller saw it.
+    def promote(
+        self, model: str, number: int, expected_current: int | None, *, by_gate: bool = False, asked_by: str = ""
+    ) -> ModelVersion:
+        """Moves the served alias to a version, see `Promotion.promote`."""
+        return self._promotion.promote(model, number, expected_current, by_gate=by_gate, asked_by=asked_by)
 
-        First `previous` is set to the version served until now, then the served alias moves, once. Cut off between
-        the two, the old version is served on and the next call mends `previous`.
-
-        Args:
-            model: The model.
-            number: The version to serve.
-            expected_current: The version served when the decision was taken; None if there was none.
-            by_gate: Whether the gate decided. What a person replaces, the gate does not put back.
-
-        Returns:
-            The version, now served.
-
-        Raises:
-            AliasMovedError: Another version is served than expected.
-            RegistryError: There is no such version, it has no bundle, or MLflow can't be reached.
-        """
-        with writer(self.settings, model):
-            current = self._repair(model)
-            found = current.number if current else None
-            if found == number:
-                return self.version(model, number)
-            if found != expected_current:
-                raise AliasMovedError(
-                    f"{self.served_alias} of {model} stands on {_name(found)}, expected {_name(expected_current)}: "
-                    "somebody moved it meanwhile.",
-                    remedy="Look at `./run model versions`, then run the pipeline or promote again.",
-                )
-            return self._move(model, current, self._servable(model, number), by_gate=by_gate)
-
-    def rollback(self, model: str, to: int | None = None) -> ModelVersion:
-        """Serves an earlier version again; the gate will not put back the one that was taken out.
-
-        Args:
-            model: The model.
-            to: The version; by default the one served before.
-
-        Returns:
-            The version, now served.
-
-        Raises:
-            RegistryError: There is no such version or none before, it has no bundle, or MLflow can't be reached.
-        """
-        with writer(self.settings, model):
-            current = self._repair(model)
-            if to is None:
-                previous = self.alias(model, PREVIOUS)
-                if previous is None:
-                    raise RegistryError(
-                        f"{model} has no version that was served before {_name(current.number if current else None)}.",
-                        remedy=f"Name one of `./run model versions {model}`.",
-                    )
-                to = previous.number
-            target = self._servable(model, to)
-            if current and current.number == to:
-                return current
-            return self._move(model, current, target, by_gate=False)
+    def rollback(self, model: str, to: int | None = None, *, asked_by: str = "") -> ModelVersion:
+        """Serves an earlier version again, see `Promotion.rollback`."""
+        return self._promotion.rollback(model, to, asked_by=asked_by)
 
     def repair(self, model: str) -> ModelVersion | None:
-        """Mends what a promotion that was cut off has left; the served version.
-
-        Raises:
-            RegistryError: MLflow can't be reached or refuses.
-        """
-        with writer(self.settings, model):
-            return self._repair(model)
+        """Mends what a promotion that was cut off has left, see `Promotion.repair`; the served version."""
+        return self._promotion.repair(model)
 
     def set_challenger(self, model: str, number: int) -> None:
-        """Sets `challenger` on a version that stood before the gate and is not served, whatever it stood on before.
-
-        Raises:
-            RegistryError: MLflow can't be reached or refuses.
-        """
-        with writer(self.settings, model), self._errors(f"naming the challenger of {model}"):
-            self.client.set_registered_model_alias(model, CHALLENGER, str(number))
+        """Sets `challenger` on a version, see `Promotion.set_challenger`."""
+        self._promotion.set_challenger(model, number)
 
     def annotate(self, version: ModelVersion, tag: str, value: str) -> None:
         """Sets a tag of a version."""
@@ -385,60 +268,51 @@ class Registry:
             raise
         return {alias: int(number) for alias, number in entry.aliases.items()}
 
-    def _servable(self, model: str, number: int) -> ModelVersion:
-        version = self.version(model, number)
-        if not version.servable:
-            raise RegistryError(
-                f"{model} {version.name} has no bundle, so the API could not serve it.",
-                remedy="Choose a version that a pipeline registered.",
-            )
-        return version
-
-    def _repair(self, model: str) -> ModelVersion | None:
-        current = self.champion(model)
-        if current is None:
-            return None
-        if PREVIOUS in current.aliases:
-            # `previous` moves just before the served alias; on one version, a promotion was cut off in between.
-            before = current.tags.get(REPLACED, "")
-            with self._errors(f"mending the aliases of {model}"):
-                if before and any(each.number == int(before) for each in self.versions(model)):
-                    self.client.set_registered_model_alias(model, PREVIOUS, before)
-                else:
-                    self.client.delete_registered_model_alias(model, PREVIOUS)
-        self._mark_served(current)
-        return self.version(model, current.number)
-
-    def _move(self, model: str, current: ModelVersion | None, target: ModelVersion, *, by_gate: bool) -> ModelVersion:
-        number = str(target.number)
-        with self._errors(f"promoting {model} {target.name}"):
-            if current:
-                self.client.set_model_version_tag(model, number, REPLACED, str(current.number))
-                if by_gate:
-                    self.client.set_model_version_tag(model, str(current.number), REPLACED_BY, number)
-                self.client.set_registered_model_alias(model, PREVIOUS, str(current.number))
-            if not by_gate:
-                self.client.set_model_version_tag(model, number, CHOSEN_AT, str(time.time()))
-            elif CHOSEN_AT in target.tags:
-                self.client.delete_model_version_tag(model, number, CHOSEN_AT)
-            self.client.set_registered_model_alias(model, self.served_alias, number)
-        # Only now: marked before, a version whose promotion was cut off would look like one that was withdrawn.
-        self._mark_served(target)
-        return self.version(model, target.number)
-
-    def _mark_served(self, version: ModelVersion) -> None:
-        number = str(version.number)
-        with self._errors(f"tagging {version.model} {version.name}"):
-            if CHALLENGER in version.aliases:
-                self.client.delete_registered_model_alias(version.model, CHALLENGER)
-            if REPLACED_BY in version.tags:
-                self.client.delete_model_version_tag(version.model, number, REPLACED_BY)
-            if PROMOTED_AT not in version.tags or REPLACED_BY in version.tags:
-                now = datetime.now(UTC).isoformat(timespec="seconds")
-                self.client.set_model_version_tag(version.model, number, PROMOTED_AT, now)
-
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         return registry_errors(self.settings, doing)
+
+
+class _Aliases:
+    """The registry as `Promotion` moves its aliases.
+
+    Args:
+        registry: Reads; its client, which a test may replace the calls of, writes.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def version(self, model: str, number: int) -> ModelVersion:
+        """See `Store.version`."""
+        return self._registry.version(model, number)
+
+    def alias(self, model: str, alias: str) -> ModelVersion | None:
+        """See `Store.alias`."""
+        return self._registry.alias(model, alias)
+
+    def exists(self, model: str, number: int) -> bool:
+        """See `Store.exists`."""
+        return any(each.number == number for each in self._registry.versions(model))
+
+    def set_alias(self, model: str, alias: str, number: str) -> None:
+        """See `Store.set_alias`."""
+        self._registry.client.set_registered_model_alias(model, alias, number)
+
+    def drop_alias(self, model: str, alias: str) -> None:
+        """See `Store.drop_alias`."""
+        self._registry.client.delete_registered_model_alias(model, alias)
+
+    def set_tag(self, model: str, number: str, tag: str, value: str) -> None:
+        """See `Store.set_tag`."""
+        self._registry.client.set_model_version_tag(model, number, tag, value)
+
+    def drop_tag(self, model: str, number: str, tag: str) -> None:
+        """See `Store.drop_tag`."""
+        self._registry.client.delete_model_version_tag(model, number, tag)
+
+    def errors(self, doing: str) -> AbstractContextManager[None]:
+        """See `Store.errors`."""
+        return registry_errors(self._registry.settings, doing)
 
 
 def _version(entry: Any, aliases: Mapping[str, int]) -> ModelVersion:
@@ -480,7 +354,3 @@ def _check(folder: Path, expected: str, version: ModelVersion) -> None:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _name(number: int | None) -> str:
-    return "no version" if number is None else f"v{number}"

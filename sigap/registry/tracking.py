@@ -18,9 +18,9 @@ from typing import Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
+from sigap.locks import writer
 from sigap.registry.code import code, unchanged_since
 from sigap.registry.connection import MISSING, client, registry_errors
-from sigap.registry.locks import writer
 from sigap.registry.owner import is_gone
 from sigap.settings import Settings
 

@@ -15,9 +15,9 @@ def api_service(settings: Settings) -> Service:
         name="api",
         command=[
             sys.executable,
-            *("-m", "uvicorn", "backend.app:app"),
+            *("-m", "backend"),
             *("--host", settings.host, "--port", str(settings.api_port)),
-            *("--no-server-header", "--timeout-graceful-shutdown", "5"),
+            *("--workers", str(settings.api_workers)),
         ],
         env=environment(settings),
         log=settings.state / "logs" / "api.log",

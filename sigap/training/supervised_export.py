@@ -70,6 +70,7 @@ def write_bundle(
         "sweep": bundling.tried(trained.tried, facts),
         "baseline": trained.baseline,
         "example": _example(session, trained),
+        "reference": reference(trained),
     }
     manifest: RegressionManifest | ClassificationManifest
     if isinstance(trained.declaration.task, Classification):
@@ -79,7 +80,6 @@ def write_bundle(
             threshold=THRESHOLD,
             calibrated=trained.calibrated,
             calibration=trained.calibration,
-            reference=reference(trained),
             fairness=trained.fairness,
         )
     else:

@@ -139,6 +139,8 @@ class Relay:
         self._listener: socket.socket | None = None
         self._open: list[socket.socket] = []
         self.silent = False
+        # Seconds that every piece of data is held back.
+        self.delay = 0.0
 
     @property
     def uri(self) -> str:
@@ -176,6 +178,7 @@ class Relay:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                time.sleep(self.delay)
                 if not self.silent:
                     sink.sendall(data)
             if not self.silent:

@@ -67,7 +67,20 @@ def test_the_pages_show_the_api_and_ask_nobody_else(
     page.screenshot(path=str(shots / "redoc.png"))
 
     page.goto(f"{api.url}/")
-    page.screenshot(path=str(shots / "root.png"))
+    page.get_by_label("provinsi_id").fill("P36")
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#headline")).to_have_text(TEXTS[expected(BODY)[0]])
+    expect(page.locator("#bars .bar").first).to_be_visible()
+    page.screenshot(path=str(shots / "root.png"), full_page=True)
+    page.get_by_label("Mean years of schooling").fill("many")
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#status")).to_contain_text("rata_lama_sekolah: expected a number")
+    page.get_by_role("button", name="The example again").click()
+    expect(page.get_by_label("Mean years of schooling")).to_have_value("9.2")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
 
     assert set(asked) <= {"127.0.0.1", "data"}
-    assert faults == []
+    # The browser itself reports the refused value's 422.
+    assert [fault for fault in faults if "422" not in fault] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -179,17 +178,6 @@ def test_a_body_over_the_limit_is_too_large(client: Client) -> None:
     refused(client.post("/predict", content=chunks()), 413)
     padded = json.dumps(BODY).encode().ljust(65536)
     assert client.post("/predict", content=padded).status_code == 200
-
-
-def test_a_body_that_does_not_come_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.predict.BODY_SECONDS", 0.05)
-
-    async def chunks() -> AsyncIterator[bytes]:
-        yield b"{"
-        await asyncio.sleep(60)
-
-    problem = refused(client.post("/predict", content=chunks()), 408)
-    assert problem["type"] == "urn:sigap:problem:slow-body"
 
 
 def test_many_faults_are_told_at_once_but_not_without_end(client: Client) -> None:

@@ -168,7 +168,7 @@ def test_the_openapi_document_types_each_models_request(client: Client) -> None:
         content = post["requestBody"]["content"]["application/json"]
         assert content["schema"] == {"$ref": "#/components/schemas/EducationRequest"}
         assert content["example"] == BODY
-        assert set(post["responses"]) == {"200", "400", "408", "413", "422", "503"}
+        assert set(post["responses"]) == {"200", "400", "408", "413", "422", "429", "503"}
     request: dict[str, Any] = document["components"]["schemas"]["EducationRequest"]
     assert request["additionalProperties"] is False
     assert set(request["required"]) == set(BODY)

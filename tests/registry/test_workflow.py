@@ -17,10 +17,10 @@ from sigap import workflow
 from sigap.bundle import MANIFEST, MODEL, TAG_DECISION, read_manifest, read_members
 from sigap.errors import AliasMovedError, PipelineError, RegistryError
 from sigap.model_card import CARD
+from sigap.promotion import Promotion
 from sigap.registry import lineage
 from sigap.registry.challenge import approve
 from sigap.registry.decisions import decisions
-from sigap.registry.models import Registry
 from sigap.settings import Settings
 from sigap.training.preprocess import TRUSTED_TYPES
 from tests.registry.conftest import PARAMS, Line, Process, free_port, kill_me
@@ -253,7 +253,7 @@ def test_killed_around_the_promotion_the_next_run_ends_well(line: Line, in_proce
 
 
 def run_until(settings: Settings, cut_off_in: str) -> None:
-    setattr(Registry, cut_off_in, kill_me)
+    setattr(Promotion, cut_off_in, kill_me)
     run_once(settings)
 
 

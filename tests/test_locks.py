@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sigap.errors import RegistryError
-from sigap.registry.locks import writer
+from sigap.locks import writer
 from sigap.settings import Settings
 from tests.registry.conftest import make_settings
 

@@ -1,0 +1,161 @@
+"""The hot path: an ordinary request for a prediction, answered ahead of the framework, which costs more than a model.
+
+It knows a body only as far as it is sure to read it as `backend.predict` does, and hands every other one on to it:
+what is not valid, and what is valid but unusual. So `backend.predict` says what a body means, and this only is quicker.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.follower import Follower
+from backend.metrics import Metrics
+from backend.predict import counted, logged
+from backend.prediction_log import Logged
+from backend.problems import RequestError
+from backend.served import Served
+from sigap.catalog import Column, Declaration, Feature, Kind
+from sigap.catalog.declaration import Forecasting
+
+_ENCODE = msgspec.json.Encoder().encode
+
+
+class HotRoutes:
+    """Answers ordinary predictions of rows, and hands everything else on.
+
+    Args:
+        app: Answers the rest.
+        followers: Of the models, by the path on which each is asked.
+        metrics: Where predictions are counted.
+        keep: Takes each prediction for the log.
+    """
+
+    def __init__(
+        self, app: ASGIApp, followers: Mapping[str, Follower], metrics: Metrics, keep: Callable[[Logged], None]
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._keep = keep
+        self._routes = {
+            path: _Hot(path, follower, Reader(follower.declaration))
+            for path, follower in followers.items()
+            if not isinstance(follower.declaration.task, Forecasting)
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, or has it answered."""
+        hot = self._routes.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if hot is None:
+            await self._app(scope, receive, send)
+            return
+        message = await receive()
+        answer = self._answer(hot, scope, message)
+        if answer is None:
+            await self._app(scope, _again(message, receive), send)
+            return
+        scope["route"] = hot
+        headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    def _answer(self, hot: _Hot, scope: Scope, message: Message) -> bytes | None:
+        started = time.perf_counter()
+        served = hot.follower.served
+        if served is None or message["type"] != "http.request" or message.get("more_body"):
+            return None
+        values = hot.read(message.get("body", b""))
+        if values is None or not _complete(served, values):
+            return None
+        try:
+            answer = served.answer(values)
+        except RequestError:
+            return None
+        counted(self._metrics, served, answer)
+        self._keep(logged(scope, served, values, answer, started))
+        return _ENCODE(answer)
+
+
+class _Hot(NamedTuple):
+    """A route; metrics call it by its `path`, as they do the framework's."""
+
+    path: str
+    follower: Follower
+    read: Reader
+
+
+class Reader:
+    """Reads the ordinary bodies of one model: all fields, each once, categories in a usual spelling, in plain ASCII.
+
+    Args:
+        declaration: The model's, whose requests are rows.
+    """
+
+    def __init__(self, declaration: Declaration) -> None:
+        declared: list[Column | Feature] = [declaration.column(name) for name in declaration.request_columns]
+        declared += declaration.features
+        fields = [(each.name, _type(each)) for each in declared]
+        self._decode = msgspec.json.Decoder(msgspec.defstruct("Row", fields, forbid_unknown_fields=True)).decode
+        self._texts = tuple(each.name for each in declared if each.kind not in (Kind.NUMBER, Kind.INTEGER))
+        self._quotes = 2 * (len(fields) + len(self._texts))
+        self._spellings = [(each.name, _spellings(each.categories)) for each in declaration.features if each.categories]
+
+    def __call__(self, body: bytes) -> dict[str, Any] | None:
+        """The fields as the validator returns them; None for a body that it may read otherwise, or refuse."""
+        if not body.isascii() or b"\\" in body:
+            return None
+        try:
+            values = msgspec.structs.asdict(self._decode(body))
+            for name, spellings in self._spellings:
+                values[name] = spellings[values[name]]
+        except (msgspec.MsgspecError, RecursionError, KeyError):
+            return None
+        # msgspec takes the last of two equal fields. It shows in the quotes: two for each name and for each text.
+        nulls = [values[name] for name in self._texts].count(None)
+        return values if body.count(b'"') == self._quotes - 2 * nulls else None
+
+
+def _type(declared: Column | Feature) -> Any:
+    if declared.kind is Kind.NUMBER:
+        kind: Any = Annotated[float, msgspec.Meta(ge=declared.minimum, le=declared.maximum)]
+    elif declared.kind is Kind.INTEGER:
+        low, high = declared.minimum, declared.maximum
+        kind = Annotated[
+            int, msgspec.Meta(ge=None if low is None else math.ceil(low), le=None if high is None else math.floor(high))
+        ]
+    else:
+        pattern = isinstance(declared, Column) and declared.pattern
+        # The validator's `$` is only the end; Python's is also that before a last line feed.
+        kind = Annotated[str, msgspec.Meta(pattern=rf"^(?:{pattern})\Z")] if pattern else str
+    return kind if isinstance(declared, Column) and declared.required else kind | None
+
+
+def _spellings(categories: tuple[str, ...]) -> dict[str | None, str | None]:
+    """The declared spelling by the usual ones; null stays null."""
+    spelled: dict[str | None, str | None] = {None: None}
+    for way in (str.lower, str.upper, str.title, str.capitalize, str):
+        spelled |= {way(name): name for name in categories}
+    return spelled
+
+
+def _complete(served: Served, values: Mapping[str, Any]) -> bool:
+    return all(values[name] is not None for name in served.predictor.needed)
+
+
+def _again(message: Message, receive: Receive) -> Receive:
+    """Gives the message that was taken, then what `receive` gives."""
+    taken: Message | None = message
+
+    async def receive_again() -> Message:
+        nonlocal taken
+        if taken is None:
+            return await receive()
+        given, taken = taken, None
+        return given
+
+    return receive_again

@@ -1,0 +1,130 @@
+"""What was kept of a prediction, and the way from it to its version and its data."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from backend.documentation import problems
+from backend.follower import Follower
+from backend.prediction_log import CONNECT_SECONDS, PredictionLog
+from backend.problems import RequestError
+from sigap.settings import Settings
+
+log = logging.getLogger("sigap.api")
+
+QUERY_SECONDS = 5.0
+SHOWN = 20
+_QUERY = """
+    SELECT at, model_version, shadow, principal, latency_ms, fields, answer
+    FROM predictions WHERE request_id = %s AND model = %s ORDER BY id DESC LIMIT %s
+"""
+
+
+class Kept(BaseModel):
+    """One prediction as it was kept."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    at: datetime
+    model_version: str
+    shadow: bool = Field(description="Answered beside the champion and never returned to the client.")
+    principal: str = Field(description="Name of the key that asked; empty without one.")
+    latency_ms: float | None = Field(description="From the request's body to the answer.")
+    fields: dict[str, Any] = Field(description="As validated; personal ones as keyed hashes, or left out.")
+    answer: dict[str, Any] = Field(description="Without what is the same for every answer of the version.")
+    lineage: str = Field(description="Path that tells which version, run, data and query it comes from.")
+
+
+class KeptPredictions(BaseModel):
+    """What was kept under a request id; a client may have sent the same one more than once."""
+
+    model: str
+    request_id: str
+    predictions: list[Kept] = Field(description="The newest first, at most 20.")
+
+
+class Asked(Protocol):
+    """What these routes need of the service."""
+
+    settings: Settings
+    log: PredictionLog
+
+    def follower(self, model: str) -> Follower:
+        """The follower of `model`."""
+
+
+def prediction_routes(service: Asked) -> APIRouter:
+    """The route that shows a kept prediction."""
+    router = APIRouter(tags=["admin"])
+
+    @router.get(
+        "/models/{model}/predictions/{request_id}",
+        summary="What was kept of a prediction, with the way to its origin",
+        responses=problems(404, 503),
+        operation_id="kept_prediction",
+    )
+    async def kept_prediction(
+        model: str,
+        request_id: Annotated[str, Path(description="As the answer's header `x-request-id` told it.")],
+    ) -> KeptPredictions:
+        service.follower(model)
+        rows = await _asked(service, request_id, model)
+        if not rows:
+            raise RequestError(
+                404,
+                "unknown-prediction",
+                "There is no such prediction",
+                f"No prediction of {model} is kept under {request_id[:80]!r}.",
+                remedy=f"Predictions are written within a second and kept {service.settings.prediction_log_days} days.",
+            )
+        return KeptPredictions(model=model, request_id=request_id, predictions=[_kept(model, row) for row in rows])
+
+    return router
+
+
+def _kept(model: str, row: tuple[Any, ...]) -> Kept:
+    at, version, shadow, principal, latency, fields, answer = row
+    return Kept(
+        at=at,
+        model_version=version,
+        shadow=shadow,
+        principal=principal,
+        latency_ms=latency,
+        fields=fields,
+        answer=answer,
+        lineage=f"/models/{model}/lineage?version={version}",
+    )
+
+
+async def _asked(service: Asked, request_id: str, model: str) -> list[tuple[Any, ...]]:
+    if not service.log.enabled:
+        raise _away("Predictions are not kept here.", "Set DATABASE_URL, and SIGAP_PREDICTION_LOG to true.")
+    if "\0" in request_id:
+        return []  # PostgreSQL has no such text
+    # Here, not above: an API without a database needs no driver.
+    from psycopg import AsyncConnection
+
+    try:
+        async with (
+            asyncio.timeout(QUERY_SECONDS),
+            await AsyncConnection.connect(
+                service.settings.dsn, connect_timeout=CONNECT_SECONDS, application_name="sigap-api"
+            ) as connection,
+        ):
+            cursor = await connection.execute(_QUERY, [request_id, model, SHOWN])
+            return await cursor.fetchall()
+    except Exception as error:  # a driver's errors and the time-out mean the same here
+        log.warning("Kept predictions can't be read: %s", type(error).__name__)
+        raise _away("PostgreSQL does not answer.", "`./run status` shows whether it runs.") from error
+
+
+def _away(found: str, remedy: str) -> RequestError:
+    return RequestError(
+        503, "prediction-log", "Kept predictions can't be read", found, remedy=remedy, headers={"retry-after": "5"}
+    )

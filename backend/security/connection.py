@@ -1,0 +1,145 @@
+"""Connections that dawdle, which no ASGI application gets to see: uvicorn itself waits for a head without end.
+
+`python -m backend` serves with this protocol instead of uvicorn's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from backend.problems import RequestError, problem_response
+from sigap.settings import get_settings
+
+HEAD_BYTES = 65536
+# A client that does not read its answer for this long is cut off.
+UNREAD_SECONDS = 60.0
+_STEP = 0.5
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's connection, which is closed when a head does not come in time or is too long."""
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **further: Any) -> None:
+        super().__init__(config, server_state, app_state, **further)
+        # When the head that is awaited began, by the loop's clock; None from its end to the next one's first byte.
+        self._head_since: float | None = None
+        self._head_bytes = 0
+        self._last_head = 0.0
+        self._in_message = False
+        self._unread_since: float | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        self._head_since = self._last_head = self.loop.time()
+        _watch(self.server_state, self.loop)
+        if len(self.connections) > get_settings().max_connections:
+            self._make_room()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._head_since is None and self.cycle is not None and self.cycle.response_complete:
+            self._head_since = self._last_head = self.loop.time()
+            self._head_bytes = 0
+        super().data_received(data)
+        if self._head_since is not None and not self._in_message:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse(_LONG_HEAD)
+
+    def on_headers_complete(self) -> None:
+        """A head is whole."""
+        self._head_since = None
+        self._in_message = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A request is whole, with its body."""
+        self._in_message = False
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is written to."""
+        self._unread_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has read on."""
+        self._unread_since = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """The request can't be parsed; told in the one shape of problems."""
+        self._refuse(
+            RequestError(400, "not-http", "The request is not HTTP", msg, remedy="Send HTTP/1.1 as RFC 9112 has it.")
+        )
+
+    def check(self, now: float) -> None:
+        """Closes the connection if it dawdles."""
+        if self._unread_since is not None and now - self._unread_since > UNREAD_SECONDS:
+            self.transport.abort()
+        elif self._head_since is not None and now - self._head_since > get_settings().head_seconds:
+            if self._head_bytes and not self._in_message:
+                self._refuse(_SLOW_HEAD)
+            else:
+                self.transport.close()
+
+    @property
+    def idle_since(self) -> float | None:
+        """When its last head began, if no request of it is being answered."""
+        idle = self._head_since is not None or self.cycle is None or self.cycle.response_complete
+        return self._last_head if idle and not self.transport.is_closing() else None
+
+    def _make_room(self) -> None:
+        others = [other for other in _ours(self.connections) if other is not self and other.idle_since is not None]
+        if others:
+            min(others, key=lambda other: other.idle_since or 0.0).transport.abort()
+        else:
+            self._refuse(_FULL)
+
+    def _refuse(self, error: RequestError) -> None:
+        if self.transport.is_closing():
+            return
+        answer = problem_response(error, os.urandom(12).hex())
+        head = [f"HTTP/1.1 {error.status} {error.title}", "connection: close"]
+        head += [f"{name.decode()}: {value.decode()}" for name, value in answer.raw_headers]
+        self.transport.write("\r\n".join([*head, "", ""]).encode() + bytes(answer.body))
+        self.transport.close()
+
+
+_SLOW_HEAD = RequestError(408, "slow-head", "The request did not come in time", "The request's head did not end.")
+_LONG_HEAD = RequestError(
+    431, "head-too-large", "The request's head is too large", f"The head has more than {HEAD_BYTES} bytes."
+)
+_FULL = RequestError(503, "connections", "Too many connections", "No connection is free.", headers={"retry-after": "1"})
+_watched: weakref.WeakSet[ServerState] = weakref.WeakSet()
+
+
+def _ours(connections: Iterable[object]) -> list[Connection]:
+    return [connection for connection in connections if isinstance(connection, Connection)]
+
+
+def _watch(state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
+    """Looks at all connections of a server every now and then; a timer for each would be set with every request."""
+    if state in _watched:
+        return
+    _watched.add(state)
+
+    def look() -> None:
+        found = _ours(state.connections)
+        for connection in found:
+            connection.check(loop.time())
+        if found:
+            loop.call_later(_STEP, look)
+        else:
+            _watched.discard(state)
+
+    loop.call_later(_STEP, look)
