@@ -45,7 +45,8 @@ def origin_of(connection: Connection, source: Source) -> str:
 
     Returns:
         `mock` as soon as one row is made up; else `seed`, `import`, `live` or `own` where all rows are that, and
-        `mixed` where they are not. Rows that carry no origin are what `data_origin` says was loaded, or `own`; empty if that may not be read.
+        `mixed` where they are not. Rows that carry no origin are what `data_origin` says was loaded, or `own`; empty
+        if that may not be read.
     """
     if has_origin(connection, source.table):
         query = f"SELECT DISTINCT t.origin::text FROM {source.relation}"  # noqa: S608 - declared
