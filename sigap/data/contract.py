@@ -7,7 +7,7 @@ break their declaration are set aside with a reason and counted, never dropped i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ _KIND_WORDS = {
 # Years 1 and 10000 in microseconds. PostgreSQL's infinity arrives far outside, as a wrapped integer without any error.
 _FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_800_000_000
 _LONGEST_VALUE = 120
+_NUMBER = r"\A[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\z"
 
 
 @dataclass(frozen=True)
@@ -95,27 +96,24 @@ class Contract:
     def __init__(self, declaration: Declaration, names: Mapping[str, str | None] | None = None) -> None:
         self._declaration = declaration
         self._names = names or {}
-        self._held: pa.RecordBatch | None = None
+        self._held: tuple[pa.RecordBatch, Mask] | None = None
         self._judged = 0
         self.words = declaration_words(declaration)
         self.schema = pa.schema([(word.name, ARROW_TYPES[word.kind]) for word in self.words])
 
     def check(self, batch: pa.RecordBatch) -> Checked:
-        """Checks the next rows; those of the last key wait for the next batch, which may bring them a double.
+        """Takes the next rows and checks those of the batch before, whose last key may have a double here.
 
         Args:
             batch: One column for each declared one, by name, as the database driver hands them over.
         """
+        if not batch.num_rows:
+            return self._nothing()
         batch = pa.record_batch(
             [_plain(batch.column(word.name)) for word in self.words], names=[word.name for word in self.words]
         )
-        if self._held is not None:
-            batch = pa.concat_batches([self._held, batch])
-        same = self._same_key_as_before(batch)
-        starts = np.flatnonzero(~same)
-        ready = int(starts[-1]) if len(starts) else 0
-        self._held = batch.slice(ready)
-        return self._judge(batch.slice(0, ready), same[:ready])
+        before, self._held = self._held, (batch, self._same_key_as_before(batch))
+        return self._judge(*before, doubled_after=bool(self._held[1][0])) if before else self._nothing()
 
     def judge(self, batch: pa.RecordBatch) -> Checked:
         """Checks rows in any order, each for itself: what their keys have in common is for others to see.
@@ -128,86 +126,102 @@ class Contract:
 
     def finish(self) -> Checked:
         """Checks the rows that `check` has held back. Call it once, after the last batch."""
-        batch, self._held = self._held, None
-        if batch is None:
-            empty = pa.record_batch([pa.array([], field.type) for field in self.schema], schema=self.schema)
-            return Checked(empty, (), 0)
-        return self._judge(batch, self._same_key_as_before(batch))
+        before, self._held = self._held, None
+        return self._judge(*before) if before else self._nothing()
+
+    def _nothing(self) -> Checked:
+        none = [pa.array([], field.type) for field in self.schema]
+        return Checked(pa.record_batch(none, schema=self.schema), (), 0)
 
     def _same_key_as_before(self, batch: pa.RecordBatch) -> Mask:
-        same = np.zeros(batch.num_rows, dtype=bool)
-        if batch.num_rows < 2:
-            return same
-        same[1:] = True
+        """Where a row's key is that of the row before it; before the first row stands the last one held."""
+        same = np.ones(batch.num_rows, dtype=bool)
+        same[0] = self._held is not None
         for name in self._declaration.source.key:
             column = batch.column(name)
             same[1:] &= _true(pc.equal(column.slice(1), column.slice(0, batch.num_rows - 1)))
+            if self._held is not None:
+                same[0] &= pc.equal(column[0], self._held[0].column(name)[-1]).as_py() is True
         return same
 
-    def _judge(self, batch: pa.RecordBatch, same: Mask) -> Checked:
-        faults = [self._doubles(batch, same), self._other_names(batch)]
+    def _judge(self, batch: pa.RecordBatch, same: Mask, *, doubled_after: bool = False) -> Checked:
+        faults = [*self._doubles(batch, same, doubled_after), *self._other_names(batch)]
         arrays = []
         for word in self.words:
             array, found = self._column(word, batch.column(word.name))
             arrays.append(array)
             faults += found
         first, self._judged = self._judged, self._judged + batch.num_rows
+        good = pa.record_batch(arrays, schema=self.schema)
         bad = np.zeros(batch.num_rows, dtype=bool)
         for fault in faults:
             bad |= fault.rows
-        good = pa.record_batch(arrays, schema=self.schema)
         if not bad.any():
             return Checked(good, (), 0)
         rejects = tuple(self._rejects(batch, faults, first))
         return Checked(good.filter(pa.array(~bad)), rejects, int(bad.sum()))
 
     def _rejects(self, batch: pa.RecordBatch, faults: list[_Fault], first: int) -> list[Reject]:
-        keys = [batch.column(name) for name in self._declaration.source.key]
-        found = [
-            Reject(first + int(row), tuple(_shown(key[row]) for key in keys), f.field, _shown(f.found[row]), f.expected)
-            for f in faults
-            for row in np.flatnonzero(f.rows)
-        ]
+        found = []
+        for fault in faults:
+            rows = np.flatnonzero(fault.rows)
+            keys = zip(*(_texts(batch.column(name).take(rows)) for name in self._declaration.source.key), strict=True)
+            values = _texts(fault.found.take(rows))
+            found += [
+                Reject(first + int(row), key, fault.field, value, fault.expected)
+                for row, key, value in zip(rows, keys, values, strict=True)
+            ]
         return sorted(found, key=lambda reject: reject.row)
 
-    def _doubles(self, batch: pa.RecordBatch, same: Mask) -> _Fault:
+    def _doubles(self, batch: pa.RecordBatch, same: Mask, doubled_after: bool) -> list[_Fault]:
         # All rows of a doubled key go: which of them is true can't be known here.
         rows = same.copy()
         rows[:-1] |= same[1:]
+        if len(rows):
+            rows[-1] |= doubled_after
+        if not rows.any():
+            return []
         key = self._declaration.source.key
         found: list[str | None] = [None] * len(rows)
         for row in np.flatnonzero(rows):
             found[row] = ", ".join(_shown(batch.column(name)[row]) for name in key)
-        return _Fault(rows, ", ".join(key), pa.array(found, pa.string()), "one row for each key")
+        return [_Fault(rows, ", ".join(key), pa.array(found, pa.string()), "one row for each key")]
 
-    def _other_names(self, batch: pa.RecordBatch) -> _Fault:
+    def _other_names(self, batch: pa.RecordBatch) -> list[_Fault]:
         source = self._declaration.source
+        if not self._names or not source.entity_name:
+            return []
         rows = np.zeros(batch.num_rows, dtype=bool)
-        names = batch.column(source.entity_name) if source.entity_name else pa.nulls(len(rows), pa.string())
-        if self._names and source.entity_name:
-            entities = batch.column(source.entity).to_pylist()
-            for row, (entity, name) in enumerate(zip(entities, names.to_pylist(), strict=True)):
-                rows[row] = str(entity) in self._names and name != self._names[str(entity)]
-        return _Fault(rows, source.entity_name, names, f"one name for each {source.entity}, the one most rows have")
+        names = batch.column(source.entity_name)
+        entities = batch.column(source.entity).to_pylist()
+        for row, (entity, name) in enumerate(zip(entities, names.to_pylist(), strict=True)):
+            rows[row] = str(entity) in self._names and name != self._names[str(entity)]
+        expected = f"one name for each {source.entity}, the one most rows have"
+        return [_Fault(rows, source.entity_name, names, expected)]
 
     def _column(self, word: Word, raw: pa.Array) -> tuple[pa.Array, list[_Fault]]:
-        """The column in its declared type, and what is wrong with it."""
+        """The column in its declared type, and what is wrong with it.
+
+        Masks are made only of what is wrong: of nearly all batches nothing is, and looking costs a tenth of that.
+        """
         if word.kind in (Kind.NUMBER, Kind.INTEGER) and pa.types.is_string(raw.type):
             # In a text column, an empty cell is how a missing number is written.
             raw = pc.utf8_trim_whitespace(raw)
             raw = pc.if_else(pc.equal(raw, ""), None, raw)
         array = _READERS[word.kind](raw)
-        null = _true(pc.is_null(array))
-        unread = null & ~_true(pc.is_null(raw))
         wanted = expected(word)
-        faults = [_Fault(unread, word.name, raw, wanted)]
-        required = word.name in self._declaration.source.key or (isinstance(word, Column) and word.required)
-        if required:
-            missing = _true(pc.is_null(raw))
+        faults = []
+        if array.null_count > raw.null_count:
+            faults.append(_Fault(_true(pc.is_null(array)) & ~_true(pc.is_null(raw)), word.name, raw, wanted))
+        if word.name in self._declaration.source.key or (isinstance(word, Column) and word.required):
+            missing = pc.is_null(raw)
             if pa.types.is_string(array.type):
-                missing |= _true(pc.equal(pc.utf8_trim_whitespace(array), ""))
-            faults.append(_Fault(missing, word.name, raw, f"{wanted}; it is required"))
-        faults.append(_Fault(_out_of_range(word, array) & ~null, word.name, raw, wanted))
+                missing = pc.or_kleene(missing, pc.equal(pc.utf8_trim_whitespace(array), ""))
+            if pc.any(missing).as_py():
+                faults.append(_Fault(_true(missing), word.name, raw, f"{wanted}; it is required"))
+        for allowed in _allowed(word, array):
+            if pc.all(allowed).as_py() is False:
+                faults.append(_Fault(_true(pc.invert(allowed)), word.name, raw, wanted))
         return array, faults
 
 
@@ -228,21 +242,30 @@ def expected(word: Word) -> str:
     return text
 
 
-def _out_of_range(word: Word, array: pa.Array) -> Mask:
-    """Where a value that could be read is none that the declaration allows."""
-    bad = np.zeros(len(array), dtype=bool)
+def _allowed(word: Word, array: pa.Array) -> Iterator[pa.Array]:
+    """Whether a value that could be read is one that the declaration allows; null where there is none."""
     if word.kind is Kind.NUMBER:
-        bad |= ~_true(pc.is_finite(array))
-    if word.kind in (Kind.NUMBER, Kind.INTEGER):
-        if word.minimum is not None:
-            bad |= _true(pc.less(array, word.minimum))
-        if word.maximum is not None:
-            bad |= _true(pc.greater(array, word.maximum))
+        # Comparisons are false for what is no number; only where a bound is lacking could infinity lie within.
+        bounded = word.minimum is not None and word.maximum is not None
+        within = None if bounded else pc.is_finite(array)
+        for compared in _compared(word, array):
+            within = compared if within is None else pc.and_(within, compared)
+        yield within
+    elif word.kind is Kind.INTEGER:
+        for compared in _compared(word, array):
+            yield compared
     if isinstance(word, Column) and word.pattern:
-        bad |= ~_true(pc.match_substring_regex(array, rf"\A(?:{word.pattern})\z"))
+        yield pc.match_substring_regex(array, rf"\A(?:{word.pattern})\z")
     if isinstance(word, Feature | Target) and word.categories:
-        bad |= ~_true(pc.is_in(array, pa.array(word.categories)))
-    return bad
+        known = pc.is_in(array, pa.array(word.categories))
+        yield pc.if_else(pc.is_valid(array), known, None) if array.null_count else known
+
+
+def _compared(word: Word, array: pa.Array) -> Iterator[pa.Array]:
+    if word.minimum is not None:
+        yield pc.greater_equal(array, word.minimum)
+    if word.maximum is not None:
+        yield pc.less_equal(array, word.maximum)
 
 
 def _number(raw: pa.Array) -> pa.Array:
@@ -251,7 +274,8 @@ def _number(raw: pa.Array) -> pa.Array:
         try:
             return pc.cast(raw, pa.float64())
         except pa.ArrowInvalid:
-            return pa.array([_float_or_none(value) for value in raw.to_pylist()], pa.float64())
+            readable = pc.match_substring_regex(raw, _NUMBER)
+            return pc.cast(pc.replace_substring_regex(pc.if_else(readable, raw, None), r"^\+", ""), pa.float64())
     return pc.cast(raw, pa.float64(), safe=False)
 
 
@@ -276,7 +300,9 @@ def _time(raw: pa.Array) -> pa.Array:
     else:
         micros = pc.cast(raw, pa.int64())
     inside = pc.and_(pc.greater_equal(micros, _FIRST_TIME), pc.less(micros, _LAST_TIME))
-    return pc.cast(pc.if_else(inside, micros, None), ARROW_TYPES[Kind.TIMESTAMP])
+    if pc.all(inside).as_py() is False:
+        micros = pc.if_else(inside, micros, None)
+    return pc.cast(micros, ARROW_TYPES[Kind.TIMESTAMP])
 
 
 _READERS = {
@@ -288,13 +314,6 @@ _READERS = {
 }
 
 
-def _float_or_none(value: str | None) -> float | None:
-    try:
-        return None if value is None or "_" in value else float(value)
-    except ValueError:
-        return None
-
-
 def _plain(array: pa.Array) -> pa.Array:
     """The array without the driver's marks: NUMERIC arrives as a marked exact string."""
     return array.storage if isinstance(array, pa.ExtensionArray) else array
@@ -304,6 +323,10 @@ def _true(array: pa.Array) -> Mask:
     """A boolean array as a mask in which null is False."""
     mask: Mask = pc.fill_null(array, False).to_numpy(zero_copy_only=False)
     return mask
+
+
+def _texts(array: pa.Array) -> list[str]:
+    return [_shown(scalar) for scalar in array]
 
 
 def _shown(scalar: pa.Scalar) -> str:

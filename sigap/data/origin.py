@@ -45,17 +45,20 @@ def origin_of(connection: Connection, source: Source) -> str:
 
     Returns:
         `mock` as soon as one row is made up; else `seed`, `import`, `live` or `own` where all rows are that, and
-        `mixed` where they are not. Rows that carry no origin are what `data_origin` says was loaded, or `own`.
+        `mixed` where they are not. Rows that carry no origin are what `data_origin` says was loaded, or `own`; empty
+        if that may not be read.
     """
     if has_origin(connection, source.table):
         query = f"SELECT DISTINCT t.origin::text FROM {source.relation}"  # noqa: S608 - declared
         rows = connection.execute(query.encode()).fetchall()
     else:
-        known = connection.execute("SELECT to_regclass('data_origin') IS NOT NULL").fetchone()
-        rows = []
-        if known and known[0]:
-            query = "SELECT DISTINCT origin FROM data_origin WHERE table_name = %s AND rows > 0"
-            rows = connection.execute(query, [source.table]).fetchall()
+        # Somebody who may read the rows alone is not told where they are from, and gets them all the same.
+        right = "SELECT has_table_privilege(to_regclass('data_origin'), 'SELECT')"
+        allowed = (connection.execute(right).fetchone() or (None,))[0]
+        if allowed is False:
+            return ""
+        query = "SELECT DISTINCT origin FROM data_origin WHERE table_name = %s AND rows > 0"
+        rows = connection.execute(query, [source.table]).fetchall() if allowed else []
     # A candle out of the exchange's list or added up from its trades: both are live.
     found = {"live" if origin in ("rest", "trades") else str(origin) for (origin,) in rows} or {"own"}
     if "mock" in found:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,8 +25,13 @@ from sigap.data.versions import DataVersions
 from sigap.errors import ContractError, VersionError
 from sigap.settings import Settings
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 # Fixed, so that the bytes depend on the rows alone and not on how the server cut them into batches.
 ROW_GROUP = 131_072
+
+_WAITING = 2
 
 Progress = Callable[[int, int], None]
 
@@ -72,7 +79,7 @@ def take_snapshot(
         declaration: Whose table, and what its rows have to be.
         settings: Where the database, the checkout and the state folder are.
         version: Name of the new version; by default the next of v1, v2, …
-        progress: Called with the rows read so far and the rows there are.
+        progress: Called with the rows read so far and the rows there are, of a large table about.
 
     Raises:
         ContractError: The table can't be read as declared, is empty, or no row of it keeps the contract.
@@ -132,16 +139,32 @@ def _stream(reading: Reading, draft: _Draft, progress: Progress | None) -> None:
     """Checks and writes each batch on a second thread while the next one is read."""
     read = 0
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot") as writer:
-        writing: Future[None] | None = None
+        writing: deque[Future[None]] = deque()
         for batch in reading.batches():
-            if writing is not None:
-                writing.result()
-            writing = writer.submit(draft.add, batch)
+            # Few enough to bound the memory, enough that neither thread waits for the other's slow moment.
+            if len(writing) == _WAITING:
+                writing.popleft().result()
+            writing.append(writer.submit(draft.add, batch))
             read += batch.num_rows
             if progress is not None:
-                progress(read, reading.rows)
-        if writing is not None:
-            writing.result()
+                progress(read, max(read, reading.rows))
+        for each in writing:
+            each.result()
+
+
+class _HashedFile(io.RawIOBase):
+    """A file that is hashed as it is written: reading it again would cost a twentieth of the whole."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.md5 = hashlib.md5(usedforsecurity=False)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: ReadableBuffer) -> int:
+        self.md5.update(content)
+        return self._file.write(content)
 
 
 class _Draft:
@@ -159,6 +182,7 @@ class _Draft:
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
         self._first: Reject | None = None
+        self._parquet: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
         self._open = ExitStack()
@@ -166,13 +190,8 @@ class _Draft:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._rejects.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._open.enter_context(self.path.open("wb"))
+            self._hashed = _HashedFile(self._file)
             self._reasons = self._open.enter_context(self._rejects.open("w", newline="", encoding="utf-8"))
-            # DVC names a file by its bytes alone, so the driver's and the library's defaults are no part of this call.
-            self._parquet = self._open.enter_context(
-                pq.ParquetWriter(
-                    self._file, self._contract.schema, compression="zstd", use_dictionary=self._dictionaries()
-                )
-            )
             self._table = csv.writer(self._reasons)
             self._table.writerow([*self._declaration.source.key, "field", "found", "expected"])
         except OSError as error:
@@ -198,7 +217,7 @@ class _Draft:
         self._take(self._contract.finish())
         if not self.rows:
             raise self._nothing_left()
-        self._write_groups(last=True)
+        parquet = self._write_groups(last=True)
         metadata = {
             "sigap.model": self._declaration.name,
             "sigap.query": self._reading.query,
@@ -207,22 +226,24 @@ class _Draft:
             # Part of what the file is: the same figures are another version once they are no longer made up.
             "sigap.origin": self._reading.origin,
         }
-        self._parquet.add_key_value_metadata(metadata)
-        self._parquet.close()
+        parquet.add_key_value_metadata(metadata)
+        parquet.close()
         self._file.flush()
         os.fsync(self._file.fileno())
         self._open.close()
-        with self.path.open("rb") as file:
-            self.md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        self.md5 = self._hashed.md5.hexdigest()
 
-    def _dictionaries(self) -> bool | list[str]:
-        """Columns written by dictionary: all of a small table, the texts of a large one.
+    def _writer(self, *, small: bool) -> pq.ParquetWriter:
+        """Opens the parquet file.
 
-        A million different numbers fill a dictionary that is then thrown away: three times the time, twice the bytes.
+        A small table is written by dictionary, of a large one the texts alone: a million different numbers fill a
+        dictionary that is then thrown away, which takes three times the time and twice the bytes.
         """
-        if self._reading.rows <= ROW_GROUP:
-            return True
-        return [field.name for field in self._contract.schema if pa.types.is_string(field.type)]
+        schema = self._contract.schema
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]
+        # DVC names a file by its bytes alone, so the driver's and the library's defaults are no part of this call.
+        writer = pq.ParquetWriter(self._hashed, schema, compression="zstd", use_dictionary=small or texts)
+        return self._open.enter_context(writer)
 
     def keep_rejects(self, path: Path) -> Path | None:
         """Moves the reasons to `path`; None, and no file there, when no row was set aside."""
@@ -243,12 +264,15 @@ class _Draft:
             if self._pending_rows >= ROW_GROUP:
                 self._write_groups()
 
-    def _write_groups(self, *, last: bool = False) -> None:
+    def _write_groups(self, *, last: bool = False) -> pq.ParquetWriter:
         table = pa.Table.from_batches(self._pending, schema=self._contract.schema)
+        if self._parquet is None:
+            self._parquet = self._writer(small=last)
         whole = table.num_rows if last else table.num_rows // ROW_GROUP * ROW_GROUP
         self._parquet.write_table(table.slice(0, whole).combine_chunks(), row_group_size=ROW_GROUP)
         self._pending = table.slice(whole).to_batches()
         self._pending_rows = table.num_rows - whole
+        return self._parquet
 
     def _nothing_left(self) -> ContractError:
         first = ""

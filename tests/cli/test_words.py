@@ -13,7 +13,8 @@ from tests.cli.conftest import Shell
 def test_help_lists_every_word(shell: Shell) -> None:
     result = shell.run("--help")
     assert result.returncode == 0
-    for word in ("status", "stop", "logs", "settings", "pipeline", "train", "test", "bench", "data", "model"):
+    running, training = ("status", "stop", "logs", "settings"), ("pipeline", "train", "new-model", "import", "ingest")
+    for word in (*running, *training, "test", "bench", "data", "model", "lineage"):
         assert re.search(rf"^│ {word} ", result.stdout, re.MULTILINE), word
     for words in (["pipeline"], ["data", "rollback"], ["model", "rollback"]):
         assert shell.run(*words, "--help").returncode == 0
@@ -37,6 +38,8 @@ def test_settings_lists_all_and_shows_no_secret(shell: Shell) -> None:
         ([], {"DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/x"}, ["127.0.0.1:1", "refused", "DATABASE_URL"]),
         ([], {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}, ["MLFLOW_TRACKING_URI", "http://host:5000"]),
         (["pipeline", "educatoin"], {}, ["'educatoin'", "Choose one of: education"]),
+        (["pipeline", "car_price", "--version", "2025 Q1"], {}, ["'2025 Q1'", "v_2025_Q1"]),
+        (["pipeline", "car_price", "--version", "x"], {"SIGAP_GIT_COMMIT": "false"}, ["'x'", "SIGAP_GIT_COMMIT=true"]),
         (["data", "versions", "x"], {}, ["'x'", "education"]),
         (["model", "versions", "education"], {}, ["MLflow", "./run"]),
         (["logs", "nginx"], {}, ["nginx"]),
@@ -62,6 +65,15 @@ def test_contradicting_options_are_refused(shell: Shell) -> None:
     result = shell.run("pipeline", "education", "--version", "a", "--data", "b")
     assert result.returncode == 2
     assert "give one" in result.stderr
+
+
+@pytest.mark.parametrize("words", [["model", "approve"], ["model", "promote"], ["model", "rollback"], ["lineage"]])
+def test_a_version_of_a_model_is_written_alike_everywhere(shell: Shell, words: list[str]) -> None:
+    wrong = shell.run(*words, "car_price", "newest")
+    assert wrong.returncode == 2
+    assert "'newest' is no version of a model: expected one such as v3" in re.sub(r"[\s│]+", " ", wrong.stderr)
+    for right in ("v3", "3"):
+        assert "MLflow, which keeps the versions of car_price" in shell.run(*words, "car_price", right).stderr
 
 
 def test_run_is_executable_and_the_same_everywhere() -> None:

@@ -113,6 +113,30 @@ def test_bad_rows_are_set_aside_with_reasons(
     assert take_snapshot(education, settings).md5 == taken.md5
 
 
+def test_every_hundredth_row_of_a_large_table_broken(settings: Settings, execute: Execute) -> None:
+    execute("TRUNCATE cars")
+    execute(
+        "INSERT INTO cars (car_id, wheelbase, horsepower, company_name, price)"
+        " SELECT n, 99.8, 102, 'honda', CASE WHEN n % 100 = 0 THEN -n ELSE 10000 + n % 5000 END"
+        " FROM generate_series(1, 300000) AS n"
+    )
+    execute("ANALYZE cars")
+    script = """
+import resource
+taken = take_snapshot(declaration("car_price"), settings)
+print(taken.rows, taken.rejected, taken.rejects_path, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    output, _ = in_another_process(settings, script).communicate(timeout=120)
+    rows, rejected, path, peak = output.split()
+    assert (int(rows), int(rejected)) == (297_000, 3_000)
+    with (settings.root / path).open(encoding="utf-8") as file:
+        reasons = list(csv.DictReader(file))
+    assert [int(each["car_id"]) for each in reasons] == list(range(100, 300_001, 100))
+    assert {each["field"] for each in reasons} == {"price"}
+    assert [float(each["found"]) for each in reasons] == [-n for n in range(100, 300_001, 100)]
+    assert int(peak) < 450, "MB"
+
+
 def test_a_text_column_and_doubled_rows_of_a_table_of_ones_own(
     settings: Settings, education: Declaration, execute: Execute
 ) -> None:

@@ -30,6 +30,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sigap import workflow
 from sigap.bundle import MANIFEST, MEMBERS, MODEL, digest
+from sigap.catalog import declarations
 from sigap.registry.models import ModelVersion, Registry
 from sigap.registry.tracking import Data, Runs
 from sigap.settings import Settings
@@ -194,6 +195,7 @@ class Line:
 
     settings: Settings
     client: MlflowClient
+    model: str = "education"
 
     @property
     def registry(self) -> Registry:
@@ -204,13 +206,13 @@ class Line:
             connection.execute(statement)
 
     def run(self, **wanted: Any) -> dict[str, Any]:
-        return workflow.run("education", settings=self.settings, **wanted)
+        return workflow.run(self.model, settings=self.settings, **wanted)
 
     def aliases(self) -> dict[str, int]:
-        return {alias: int(number) for alias, number in self.client.get_registered_model("education").aliases.items()}
+        return {alias: int(number) for alias, number in self.client.get_registered_model(self.model).aliases.items()}
 
     def runs(self) -> list[Any]:
-        experiment = self.client.get_experiment_by_name("education")
+        experiment = self.client.get_experiment_by_name(self.model)
         return list(self.client.search_runs([experiment.experiment_id]))
 
 
@@ -222,8 +224,11 @@ def line(checkout: Checkout, seeded_database: str, mlflow_uri: str, monkeypatch:
     settings = checkout.settings(database=seeded_database, MLFLOW_TRACKING_URI=mlflow_uri)
     client = MlflowClient(mlflow_uri, mlflow_uri)
     yield Line(settings, client)
-    # The next test's models carry the same name.
-    if any(each.name == "education" for each in client.search_registered_models()):
-        client.delete_registered_model("education")
-    if experiment := client.get_experiment_by_name("education"):
-        client.rename_experiment(experiment.experiment_id, f"education of {checkout.root}")
+    # The next test's models carry the same names.
+    names = [declared.name for declared in declarations()]
+    for each in client.search_registered_models():
+        if each.name in names:
+            client.delete_registered_model(each.name)
+    for name in names:
+        if experiment := client.get_experiment_by_name(name):
+            client.rename_experiment(experiment.experiment_id, f"{name} of {checkout.root}")

@@ -20,26 +20,40 @@ from sigap.registry.decisions import decisions
 from sigap.settings import Settings
 from tests.registry.conftest import PARAMS, Line, Process, free_port, running_mlflow
 
-QUICK = PARAMS.replace("k_max: 4", "k_max: 3")
+# Small sweeps, and what makes the table's data new: a clustering's, and a supervised model's.
+QUICK = {
+    "education": (
+        PARAMS.replace("k_max: 4", "k_max: 3"),
+        "UPDATE education_data SET rata_lama_sekolah = rata_lama_sekolah + 0.01 WHERE tahun = 2024",
+    ),
+    "car_price": (
+        "car_price:\n  folds: 3\n  repeats: 2\n  inner_folds: 2\n  candidates:\n    ridge: { estimator: ridge, "
+        "preprocessor: median_imputer_with_scaler, target_scale: log, grid: { alpha: [1.0, 10.0] } }\n",
+        "UPDATE cars SET price = price * 1.02",
+    ),
+}
 KILLS = 10
 
 
-def run_once(settings: Settings) -> None:
-    workflow.run("education", settings=settings)
+def run_once(settings: Settings, model: str) -> None:
+    workflow.run(model, settings=settings)
 
 
 # A run takes seconds and there are over twenty of them; on a busy machine that is minutes.
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("model", QUICK)
 def test_killed_at_ten_random_moments_nothing_is_lost_or_doubled(
-    line: Line, in_process: Callable[..., Process]
+    line: Line, in_process: Callable[..., Process], model: str
 ) -> None:
-    (line.settings.root / "params.yaml").write_text(QUICK)
+    params, new_data = QUICK[model]
+    (line.settings.root / "params.yaml").write_text(params)
+    line.model = model
     begun = time.monotonic()
     assert line.run()["champion"] == "v1"
     whole, moments = time.monotonic() - begun, random.Random(2024)
     for kills in range(1, KILLS + 1):
-        line.sql("UPDATE education_data SET rata_lama_sekolah = rata_lama_sekolah + 0.01 WHERE tahun = 2024")
-        cut_off = in_process(run_once, line.settings)
+        line.sql(new_data)
+        cut_off = in_process(run_once, line.settings, model)
         cut_off.join(moments.uniform(0, 1.2 * whole))
         cut_off.kill()
         cut_off.join()
@@ -48,11 +62,13 @@ def test_killed_at_ten_random_moments_nothing_is_lost_or_doubled(
         assert result["rule"] in ("new_data", "equal"), f"after {kills} kills: {result}"
         assert result["champion"] == result["model_version"] == f"v{kills + 1}"
         assert line.aliases() == {"champion": kills + 1, "previous": kills}
-        versions = DataVersions(line.settings).list("education")
+        versions = DataVersions(line.settings).list(model)
         assert [each.name for each in versions] == [f"v{number}" for number in range(kills + 1, 0, -1)]
         assert len({each.md5 for each in versions}) == kills + 1
+        # The run that was killed is no longer said to run.
+        assert {run.info.status for run in line.runs()} <= {"FINISHED", "KILLED"}
 
-    registered = line.registry.versions("education")
+    registered = line.registry.versions(model)
     assert (
         len({(each.tags["fingerprint"], each.tags["data_md5"]) for each in registered}) == KILLS + 1 == len(registered)
     )
@@ -62,7 +78,7 @@ def test_killed_at_ten_random_moments_nothing_is_lost_or_doubled(
     assert max(Counter(each["pipeline_run"] for each in tags if "pipeline_run" in each).values()) == 1
     children = Counter((each["mlflow.parentRunId"], each["candidate"]) for each in tags if "candidate" in each)
     assert max(children.values(), default=0) == 1
-    promoted = [row.model_version for row in decisions(line.settings, "education", 100) if row.promoted]
+    promoted = [row.model_version for row in decisions(line.settings, model, 100) if row.promoted]
     assert sorted(promoted) == sorted(each.name for each in registered)
 
 

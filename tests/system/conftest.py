@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sigap.services.service import free_port
 from sigap.settings import Settings
 from tests.trees import copy_tree
 
-START_SECONDS = 240
+START_SECONDS = 600
 
 
 def wait_for(check: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -41,14 +41,37 @@ class System:
     root: Path
     env: dict[str, str]
     settings: Settings
-    process: subprocess.Popen[bytes]
     log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self, **variables: str) -> None:
+        """`./run`, up to its table of addresses, which closes the start."""
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "run"],
+                cwd=self.root,
+                env=self.env | variables,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        wait_for(lambda: "Ctrl-C" in self.log.read_text() or self.process.poll() is not None, START_SECONDS, "a start")
+        assert self.process.poll() is None, self.log.read_text()
+
+    def stop(self) -> None:
+        """Ctrl-C; nothing that was started may be left."""
+        if self.process.poll() is not None:
+            return
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=60)
+        assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`./run` with the words, as typed in another shell, which need not know the ports."""
         env = {key: value for key, value in self.env.items() if not key.endswith("_PORT")}
         done = subprocess.run(
-            [sys.executable, "run", *words], cwd=self.root, env=env, capture_output=True, text=True, timeout=240
+            [sys.executable, "run", *words], cwd=self.root, env=env, capture_output=True, text=True, timeout=600
         )
         if check:
             assert done.returncode == 0, f"./run {' '.join(words)}\n{done.stdout}\n{done.stderr}"
@@ -66,13 +89,14 @@ class System:
         answer.raise_for_status()
         return answer.json()
 
-    def predict(self, body: dict[str, Any]) -> httpx.Response:
-        return httpx.post(f"{self.settings.api_address}/predict", json=body, timeout=10)
+    def predict(self, body: dict[str, Any], model: str = "") -> httpx.Response:
+        path = f"/models/{model}/predict" if model else "/predict"
+        return httpx.post(self.settings.api_address + path, json=body, timeout=10)
 
-    def served(self) -> str:
+    def served(self, model: str = "education") -> str:
         """Version that answers now, or an empty text."""
         try:
-            return str(self.get("/models/education")["model_version"] or "")
+            return str(self.get(f"/models/{model}")["model_version"] or "")
         except httpx.HTTPError:
             return ""
 
@@ -89,26 +113,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("SIGAP_")}
     env = inherited | {f"SIGAP_{name}_PORT": str(port) for name, port in ports.items()}
     env["SIGAP_VENV"] = sys.prefix
-    # The story is that of education; the other models would only make it longer.
-    env["SIGAP_TRAIN_AT_START"] = "education"
     settings = Settings(root=root, **{f"{name.lower()}_port": port for name, port in ports.items()})  # type: ignore[arg-type]
-    log = root.parent / "run.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "run"], cwd=root, env=env, stdout=out, stderr=out, start_new_session=True
-        )
-    running = System(root, env, settings, process, log)
+    running = System(root, env, settings, root.parent / "run.log")
     try:
-        wait_for(
-            lambda: running.served() or process.poll() is not None, START_SECONDS, "a first champion that is served"
-        )
-        assert process.poll() is None, log.read_text()
-        # The address table closes the start; what comes before it may still be logging the first run.
-        wait_for(lambda: "Ctrl-C" in log.read_text(), 60, "the table of addresses")
+        running.start()
         yield running
     finally:
-        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=60)
-    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+        running.stop()

@@ -7,9 +7,14 @@ import io
 import json
 from typing import Any
 
+import pytest
+
 from sigap.catalog import declaration
 from sigap.settings import ROOT
 from tests.system.conftest import System, wait_for
+
+# The system, whose start trains six models, is brought up within the first test.
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
 
 EDUCATION = declaration("education")
 
