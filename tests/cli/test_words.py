@@ -13,7 +13,7 @@ from tests.cli.conftest import Shell
 def test_help_lists_every_word(shell: Shell) -> None:
     result = shell.run("--help")
     assert result.returncode == 0
-    for word in ("status", "stop", "logs", "settings", "pipeline", "train", "test", "bench", "data", "model"):
+    for word in ("status", "stop", "logs", "settings", "pipeline", "train", "test", "bench", "data", "model", "key"):
         assert re.search(rf"^│ {word} ", result.stdout, re.MULTILINE), word
     for words in (["pipeline"], ["data", "rollback"], ["model", "rollback"]):
         assert shell.run(*words, "--help").returncode == 0
