@@ -94,7 +94,7 @@ def batch_routes(
     """
     router = APIRouter()
     for name, follower in followers.items():
-        handle = batch_handler(follower, metrics, settings.max_batch_bytes, settings.max_batch_rows, tables.get(name))
+        handle = batch_handler(follower, metrics, settings.max_file_bytes, settings.max_batch_rows, tables.get(name))
         for path in batch_paths(name, default):
             _add_route(router, path, follower.declaration, handle, settings.max_batch_rows)
     router.route_class = APIRoute
@@ -253,14 +253,15 @@ def batch_model(declaration: Declaration) -> type[BaseModel]:
         for name, (annotation, _) in shared.items()
         if annotation is not None
     }
+    place: dict[str, Any] = {
+        "row": (int, Field(description="Which one, counted from 1.", ge=1)),
+        "status": (Literal["answered"], ...),
+    }
     row = create_model(
         type_name(declaration, "AnsweredRow"),
         __doc__="A row and its answer.",
         __config__=ConfigDict(protected_namespaces=()),
-        row=(int, Field(description="Which one, counted from 1.", ge=1)),
-        status=(Literal["answered"], ...),
-        **own,
-        **repeated,
+        **{**place, **own, **repeated},
     )
     fields: dict[str, Any] = {
         **shared,
@@ -301,9 +302,7 @@ def _add_route(router: APIRouter, path: str, declaration: Declaration, handle: H
 
     async def documented(
         body: Any,
-        full: Annotated[
-            bool, Query(description="Whether every row repeats what all answers have in common.")
-        ] = False,
+        full: Annotated[bool, Query(description="Whether every row repeats what all answers have in common.")] = False,
     ) -> None:
         """Stands for the handler in the documentation; its route class answers instead."""
 

@@ -134,7 +134,11 @@ class JsonWriter:
         cells = zip(*(column.to_pylist() for column in block.table.columns), strict=True)
         entries = []
         for position, row in enumerate(cells):
-            head = {"row": block.first + position, "status": "answered", "input": dict(zip(self._names, row, strict=True))}
+            head = {
+                "row": block.first + position,
+                "status": "answered",
+                "input": dict(zip(self._names, row, strict=True)),
+            }
             if position in by_position:
                 entries.append({**head, **by_position[position]})
             else:
@@ -186,7 +190,7 @@ class XlsxWriter(Table):
         Raises:
             RequestError: 422, a sheet holds fewer rows.
         """
-        import xlsxwriter
+        import xlsxwriter  # type: ignore[import-untyped]
 
         options = {"constant_memory": True, "tmpdir": str(self._scratch.parent), "in_memory": False}
         plain = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}

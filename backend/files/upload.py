@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -137,7 +137,7 @@ class _Form:
     _value: bytearray = field(default_factory=bytearray)
     _wanted: bool = False
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> Any:
         names = ("on_part_begin", "on_part_data", "on_header_field", "on_header_value", "on_header_end", "on_end")
         return {name: getattr(self, name) for name in names}
 

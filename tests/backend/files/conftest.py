@@ -49,9 +49,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         path = folder / declaration.name
         sha256 = write_task_bundle(path, declaration) if declaration in FIVE else write_bundle(path)
         check = Validator(declaration)
-        found[declaration.name] = load(
-            path, declaration, check, version="7", manifest_sha256=sha256, origin="disk"
-        )
+        found[declaration.name] = load(path, declaration, check, version="7", manifest_sha256=sha256, origin="disk")
     return found
 
 

@@ -128,9 +128,7 @@ def test_encrypted_workbooks_are_told_apart(send: Send) -> None:
 
 
 @pytest.mark.parametrize("compression", ["snappy", "zstd", "gzip"])
-def test_parquet_that_unpacks_to_too_much_is_refused(
-    make_app: Callable[..., FastAPI], compression: str
-) -> None:
+def test_parquet_that_unpacks_to_too_much_is_refused(make_app: Callable[..., FastAPI], compression: str) -> None:
     zeros = [{**CAR, "note": "x" * 5000} for _ in range(1000)]
     content = pq(zeros, compression=compression, use_dictionary=False)
     with asyncio.Runner() as runner:
