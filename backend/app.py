@@ -74,6 +74,7 @@ class Service:
         self.registry = RegistryClient(settings.tracking_uri)
         self.started = time.monotonic()
         self.followers = {model.name: self._follower(model) for model in models}
+        self.challengers: dict[str, ShadowFollower] = {}
         self.listener = Listener(settings, self._moved)
         self.log = PredictionLog(
             (lambda: settings.dsn) if settings.prediction_log and settings.has_database else None,
@@ -102,8 +103,9 @@ class Service:
 
     def _moved(self, model: str) -> None:
         """Has the follower of `model`, or all of them, look at the registry now."""
-        for follower in [self.followers[model]] if model in self.followers else self.followers.values():
-            follower.wake()
+        for name, follower in (*self.followers.items(), *self.challengers.items()):
+            if model in (name, "") or model not in self.followers:
+                follower.wake()
 
     def _shadow(self, models: tuple[Declaration, ...]) -> Shadow:
         settings, metrics = self.settings, ShadowMetrics(self.metrics.registry)
@@ -118,6 +120,7 @@ class Service:
             )
             for model in models
         }
+        self.challengers = followers
         shadow = Shadow(followers, self.log, settings.shadow_per_second, metrics)
         self.log.mirror(shadow.put)
         return shadow
