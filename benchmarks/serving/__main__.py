@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import os
 import platform
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -38,6 +39,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="seconds of each server in each round")
     parser.add_argument("--without-peers", action="store_true", help="only the API, the echo and the floor")
     options = parser.parse_args()
+    # Ended from outside, it shall still end what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     home = get_settings().state / "bench"
     try:
         need_wrk()
