@@ -201,6 +201,8 @@ class Work:
         return StreamingResponse(self._sent(first, whole=whole), headers=headers, media_type=media)
 
     async def _sent(self, first: list[bytes], *, whole: bool) -> AsyncIterator[bytes]:
+        if whole:
+            self._let_go()
         try:
             for part in first:
                 yield part
@@ -242,6 +244,11 @@ class Work:
     async def _in_thread(self, function: Any) -> Any:
         return await self._loop.run_in_executor(self._desk.jobs, function)
 
+    def _let_go(self) -> None:
+        # Before the last bytes are sent: who sends the next file at once finds the place free.
+        self._ended = True
+        self._held.close()
+
     def end(self) -> None:
         """Stops the work, and lets file and place go when the thread that may be at it has noticed."""
         if self._ended:
@@ -262,7 +269,7 @@ class Work:
         from backend.files.job import Tally, answered, opened
 
         desk, tally = self._desk, Tally()
-        scratch = path.with_suffix(".answer")
+        scratch = path.with_name("answer")
         write = None
         try:
             with opened(path, kind, self._served, desk.limits, desk.settings.max_file_rows) as rows:
@@ -275,7 +282,6 @@ class Work:
             log.warning("The answer to a file broke off after %d rows: %s", tally.rows, error)
             yield write.broken(str(error))
         finally:
-            scratch.unlink(missing_ok=True)
             self._counts = tally
             self._loop.call_soon_threadsafe(count, desk.metrics, self._served, tally.outcomes)
 

@@ -26,7 +26,8 @@ ODD = st.one_of(
     st.none(),
     st.sampled_from(
         ["", " ", "92", "92.0", "92.5", "+92", "-1", ".5", "5.", "1e2", "1E400", "nan", "inf", "0x10", "1_000",
-         "1.000,5", "92,5", "٩٢", " Toyota ", "TOYOTA", "toyota\xa0", "P35", "p35", "P35 ", "=1", "true", "9" * 400, "1" * 5000]
+         "1.000,5", "92,5", "٩٢",
+         " Toyota ", "TOYOTA", "toyota\xa0", "P35", "p35", "P35 ", "=1", "true", "9" * 400, "1" * 5000]
     ),
     st.text(max_size=4),
     st.floats().map(repr),
