@@ -402,6 +402,7 @@ class RowEncoder:
         self.inputs = tuple(inputs)
         self.width = sum(column.width for column in inputs)
         self._slots: list[tuple[str, int, float, dict[Any, float] | None, bool]] = []
+        self._words: list[tuple[str, dict[Any, float]]] = []
         start = 0
         for column in self.inputs:
             one_hot = column.kind == "one_hot"
@@ -415,6 +416,7 @@ class RowEncoder:
             if known is not None:
                 # In training's own spelling too: most values come in it, and folding costs more than looking up.
                 known |= {name: known[name.casefold()] for name in column.categories}
+                self._words.append((column.feature, known))
             start += column.width
 
     def encode(self, values: Mapping[str, Any]) -> list[float]:
@@ -438,11 +440,8 @@ class RowEncoder:
         """Features whose category training never saw: the answer knows nothing of it."""
         return [
             feature
-            for feature, _, _, known, _ in self._slots
-            if known is not None
-            and (value := values.get(feature)) is not None
-            and value not in known
-            and str(value).casefold() not in known
+            for feature, known in self._words
+            if (value := values.get(feature)) not in known and value is not None and str(value).casefold() not in known
         ]
 
     def counterfactuals(self, values: Mapping[str, Any], reference: Mapping[str, Any]) -> list[list[float]]:
