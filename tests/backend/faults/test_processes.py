@@ -65,4 +65,3 @@ def test_the_end_waits_for_what_is_being_answered_and_for_what_is_to_be_kept(
     wait_for(lambda: psutil.Process(api.pid).status() == psutil.STATUS_ZOMBIE, "The end")
     with psycopg.connect(seeded_database) as connection:
         assert connection.execute("SELECT count(*) FROM predictions").fetchone() == (50,)
-

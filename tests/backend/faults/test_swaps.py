@@ -20,7 +20,10 @@ def test_a_hundred_promotions_and_rollbacks_fail_no_request_and_mix_no_answer(
     admin = {"authorization": f"Bearer {api.token()}"}
     done = 0
     # Not so dense that the registry has no processor left.
-    with Load(api.url, threads=2, pause=0.02) as load, httpx.Client(headers=admin, trust_env=False, timeout=30) as person:
+    with (
+        Load(api.url, threads=2, pause=0.02) as load,
+        httpx.Client(headers=admin, trust_env=False, timeout=30) as person,
+    ):
         wait_for(lambda: load.answered > 20, "The load")
         for number in range(ROUNDS):
             registry.client.set_registered_model_alias(MODEL, "challenger", str(2 + number % 2))
