@@ -300,7 +300,7 @@ def batch_example(declaration: Declaration) -> dict[str, Any]:
 
 def _types(declaration: Declaration, most_rows: int) -> tuple[Any, type[BaseModel]]:
     """The types of a batch and of its answer, built once for all paths of a model."""
-    rows = Annotated[list[request_model(declaration)], Field(min_length=1, max_length=most_rows)]  # type: ignore[misc]
+    rows = Annotated[list[request_model(declaration)], Field(min_length=1, max_length=most_rows)]  # type: ignore[misc, valid-type]
     return rows, batch_model(declaration)
 
 
