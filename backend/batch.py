@@ -94,9 +94,10 @@ def batch_routes(
     """
     router = APIRouter()
     for name, follower in followers.items():
-        handle = batch_handler(follower, metrics, settings.max_batch_bytes, settings.max_batch_rows, tables.get(name))
+        handle = batch_handler(follower, metrics, settings.max_file_bytes, settings.max_batch_rows, tables.get(name))
+        types = _types(follower.declaration, settings.max_batch_rows)
         for path in batch_paths(name, default):
-            _add_route(router, path, follower.declaration, handle, settings.max_batch_rows)
+            _add_route(router, path, follower.declaration, handle, types)
     router.route_class = APIRoute
     return router
 
@@ -253,14 +254,15 @@ def batch_model(declaration: Declaration) -> type[BaseModel]:
         for name, (annotation, _) in shared.items()
         if annotation is not None
     }
+    place: dict[str, Any] = {
+        "row": (int, Field(description="Which one, counted from 1.", ge=1)),
+        "status": (Literal["answered"], ...),
+    }
     row = create_model(
         type_name(declaration, "AnsweredRow"),
         __doc__="A row and its answer.",
         __config__=ConfigDict(protected_namespaces=()),
-        row=(int, Field(description="Which one, counted from 1.", ge=1)),
-        status=(Literal["answered"], ...),
-        **own,
-        **repeated,
+        **{**place, **own, **repeated},
     )
     fields: dict[str, Any] = {
         **shared,
@@ -296,20 +298,24 @@ def batch_example(declaration: Declaration) -> dict[str, Any]:
     }
 
 
-def _add_route(router: APIRouter, path: str, declaration: Declaration, handle: Handler, most_rows: int) -> None:
+def _types(declaration: Declaration, most_rows: int) -> tuple[Any, type[BaseModel]]:
+    """The types of a batch and of its answer, built once for all paths of a model."""
+    rows = Annotated[list[request_model(declaration)], Field(min_length=1, max_length=most_rows)]  # type: ignore[misc, valid-type]
+    return rows, batch_model(declaration)
+
+
+def _add_route(
+    router: APIRouter, path: str, declaration: Declaration, handle: Handler, types: tuple[Any, type[BaseModel]]
+) -> None:
     """Adds a path that answers batches, with its documentation."""
 
     async def documented(
         body: Any,
-        full: Annotated[
-            bool, Query(description="Whether every row repeats what all answers have in common.")
-        ] = False,
+        full: Annotated[bool, Query(description="Whether every row repeats what all answers have in common.")] = False,
     ) -> None:
         """Stands for the handler in the documentation; its route class answers instead."""
 
-    documented.__annotations__["body"] = Annotated[
-        list[request_model(declaration)], Field(min_length=1, max_length=most_rows)  # type: ignore[misc]
-    ]
+    documented.__annotations__["body"], answer_type = types
     answers = problems(400, 408, 413, 422, 503)
     answers[200] = {"description": "One entry a row.", "content": {"application/json": {}}}
     router.route_class = direct(handle)
@@ -317,7 +323,7 @@ def _add_route(router: APIRouter, path: str, declaration: Declaration, handle: H
         path,
         documented,
         methods=["POST"],
-        response_model=batch_model(declaration),
+        response_model=answer_type,
         responses=answers,
         tags=["predict"],
         summary=f"{declaration.title.en}, many rows",

@@ -142,7 +142,9 @@ def as_object(given: Any) -> dict[str, Any]:
         RequestError: 422, it is something else, or a field stands in it twice.
     """
     if isinstance(given, Doubled):
-        raise refused([FieldProblem(field=given.field, value=None, expected="every field once", remedy="Send it once.")])
+        raise refused(
+            [FieldProblem(field=given.field, value=None, expected="every field once", remedy="Send it once.")]
+        )
     if not isinstance(given, dict):
         expected, remedy = "one JSON object", 'Send {"field": value, …}.'
         raise refused([FieldProblem(field="", value=shown(given), expected=expected, remedy=remedy)])
@@ -181,9 +183,7 @@ def _take(
         columns.codes[name] = category_column(values, declaration.feature(name), unsure)
 
 
-def number_column(
-    values: Sequence[Any], declared: Column | Feature, unsure: NDArray[np.bool_]
-) -> NDArray[np.float64]:
+def number_column(values: Sequence[Any], declared: Column | Feature, unsure: NDArray[np.bool_]) -> NDArray[np.float64]:
     """JSON values as numbers, NaN for null; marks rows that are not surely right in `unsure`."""
     kinds = set(map(type, values))
     if not kinds <= {int, float}:
@@ -249,11 +249,13 @@ class CategoryCodes:
 
     def __init__(self, declared: Feature) -> None:
         self._folded = {category.casefold(): code for code, category in enumerate(declared.categories)}
-        self._seen: dict[Any, int] = {None: -1}
+        self._seen: dict[str, int] = {}
 
     def __call__(self, value: Any) -> int:
         """The position."""
-        if value is not None and not isinstance(value, str):
+        if value is None:
+            return -1
+        if not isinstance(value, str):
             return UNKNOWN
         code = self._seen.get(value)
         if code is None:

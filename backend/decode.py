@@ -59,9 +59,7 @@ def decode_rows(body: bytes) -> list[Any]:
             "invalid-request",
             "The request is not valid",
             "The body is JSON, but not an array.",
-            errors=(
-                FieldProblem(field="", value=shown(value), expected=EXPECTED_ROWS, remedy='Send [{"field": value, …}].'),
-            ),
+            errors=(FieldProblem(field="", value=shown(value), expected=EXPECTED_ROWS, remedy='Send [{"field": …}].'),),
         )
     return value
 
@@ -82,7 +80,9 @@ def _parse(body: bytes, decoder: json.JSONDecoder, expected: str) -> Any:
     except UnicodeDecodeError as error:
         raise _not_json(f"The body is not UTF-8: byte {error.start} can't be read.", expected) from error
     except json.JSONDecodeError as error:
-        raise _not_json(f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.", expected) from error
+        raise _not_json(
+            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.", expected
+        ) from error
     except RecursionError as error:
         raise _not_json("The body is nested too deeply.", expected) from error
     except ValueError as error:

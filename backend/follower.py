@@ -22,6 +22,7 @@ from sigap.errors import BundleError, RegistryError, SigapError
 log = logging.getLogger("sigap.api")
 
 STEP_SECONDS = 30.0
+KEEP_SECONDS = 2.0
 REFUSED_RETRY_SECONDS = 20.0
 # How often the reason for there being no champion is looked up; a run takes longer.
 REASON_SECONDS = 5.0
@@ -225,7 +226,7 @@ class Follower:
             self._refused = Refused(target.key, str(error), time.monotonic() + REFUSED_RETRY_SECONDS)
             raise
         self._swap(served)
-        self._keep(target)
+        await self._keep(target)
 
     @property
     def served_key(self) -> tuple[str, str] | None:
@@ -233,12 +234,12 @@ class Follower:
         return (self.served.version, self.served.manifest_sha256) if self.served else None
 
     async def _fetch(self, target: Target) -> Served:
-        if kept := self._store.find(*target.key):
+        if kept := await asyncio.to_thread(self._store.find, *target.key):
             try:
                 return await self._load(kept, *target.key, "registry")
             except BundleError as error:
                 log.warning("The kept bundle of %s is fetched anew: %s", self.declaration.name, error)
-                self._store.drop(*target.key)
+                await asyncio.to_thread(self._store.drop, *target.key)
         files = await self._registry.bundle(target)
         folder = await asyncio.to_thread(self._store.save, *target.key, files)
         return await self._load(folder, *target.key, "registry")
@@ -269,15 +270,18 @@ class Follower:
             before,
         )
 
-    def _keep(self, target: Target) -> None:
+    async def _keep(self, target: Target) -> None:
+        # In a thread, and not for long: a disk that hangs holds up neither predictions nor the next champion.
         try:
-            self._store.mark_good(*target.key)
-        except SigapError as error:
-            log.warning("%s is served, but could not be remembered as the last good one: %s", target.version, error)
+            async with asyncio.timeout(KEEP_SECONDS):
+                await asyncio.to_thread(self._store.mark_good, *target.key)
+        except (SigapError, TimeoutError) as error:
+            reason = str(error) or f"the disk took longer than {KEEP_SECONDS:g} s."
+            log.warning("%s is served, but could not be remembered as the last good one: %s", target.version, reason)
 
     async def _serve_last_good(self) -> None:
         try:
-            if last := self._store.last_good():
+            if last := await asyncio.to_thread(self._store.last_good):
                 version, manifest_sha256, folder = last
                 served = await self._load(folder, version, manifest_sha256, "disk")
                 if self.served is None:  # the registry may have answered meanwhile

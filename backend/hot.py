@@ -19,7 +19,6 @@ from backend.metrics import Metrics
 from backend.predict import counted, logged
 from backend.prediction_log import Logged
 from backend.problems import RequestError
-from backend.served import Served
 from sigap.catalog import Column, Declaration, Feature, Kind
 from sigap.catalog.declaration import Forecasting
 
@@ -70,8 +69,11 @@ class HotRoutes:
         if served is None or message["type"] != "http.request" or message.get("more_body"):
             return None
         values = hot.read(message.get("body", b""))
-        if values is None or not _complete(served, values):
+        if values is None:
             return None
+        for name in served.predictor.needed:
+            if values[name] is None:
+                return None
         try:
             answer = served.answer(values)
         except RequestError:
@@ -141,10 +143,6 @@ def _spellings(categories: tuple[str, ...]) -> dict[str | None, str | None]:
     for way in (str.lower, str.upper, str.title, str.capitalize, str):
         spelled |= {way(name): name for name in categories}
     return spelled
-
-
-def _complete(served: Served, values: Mapping[str, Any]) -> bool:
-    return all(values[name] is not None for name in served.predictor.needed)
 
 
 def _again(message: Message, receive: Receive) -> Receive:

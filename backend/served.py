@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +41,7 @@ class Served:
     origin: Origin
     loaded_at: datetime
 
-    @property
+    @cached_property
     def model_version(self) -> str:
         """The version as answered, such as v3."""
         return f"v{self.version}"

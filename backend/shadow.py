@@ -18,8 +18,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
 from backend.follower import STEP_SECONDS, Follower
 from backend.prediction_log import Logged, PredictionLog
 from backend.problems import RequestError
-from backend.registry_client import NoChampionError
+from backend.registry_client import NoChampionError, RegistryClient
 from backend.served import Served
+from backend.store import BundleStore
 from backend.tasks.forecasting import ForecastingPredictor
 from sigap.catalog import Declaration
 from sigap.catalog.declaration import Classification, Clustering, Forecasting, Regression
@@ -104,7 +105,28 @@ class ShadowMetrics:
 
 
 class ShadowFollower(Follower):
-    """Follows the challenger's alias; that nobody has it is the usual case and no fault."""
+    """Follows the challenger's alias; that nobody has it is the usual case and no fault.
+
+    Args:
+        declaration: The model.
+        alias: The alias it follows.
+        seconds: Pause between two looks at the registry.
+        registry: Where the alias is looked up.
+        store: Where bundles are kept.
+        metrics: Where it is told which version is in the shadow.
+    """
+
+    def __init__(
+        self,
+        declaration: Declaration,
+        alias: str,
+        seconds: float,
+        registry: RegistryClient,
+        store: BundleStore,
+        metrics: ShadowMetrics,
+    ) -> None:
+        super().__init__(declaration, alias, seconds, registry, store, metrics)
+        self._left = metrics.left
 
     async def _step(self) -> None:
         fault = None
@@ -113,6 +135,7 @@ class ShadowFollower(Follower):
                 await self._follow()
         except NoChampionError:
             self.served = None
+            self._left(self.declaration.name)
         except Exception as error:  # the champion answers, whatever there is with its challenger
             fault = f"{type(error).__name__}: {error}"
         if fault is not None and fault != self.fault:

@@ -267,7 +267,7 @@ def _served(service: Service, request: Request) -> Served:
 
 
 async def _infer(service: Service, request: Request) -> Response:
-    body = await read_body(request, service.settings.max_batch_bytes, "Send fewer rows.")
+    body = await read_body(request, service.settings.max_file_bytes, "Send fewer rows.")
     started = time.perf_counter()
     served = _served(service, request)
     wanted = decode_inference(body, request.headers.get(HEADER_LENGTH))

@@ -58,7 +58,10 @@ def train(folder: Path) -> tuple[str, pd.DataFrame]:
     params = how.parse_params(PARAMS)
     prepared = how.prepare(CAR_PRICE, table)
     trained = how.choose(
-        CAR_PRICE, prepared, params, [how.fit(prepared, CAR_PRICE, params, each.name) for each in how.candidates(params)]
+        CAR_PRICE,
+        prepared,
+        params,
+        [how.fit(prepared, CAR_PRICE, params, each.name) for each in how.candidates(params)],
     )
     data = DataEntry(version="v1", md5="0" * 32, rows=1, rows_rejected=0, period=None, git_commit="", query="")
     bundle = folder / "bundle"
@@ -164,7 +167,7 @@ def peer(how: str, csv: Path, folder: Path) -> None:
             table["price"] = answers(model, table[used])
             table.to_csv(target, index=False, header=not number, mode="a" if number else "w")
     seconds = time.perf_counter() - started
-    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3]))  # noqa: T201
+    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3]))
 
 
 def asked_peer(how: str, csv: Path, folder: Path) -> tuple[float, float]:
@@ -177,7 +180,8 @@ def asked_peer(how: str, csv: Path, folder: Path) -> tuple[float, float]:
 
 def show_csv(address: str, process: psutil.Process, csv: Path, folder: Path, rows: int, rounds: int) -> None:
     """A CSV file: rows a second and memory of both, in turns."""
-    ours, whole, chunks, memory = [], [], [], []
+    ours, whole, chunks = [], [], []
+    memory: list[float] = []
     for _ in range(rounds):
         stop = threading.Event()
         watch = threading.Thread(target=highest_memory, args=(process, stop, memory))

@@ -424,11 +424,12 @@ class RowEncoder:
     def __init__(self, inputs: Sequence[InputColumn]) -> None:
         self.inputs = tuple(inputs)
         self.width = sum(column.width for column in inputs)
-        self._slots: list[tuple[str, int, float, dict[str, int] | dict[str, float] | None, bool]] = []
+        self._slots: list[tuple[str, int, float, dict[Any, float] | None, bool]] = []
+        self._words: list[tuple[str, dict[Any, float]]] = []
         start = 0
         for column in self.inputs:
             one_hot = column.kind == "one_hot"
-            known: dict[str, int] | dict[str, float] | None = None
+            known: dict[Any, float] | None = None
             if one_hot:
                 known = {name.casefold(): start + at for at, name in enumerate(column.categories)}
             elif column.kind == "ordinal":
@@ -438,6 +439,7 @@ class RowEncoder:
             if known is not None:
                 # In training's own spelling too: most values come in it, and folding costs more than looking up.
                 known |= {name: known[name.casefold()] for name in column.categories}
+                self._words.append((column.feature, known))
             start += column.width
 
     def encode(self, values: Mapping[str, Any]) -> list[float]:
@@ -447,21 +449,22 @@ class RowEncoder:
             value = values.get(feature)
             if known is None:
                 row[start] = impute if value is None else float(value)
-            elif one_hot:
-                at = None if value is None else _found(known, value)
-                if at is not None:
-                    row[int(at)] = 1.0
-            else:
-                at = None if value is None else _found(known, value)
+                continue
+            at = known.get(value)
+            if at is None and value is not None:
+                at = known.get(str(value).casefold())
+            if not one_hot:
                 row[start] = impute if at is None else at
+            elif at is not None:
+                row[int(at)] = 1.0
         return row
 
     def unseen(self, values: Mapping[str, Any]) -> list[str]:
         """Features whose category training never saw: the answer knows nothing of it."""
         return [
             feature
-            for feature, _, _, known, _ in self._slots
-            if known is not None and values.get(feature) is not None and _found(known, values[feature]) is None
+            for feature, known in self._words
+            if (value := values.get(feature)) not in known and value is not None and str(value).casefold() not in known
         ]
 
     def counterfactuals(self, values: Mapping[str, Any], reference: Mapping[str, Any]) -> list[list[float]]:
@@ -470,11 +473,6 @@ class RowEncoder:
             self.encode(values),
             *(self.encode({**values, column.feature: reference[column.feature]}) for column in self.inputs),
         ]
-
-
-def _found(known: Mapping[str, float], value: Any) -> float | None:
-    at = known.get(value)
-    return known.get(str(value).casefold()) if at is None else at
 
 
 def digest(path: Path) -> FileEntry:

@@ -121,9 +121,7 @@ class Settings(BaseSettings):
     shadow_per_second: float = Field(
         50.0, gt=0, le=1000, description="Most requests a second that a worker lets the shadow answer too."
     )
-    max_batch_bytes: int = Field(16 * 2**20, ge=1024, description="Longest body of a JSON batch.")
     max_batch_rows: int = Field(10_000, ge=1, le=1_000_000, description="Most rows of a JSON batch.")
-    max_file_bytes: int = Field(16 * 2**20, ge=1024, description="Largest file that is taken for predictions.")
     max_file_rows: int = Field(1_000_000, ge=1, description="Most rows of a file of predictions.")
     max_unpacked_bytes: int = Field(
         512 * 2**20, ge=2**20, description="Most bytes that an XLSX or Parquet file may unpack to."

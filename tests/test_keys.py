@@ -108,7 +108,9 @@ def test_keys_of_the_setting(tmp_path: Path, text: str, expected: list[tuple[str
     assert keys.identify(text.split(",")[0].split(":")[-1]) is not None
 
 
-@pytest.mark.parametrize("text", ["a:root:hidden", "A:predict:hidden", "a:b:c:hidden", "a:predict:", "x:hidden,x:other"])
+@pytest.mark.parametrize(
+    "text", ["a:root:hidden", "A:predict:hidden", "a:b:c:hidden", "a:predict:", "x:hidden,x:other"]
+)
 def test_a_setting_that_can_not_be_used_is_named_and_not_shown(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError, match="SIGAP_API_KEYS") as caught:
         Keys(settings(tmp_path, SIGAP_API_KEYS=text))

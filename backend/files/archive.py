@@ -14,7 +14,7 @@ _COMMENT = b"<!--"
 _CDATA = b"<![CDATA["
 
 
-class ArchiveFault(Exception):
+class ArchiveError(Exception):
     """The archive is refused.
 
     Args:
@@ -39,7 +39,7 @@ def inspect(path: Path, most_bytes: int, most_ratio: int) -> None:
         most_ratio: How many times its size it may unpack to.
 
     Raises:
-        ArchiveFault: It is no workbook, or one that unpacks to too much, holds macros, links to other files, or XML
+        ArchiveError: It is no workbook, or one that unpacks to too much, holds macros, links to other files, or XML
             with a document type.
     """
     try:
@@ -49,28 +49,28 @@ def inspect(path: Path, most_bytes: int, most_ratio: int) -> None:
             for part in parts:
                 _check_part(archive, part)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise ArchiveFault("The file starts like XLSX, but its archive is damaged.") from error
+        raise ArchiveError("The file starts like XLSX, but its archive is damaged.") from error
     except (ValueError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
-        raise ArchiveFault("The file starts like XLSX, but its archive is damaged.") from error
+        raise ArchiveError("The file starts like XLSX, but its archive is damaged.") from error
 
 
 def _check_directory(parts: list[zipfile.ZipInfo], size: int, most_bytes: int, most_ratio: int) -> None:
     names = {part.filename.replace("\\", "/").lower() for part in parts}
     if len(names) != len(parts) or len(parts) > MOST_PARTS:
-        raise ArchiveFault(f"The archive holds {len(parts)} parts, some of them under one name or too many.")
+        raise ArchiveError(f"The archive holds {len(parts)} parts, some of them under one name or too many.")
     if "xl/workbook.xml" not in names:
-        raise ArchiveFault("The file is a ZIP archive, but no XLSX workbook.", "Unpack it and send the table itself.")
+        raise ArchiveError("The file is a ZIP archive, but no XLSX workbook.", "Unpack it and send the table itself.")
     if any(name.endswith("vbaproject.bin") or name.startswith("xl/macrosheets/") for name in names):
-        raise ArchiveFault("The workbook holds macros.")
+        raise ArchiveError("The workbook holds macros.")
     if any(name.startswith(("xl/externallinks/", "xl/embeddings/")) for name in names):
-        raise ArchiveFault("The workbook links to other files.", "Replace the links by their values and save it again.")
+        raise ArchiveError("The workbook links to other files.", "Replace the links by their values and save it again.")
     if any(part.flag_bits & 1 for part in parts):
-        raise ArchiveFault("The archive is encrypted.", "Remove the password and send it again.")
+        raise ArchiveError("The archive is encrypted.", "Remove the password and send it again.")
     unpacked = sum(part.file_size for part in parts)
     if unpacked > most_bytes:
-        raise ArchiveFault(f"The workbook unpacks to {unpacked} bytes; at most {most_bytes} are read.", large=True)
+        raise ArchiveError(f"The workbook unpacks to {unpacked} bytes; at most {most_bytes} are read.", large=True)
     if unpacked > most_ratio * size:
-        raise ArchiveFault(
+        raise ArchiveError(
             f"The workbook unpacks to {unpacked // max(size, 1)} times its size; at most {most_ratio} are read.",
             large=True,
         )
@@ -85,12 +85,12 @@ def _check_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
             if not is_xml:
                 continue
             if b"\0" in block:
-                raise ArchiveFault(f"The workbook's part {part.filename[:80]} is not in UTF-8.")
+                raise ArchiveError(f"The workbook's part {part.filename[:80]} is not in UTF-8.")
             both = before + block
             if both.count(_DOCTYPE) > both.count(_COMMENT) + both.count(_CDATA) and b"<!DOCTYPE" in both.upper():
-                raise ArchiveFault("The workbook's XML defines a document type, as attacks with entities do.")
+                raise ArchiveError("The workbook's XML defines a document type, as attacks with entities do.")
             if part.filename.lower().endswith(".rels") and (b"/externalLink" in both or b"/oleObject" in both):
-                raise ArchiveFault(
+                raise ArchiveError(
                     "The workbook links to other files.", "Replace the links by their values and save it again."
                 )
             before = block[-64:]

@@ -75,9 +75,7 @@ class Cells:
         self._validator = validator
         self._needed = needed
         self._comma = decimal_comma
-        declared: dict[str, Column | Feature] = {
-            name: declaration.column(name) for name in declaration.request_columns
-        }
+        declared: dict[str, Column | Feature] = {name: declaration.column(name) for name in declaration.request_columns}
         declared |= {feature.name: feature for feature in declaration.features}
         self._fields = [(name, fields[name], each) for name, each in declared.items()]
 
@@ -122,9 +120,7 @@ class Cells:
             ]
             raise refused(told) from None
 
-    def _numbers(
-        self, column: pa.Array, declared: Column | Feature, unsure: NDArray[np.bool_]
-    ) -> NDArray[np.float64]:
+    def _numbers(self, column: pa.Array, declared: Column | Feature, unsure: NDArray[np.bool_]) -> NDArray[np.float64]:
         null = _nulls(column)
         if pa.types.is_string(column.type):
             column, blank, odd = _parsed(column)
@@ -167,9 +163,7 @@ def _parsed(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_], NDArray[np.b
 def _codes(column: pa.Array, declared: Feature, unsure: NDArray[np.bool_]) -> NDArray[np.int32]:
     known = CategoryCodes(declared)
     encoded = column.dictionary_encode()
-    found = [
-        known(value_of(value, declared.kind, decimal_comma=False)) for value in encoded.dictionary.to_pylist()
-    ]
+    found = [known(value_of(value, declared.kind, decimal_comma=False)) for value in encoded.dictionary.to_pylist()]
     # The last is for null.
     looked = np.array([*found, -1], np.int32)
     codes: NDArray[np.int32] = looked[_indices(encoded)]

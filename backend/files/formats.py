@@ -134,7 +134,11 @@ class JsonWriter:
         cells = zip(*(column.to_pylist() for column in block.table.columns), strict=True)
         entries = []
         for position, row in enumerate(cells):
-            head = {"row": block.first + position, "status": "answered", "input": dict(zip(self._names, row, strict=True))}
+            head = {
+                "row": block.first + position,
+                "status": "answered",
+                "input": dict(zip(self._names, row, strict=True)),
+            }
             if position in by_position:
                 entries.append({**head, **by_position[position]})
             else:
@@ -186,23 +190,25 @@ class XlsxWriter(Table):
         Raises:
             RequestError: 422, a sheet holds fewer rows.
         """
-        import xlsxwriter
+        import xlsxwriter  # type: ignore[import-untyped]
 
         options = {"constant_memory": True, "tmpdir": str(self._scratch.parent), "in_memory": False}
         plain = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
         book = xlsxwriter.Workbook(str(self._scratch), {**options, **plain})
+        sheet = book.add_worksheet("predictions")
         try:
-            sheet = book.add_worksheet("predictions")
             for at, name in enumerate(self.names):
                 sheet.write_string(0, at, harmless(name)[:XLSX_TEXT])
             for answered in blocks:
                 tally.add(answered.checked, answered.outcomes)
-                if tally.rows > XLSX_ROWS:
-                    raise unusable(f"A sheet holds {XLSX_ROWS} rows at most.", "Ask for CSV: ?format=csv.")
+                _check_rows(tally.rows)
                 self._rows(sheet.write_number, sheet.write_string, answered)
                 yield b""
-        finally:
-            book.close()
+        except BaseException:
+            # Nobody wants the workbook: closing it would write it. Its rows lie in the job's own folder.
+            sheet.row_data_fh.close()
+            raise
+        book.close()
         with self._scratch.open("rb") as file:
             while part := file.read(READ_BYTES):
                 yield part
@@ -224,6 +230,11 @@ class XlsxWriter(Table):
     def broken(self, told: str) -> bytes:
         """See `Writer.broken`: a workbook is not sent before it is whole."""
         raise NotImplementedError(told)
+
+
+def _check_rows(rows: int) -> None:
+    if rows > XLSX_ROWS:
+        raise unusable(f"A sheet holds {XLSX_ROWS} rows at most.", "Ask for CSV: ?format=csv.")
 
 
 __all__ = ["MEDIA_TYPES", "Format", "Writer", "problem_text", "writer"]

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backend.files.reader import Fault, Limits, read
+from backend.files.reader import Limits, ReadingError, read
 from backend.problems import RequestError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Reading:
         names: The file's headings.
 
     Raises:
-        Fault: It can't be read.
+        ReadingError: It can't be read.
         RequestError: 503, no process can be started.
     """
 
@@ -151,7 +151,7 @@ class Reading:
         """The rows, some at a time; columns are called by their position.
 
         Raises:
-            Fault: The file can't be read on.
+            ReadingError: The file can't be read on.
         """
         import pyarrow as pa
 
@@ -163,13 +163,13 @@ class Reading:
         try:
             message = self._connection.recv_bytes()
         except (EOFError, OSError):
-            raise Fault(
+            raise ReadingError(
                 "The file takes too much memory or time to read, or breaks what reads it.",
                 "Send it as CSV, or in parts.",
                 large=True,
             ) from None
         if message[:1] == b"!":
-            raise Fault(**json.loads(message[1:]))
+            raise ReadingError(**json.loads(message[1:]))
         return message[1:]
 
 

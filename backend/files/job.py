@@ -18,9 +18,9 @@ from backend.files.arrow import without_pandas
 from backend.files.cells import Cells
 from backend.files.faults import as_told, too_large, unusable
 from backend.files.headers import Plan, known_headings, plan
-from backend.files.kinds import FileKind
 from backend.files.helper import Reading
-from backend.files.reader import Fault, Limits
+from backend.files.kinds import FileKind
+from backend.files.reader import Limits, ReadingError
 from backend.files.text import TextFile
 from backend.served import Served
 from backend.tasks.predictor import RowPredictor, Words
@@ -89,7 +89,7 @@ def opened(path: Path, kind: FileKind, served: Served, limits: Limits, most_rows
         with contextlib.closing(Reading(path, kind.value, limits)) as reading:
             tables = ((table, {}) for table in reading.tables())
             yield Rows(plan(declaration, reading.names), ",", False, False, _blocks(tables, most_rows))
-    except Fault as fault:
+    except ReadingError as fault:
         raise as_told(fault.told) from None
 
 
@@ -160,9 +160,7 @@ class Answered:
 Write = Callable[[Block, Checked, RowPredictor], tuple[Any, Counter[str]]]
 
 
-def answered(
-    rows: Rows, served: Served, write: Write, threads: Executor, ahead: int = AHEAD
-) -> Iterator[Answered]:
+def answered(rows: Rows, served: Served, write: Write, threads: Executor, ahead: int = AHEAD) -> Iterator[Answered]:
     """Answers the blocks of a file in their order; some are worked on at once.
 
     Args:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 CPU_SECONDS = 120
 ROWS = 8192
 _SAVE = "Save it anew, or send it as CSV."
-_CELL_BYTES = 8 * 2**20
+_LOCKED = "The workbook is protected by a password."
+_PARTS = "Send it as CSV, or in parts."
+MOST_BLOCK_BYTES = 512 * 2**20
 
 
 class Limits(NamedTuple):
@@ -34,7 +36,7 @@ class Limits(NamedTuple):
     ratio: int
 
 
-class Fault(Exception):
+class ReadingError(Exception):
     """The file can't be read; carries what is told of it."""
 
     def __init__(self, message: str, remedy: str = _SAVE, *, large: bool = False) -> None:
@@ -51,14 +53,15 @@ def read(path: str, kind: str, limits: Limits, connection: Connection) -> None:
             for message in readers[kind](Path(path), kind, limits):
                 connection.send_bytes(b"=" + message)
             connection.send_bytes(b"=")
-        except Fault as fault:
-            connection.send_bytes(b"!" + json.dumps(fault.told).encode())
+        except ReadingError as error:
+            told = error.told
         except MemoryError:
-            fault = Fault("The file takes too much memory to read.", "Send it as CSV, or in parts.", large=True)
-            connection.send_bytes(b"!" + json.dumps(fault.told).encode())
-        except Exception:  # noqa: BLE001 - hostile files raise anything; none of it is for the client
-            fault = Fault(f"The {kind} file is damaged: it can't be read.")
-            connection.send_bytes(b"!" + json.dumps(fault.told).encode())
+            told = ReadingError("The file takes too much memory to read.", _PARTS, large=True).told
+        except Exception:  # hostile files raise anything; none of it is for the client
+            told = ReadingError(f"The {kind} file is damaged: it can't be read.").told
+        else:
+            return
+        connection.send_bytes(b"!" + json.dumps(told).encode())
 
 
 def _taken() -> int:
@@ -83,17 +86,17 @@ def _limit(memory: int) -> None:
 def _sheet(path: Path, kind: str, limits: Limits) -> Iterator[bytes]:
     import python_calamine as calamine
 
-    from backend.files.archive import ArchiveFault, inspect
+    from backend.files.archive import ArchiveError, inspect
 
     if kind == "XLSX":
         try:
             inspect(path, limits.unpacked, limits.ratio)
-        except ArchiveFault as fault:
-            raise Fault(fault.message, fault.remedy, large=fault.large) from None
+        except ArchiveError as fault:
+            raise ReadingError(fault.message, fault.remedy, large=fault.large) from None
     elif b"E\0n\0c\0r\0y\0p\0t\0e\0d\0P\0a\0c\0k\0a\0g\0e" in path.read_bytes():
-        raise Fault("The workbook is protected by a password.", "Remove the password and send it again.")
+        raise ReadingError(_LOCKED, "Remove the password and send it again.")
     elif b"V\0B\0A\0" in path.read_bytes():
-        raise Fault("The workbook holds macros.", "Save the sheet alone as XLSX or CSV and send that.")
+        raise ReadingError("The workbook holds macros.", "Save the sheet alone as XLSX or CSV and send that.")
     try:
         workbook = calamine.CalamineWorkbook.from_path(str(path))
         sheets = [
@@ -102,16 +105,18 @@ def _sheet(path: Path, kind: str, limits: Limits) -> Iterator[bytes]:
             if meta.typ == calamine.SheetTypeEnum.WorkSheet and meta.visible == calamine.SheetVisibleEnum.Visible
         ]
         if not sheets:
-            raise Fault("The workbook has no visible sheet.")
+            raise ReadingError("The workbook has no visible sheet.")
         sheet = workbook.get_sheet_by_name(sheets[0])
     except calamine.PasswordError:
-        raise Fault("The workbook is protected by a password.", "Remove the password and send it again.") from None
+        raise ReadingError(
+            "The workbook is protected by a password.", "Remove the password and send it again."
+        ) from None
     except calamine.CalamineError:
-        raise Fault(f"The {kind} file is damaged: its first sheet can't be read.") from None
+        raise ReadingError(f"The {kind} file is damaged: its first sheet can't be read.") from None
     rows = iter(sheet.iter_rows())
     names = next((row for row in rows if any(cell != "" for cell in row)), None)
     if names is None:
-        raise Fault("The first sheet is empty.", "Put the rows on the first sheet.")
+        raise ReadingError("The first sheet is empty.", "Put the rows on the first sheet.")
     yield json.dumps([_text(cell) for cell in names]).encode()
     block: list[list[Any]] = []
     for row in rows:
@@ -158,7 +163,7 @@ def _parquet(path: Path, _kind: str, limits: Limits) -> Iterator[bytes]:
     try:
         file = parquet.ParquetFile(path)
     except (pa.ArrowException, OSError, ValueError):
-        raise Fault("The Parquet file is damaged or encrypted: its footer can't be read.") from None
+        raise ReadingError("The Parquet file is damaged or encrypted: its footer can't be read.") from None
     metadata, size = file.metadata, path.stat().st_size
     unpacked = sum(
         max(metadata.row_group(group).column(column).total_uncompressed_size, 0)
@@ -166,14 +171,14 @@ def _parquet(path: Path, _kind: str, limits: Limits) -> Iterator[bytes]:
         for column in range(metadata.num_columns)
     )
     if unpacked > limits.unpacked or unpacked > limits.ratio * size:
-        raise Fault(
-            f"The Parquet file unpacks to {unpacked} bytes; at most {min(limits.unpacked, limits.ratio * size)} are read.",
-            "Send it in parts.",
+        raise ReadingError(
+            f"The file unpacks to {unpacked} bytes, at most {min(limits.unpacked, limits.ratio * size)} are read.",
+            _PARTS,
             large=True,
         )
     schema = file.schema_arrow
     if nested := [field.name for field in schema if pa.types.is_nested(field.type)]:
-        raise Fault(f"The column {nested[0][:80]} holds more than one value a row.", "Leave it out.")
+        raise ReadingError(f"The column {nested[0][:80]} holds more than one value a row.", "Leave it out.")
     yield json.dumps(schema.names).encode()
     for batch in file.iter_batches(batch_size=ROWS, use_threads=False):
         yield _message([_plain(column) for column in batch.columns])
@@ -200,8 +205,8 @@ def _message(arrays: list[pa.Array]) -> bytes:
     import pyarrow as pa
 
     table = pa.table(arrays, [str(at) for at in range(len(arrays))])
-    if table.nbytes > 64 * _CELL_BYTES:
-        raise Fault("The file's cells hold too much text.", "Send fewer columns, or shorter texts.", large=True)
+    if table.nbytes > MOST_BLOCK_BYTES:
+        raise ReadingError("The file's cells hold too much text.", "Send fewer columns, or shorter texts.", large=True)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)

@@ -113,7 +113,9 @@ def _quoted_text(text: str, delimiter: str) -> str:
 def csv_bytes(arrays: Sequence[pa.Array], delimiter: str) -> pa.Buffer:
     """The rows of text columns as CSV."""
     cells = [_cells(array, delimiter) for array in arrays]
-    ended = pc.binary_join_element_wise(*cells[:-1], _ended(cells[-1]), delimiter) if len(cells) > 1 else _ended(cells[0])
+    ended = (
+        pc.binary_join_element_wise(*cells[:-1], _ended(cells[-1]), delimiter) if len(cells) > 1 else _ended(cells[0])
+    )
     # The texts of an array lie one behind the other: that is the file.
     _, offsets, content = ended.buffers()
     starts = np.frombuffer(offsets, np.int32)

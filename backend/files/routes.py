@@ -7,11 +7,11 @@ import contextlib
 import logging
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.routing import APIRoute
@@ -34,9 +34,6 @@ from backend.tasks.forecasting import ForecastingPredictor
 from sigap.catalog import Declaration
 from sigap.errors import SigapError
 from sigap.settings import Settings
-
-if TYPE_CHECKING:
-    from backend.files.formats import Format
 
 log = logging.getLogger("sigap.api")
 
@@ -185,7 +182,7 @@ class Work:
     async def response(self, request: Request) -> Response:
         """The answer, once it is whole or too long to hold back."""
         try:
-            first, whole = await self._while_there(request, self._hold())
+            first, whole = await self._while_there(request, self._in_thread(self._take_held))
         except BaseException:
             self.end()
             raise
@@ -204,6 +201,8 @@ class Work:
         return StreamingResponse(self._sent(first, whole=whole), headers=headers, media_type=media)
 
     async def _sent(self, first: list[bytes], *, whole: bool) -> AsyncIterator[bytes]:
+        if whole:
+            self._let_go()
         try:
             for part in first:
                 yield part
@@ -226,11 +225,9 @@ class Work:
                 with contextlib.suppress(Exception):
                     await task
 
-    async def _hold(self) -> tuple[list[bytes], bool]:
-        return await self._in_thread(self._take_held)
-
     def _take_held(self) -> tuple[list[bytes], bool]:
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         while size < HELD_BYTES:
             part = self._next()
             if part is None:
@@ -247,6 +244,11 @@ class Work:
     async def _in_thread(self, function: Any) -> Any:
         return await self._loop.run_in_executor(self._desk.jobs, function)
 
+    def _let_go(self) -> None:
+        # Before the last bytes are sent: who sends the next file at once finds the place free.
+        self._ended = True
+        self._held.close()
+
     def end(self) -> None:
         """Stops the work, and lets file and place go when the thread that may be at it has noticed."""
         if self._ended:
@@ -261,27 +263,25 @@ class Work:
 
         self._desk.jobs.submit(close)
 
-    def _produce(self, path: Path, kind: FileKind) -> Iterator[Any]:
+    def _produce(self, path: Path, kind: FileKind) -> Generator[bytes]:
         """The answer's bytes; runs in a thread of its own, one step at a time."""
         from backend.files.formats import Format, writer
         from backend.files.job import Tally, answered, opened
 
         desk, tally = self._desk, Tally()
-        scratch = path.with_suffix(".answer")
+        scratch = path.with_name("answer")
         write = None
         try:
             with opened(path, kind, self._served, desk.limits, desk.settings.max_file_rows) as rows:
                 write = writer(Format(self._form), rows, self._served, scratch)
                 blocks = answered(rows, self._served, write.write, desk.blocks)
-                for part in write.stream(self._while_wanted(blocks), tally):
-                    yield part
+                yield from write.stream(self._while_wanted(blocks), tally)
         except SigapError as error:
             if not self._begun.is_set() or write is None:
                 raise
             log.warning("The answer to a file broke off after %d rows: %s", tally.rows, error)
             yield write.broken(str(error))
         finally:
-            scratch.unlink(missing_ok=True)
             self._counts = tally
             self._loop.call_soon_threadsafe(count, desk.metrics, self._served, tally.outcomes)
 
@@ -335,7 +335,7 @@ class FormatName(StrEnum):
 
 def _add_route(router: APIRouter, path: str, declaration: Declaration, handle: Handler) -> None:
     async def documented(
-        format: Annotated[  # noqa: A002 - the parameter's name
+        format: Annotated[
             FormatName | None, Query(description="Form of the answer; by default as `Accept` says, else CSV.")
         ] = None,
     ) -> None:

@@ -148,7 +148,9 @@ class TextFile:
                 read_options=arrow_csv.ReadOptions(
                     column_names=names, use_threads=False, block_size=max(len(piece.content) + 1, 1024)
                 ),
-                parse_options=arrow_csv.ParseOptions(delimiter=self.dialect.delimiter, newlines_in_values=b'"' in piece.content),
+                parse_options=arrow_csv.ParseOptions(
+                    delimiter=self.dialect.delimiter, newlines_in_values=b'"' in piece.content
+                ),
                 convert_options=arrow_csv.ConvertOptions(
                     column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=False
                 ),
@@ -171,7 +173,9 @@ class TextFile:
                     row = (row + [""] * width)[:width]
                 rows.append(row)
         except csv.Error as error:
-            raise unusable(f"The file can't be read from line {piece.line + reader.line_num} on: {error}.", _SAVE) from error
+            raise unusable(
+                f"The file can't be read from line {piece.line + reader.line_num} on: {error}.", _SAVE
+            ) from error
         return text_table(list(zip(*rows, strict=True)) or [[]] * width), faults
 
 
@@ -250,7 +254,8 @@ def _record_ends(content: bytes) -> NDArray[np.intp]:
     if b'"' not in content:
         return lines + 1
     quotes = np.flatnonzero(signs == ord('"'))
-    return lines[np.searchsorted(quotes, lines) % 2 == 0] + 1
+    outside: NDArray[np.intp] = lines[np.searchsorted(quotes, lines) % 2 == 0]
+    return outside + 1
 
 
 def _split(content: bytes) -> Iterator[bytes]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -44,20 +45,18 @@ class Upload:
 
 
 @contextlib.contextmanager
-def temporary(folder: Path, suffix: str = "") -> Iterator[tuple[Path, IO[bytes]]]:
-    """A temporary file in `folder`, open for writing, which is gone after the block."""
+def temporary(folder: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """A file open for writing in a folder of its own in `folder`; both are gone after the block."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for left in folder.iterdir():
         # Of a worker that was killed.
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                left.unlink()
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix, delete=False) as file:
-        path = Path(file.name)
-        try:
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as own:
+        path = Path(own) / "upload"
+        with path.open("wb") as file:
             yield path, file
-        finally:
-            path.unlink(missing_ok=True)
 
 
 async def receive(request: Request, path: Path, file: IO[bytes], limit: int) -> Upload:
@@ -137,7 +136,7 @@ class _Form:
     _value: bytearray = field(default_factory=bytearray)
     _wanted: bool = False
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> Any:
         names = ("on_part_begin", "on_part_data", "on_header_field", "on_header_value", "on_header_end", "on_end")
         return {name: getattr(self, name) for name in names}
 

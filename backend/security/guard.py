@@ -143,6 +143,8 @@ class Guard:
         if expects and (length or 0) > self._long:
             raise too_large(self._long, _FEWER)
         body = Body(receive, self._long, _FEWER, length, self._patience)
+        if (length or 0) > self._long:
+            await body()  # which refuses it, after its sender had the chance to come to an end
         begun = False
 
         async def send_unless_refused(message: Message) -> None:

@@ -22,7 +22,8 @@ class Buckets:
 
     def __init__(self, rate: float, size: float) -> None:
         self._each = 1 / rate
-        self._slack = (size - 1) / rate
+        # A hair more, against the rounding of sums.
+        self._slack = (size - 1) / rate + 1e-6
         self._full_at: dict[str, float] = {}
 
     def take(self, who: str) -> float:

@@ -177,7 +177,8 @@ def _parsed(model: type[_Asked], body: bytes) -> _Asked:
 
 
 def _problem(model: type[BaseModel], entry: Any) -> FieldProblem:
-    name = str(entry["loc"][0])
+    # A field's name that is no valid Unicode has no place that could be told.
+    name = str(entry["loc"][0]) if entry["loc"] else ""
     unknown = name not in model.model_fields
     # A key that was sent in another form than expected is still a key: no value is ever quoted back.
     return FieldProblem(

@@ -309,7 +309,7 @@ class SegmentPredictor(ClusterPredictor):
         """See `RowPredictor.flat`."""
         clusters, distances = self._all_nearest(columns)
         return {
-            "segment": Words(clusters, [segment["segment"] for segment in self._segments]),
+            "segment": Words(clusters, [level.label.en for level in self._manifest.levels]),
             "cluster": clusters,
             "distance_to_center": distances,
             **self.row.remark_words(columns),

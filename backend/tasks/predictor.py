@@ -325,7 +325,8 @@ class Row:
         return {
             **self.model,
             "out_of_training_range": self.outside(values),
-            "filled_in": [name for name in self.used if values[name] is None],
+            # Most rows have no gap at all, which shows sooner than where the gaps are.
+            "filled_in": [name for name in self.used if values[name] is None] if None in values.values() else [],
             "unseen_categories": self.encoder.unseen(values) if self.encoder else [],
         }
 

@@ -69,16 +69,29 @@ class World:
         _fill(server, key, folder)
         return server
 
-    def swap(self, times: int, seconds: float) -> None:
-        """Moves education's champion to and fro between its two versions, evenly over `seconds`."""
+    def swap(self, server: Server, times: int, seconds: float) -> int:
+        """Moves education's champion to and fro between its two versions, and returns how often it was followed.
+
+        At most `times`, evenly over `seconds`; the next move waits until the one before is served.
+        """
         url = f"{self.settings.tracking_uri}/api/2.0/mlflow/registered-models/alias"
         begin = time.monotonic()
+        followed = 0
         with psycopg.connect(self.settings.dsn, autocommit=True) as database, httpx.Client(trust_env=False) as http:
-            for number in range(times):
-                time.sleep(max(0.0, begin + seconds * number / times - time.monotonic()))
-                version = "2" if number % 2 == 0 else "1"
+            while followed < times and time.monotonic() < begin + seconds:
+                version = "1" if followed % 2 else "2"
                 http.post(url, json={"name": "education", "alias": CHAMPION, "version": version}).raise_for_status()
                 database.execute("SELECT pg_notify(%s, %s)", [CHANNEL, "education"])
+                while _serves(http, server) != f"v{version}" and time.monotonic() < begin + seconds:
+                    time.sleep(0.02)
+                followed += 1
+                time.sleep(max(0.0, begin + seconds * followed / times - time.monotonic()))
+        return followed
+
+
+def _serves(http: httpx.Client, server: Server) -> str:
+    url = f"http://127.0.0.1:{server.port}/health/ready"
+    return str(http.get(url).json()["models"]["education"]["model_version"])
 
 
 def _fill(server: Server, key: str, folder: Path) -> None:

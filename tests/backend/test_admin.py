@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import psycopg
 import pytest
 from mlflow.exceptions import MlflowException
 
 from sigap.bundle import MODEL as MODEL_FILE
-from tests.backend.bundles import BODY, CENTERS, expected, write_bundle
+from tests.backend.bundles import BODY, CENTERS, write_bundle
 from tests.backend.conftest import MODEL, Api, MlflowServer, wait_for
 
 StartApi = Callable[..., Api]
@@ -183,51 +180,6 @@ def test_what_can_not_be_served_is_refused_before_any_alias_moves(
         assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), body
     assert admin.everybody_serves(versions[0])
     assert mlflow_server.client.get_model_version_by_alias(MODEL, aliases).version == versions[0]
-
-
-def test_moves_under_load_fail_no_request_and_mix_no_answer(
-    mlflow_server: MlflowServer,
-    versions: tuple[str, ...],
-    aliases: str,
-    centers: tuple[np.ndarray, ...],
-    start_api: StartApi,
-    seeded_database: str,
-) -> None:
-    mlflow_server.point(versions[0], aliases)
-    mlflow_server.point(versions[1], "previous")
-    admin = start(start_api, mlflow_server, DATABASE_URL=seeded_database)
-    right = {f"v{version}": expected(BODY, centers[number]) for number, version in enumerate(versions)}
-    answers: list[tuple[int, bytes]] = []
-
-    async def ask(done: asyncio.Event) -> None:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            while not done.is_set():
-                response = await client.post(f"{admin.api.url}/predict", json=BODY)
-                answers.append((response.status_code, response.content))
-                await asyncio.sleep(0.005)
-
-    def move() -> list[int]:
-        return [admin.post("/model/rollback").status_code for _ in range(20)]
-
-    async def run() -> list[int]:
-        done = asyncio.Event()
-        askers = [asyncio.create_task(ask(done)) for _ in range(4)]
-        try:
-            return await asyncio.to_thread(move)
-        finally:
-            done.set()
-            await asyncio.gather(*askers)
-
-    assert asyncio.run(run()) == [200] * 20
-    assert {status for status, _ in answers} == {200}
-    seen = set()
-    for _, content in answers:
-        answer = json.loads(content)
-        cluster, distance = right[answer["model_version"]]
-        assert answer["cluster"] == cluster
-        assert answer["distance_to_center"] == pytest.approx(distance, rel=1e-9)
-        seen.add(answer["model_version"])
-    assert seen == {f"v{versions[0]}", f"v{versions[1]}"}
 
 
 def test_without_the_registry_nothing_moves_and_the_answer_says_so(

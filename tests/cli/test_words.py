@@ -14,7 +14,7 @@ def test_help_lists_every_word(shell: Shell) -> None:
     result = shell.run("--help")
     assert result.returncode == 0
     running, training = ("status", "stop", "logs", "settings"), ("pipeline", "train", "new-model", "import", "ingest")
-    for word in (*running, *training, "test", "bench", "data", "model", "lineage"):
+    for word in (*running, *training, "test", "bench", "data", "model", "lineage", "key"):
         assert re.search(rf"^│ {word} ", result.stdout, re.MULTILINE), word
     for words in (["pipeline"], ["data", "rollback"], ["model", "rollback"]):
         assert shell.run(*words, "--help").returncode == 0

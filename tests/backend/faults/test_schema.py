@@ -17,10 +17,10 @@ EXAMPLES = 8
 # Ends the very token that the others ask with, so it comes last.
 REVOKES = "/token/revoke"
 ANSWERED = ["2XX", "401", "403", "404", "409", "429"]
-# What the document can't say: that a series' candles follow each other, which fields the served version needs, and
-# what stands in a file. Of a batch, each row is refused on its own.
+# What the document can't say: that a series' candles follow each other, which fields and tensors the served version
+# needs, and what stands in a file. Of a batch, each row is refused on its own.
 BEYOND = {
-    "/(predict|explain)$": {"positive_data_acceptance": {"expected-statuses": [*ANSWERED, "413", "422"]}},
+    "/(predict|explain|infer)$": {"positive_data_acceptance": {"expected-statuses": [*ANSWERED, "413", "422"]}},
     "-file$": {"positive_data_acceptance": {"expected-statuses": [*ANSWERED, "4XX"]}},
     "(predict-batch|batch-predict)$": {"negative_data_rejection": {"expected-statuses": ["200", "4XX"]}},
 }

@@ -19,7 +19,11 @@ def test_a_hundred_promotions_and_rollbacks_fail_no_request_and_mix_no_answer(
     api = start_workers(registry.uri, "swapped", DATABASE_URL=seeded_database)
     admin = {"authorization": f"Bearer {api.token()}"}
     done = 0
-    with Load(api.url) as load, httpx.Client(headers=admin, trust_env=False, timeout=30) as person:
+    # Not so dense that the registry has no processor left.
+    with (
+        Load(api.url, threads=2, pause=0.02) as load,
+        httpx.Client(headers=admin, trust_env=False, timeout=30) as person,
+    ):
         wait_for(lambda: load.answered > 20, "The load")
         for number in range(ROUNDS):
             registry.client.set_registered_model_alias(MODEL, "challenger", str(2 + number % 2))

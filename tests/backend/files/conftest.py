@@ -4,7 +4,6 @@ import asyncio
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -49,18 +48,20 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         path = folder / declaration.name
         sha256 = write_task_bundle(path, declaration) if declaration in FIVE else write_bundle(path)
         check = Validator(declaration)
-        found[declaration.name] = load(
-            path, declaration, check, version="7", manifest_sha256=sha256, origin="disk"
-        )
+        found[declaration.name] = load(path, declaration, check, version="7", manifest_sha256=sha256, origin="disk")
     return found
 
 
-@pytest.fixture
-def make_app(tmp_path: Path, bundles: dict[str, Any]) -> Callable[..., FastAPI]:
+@pytest.fixture(scope="session")
+def make_app(tmp_path_factory: pytest.TempPathFactory, bundles: dict[str, Any]) -> Callable[..., FastAPI]:
     """Makes an application that serves all six models, with these settings."""
 
     def make(**settings: Any) -> FastAPI:
-        plain = {"state_dir": tmp_path, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "default_model": "car_price"}
+        plain = {
+            "state_dir": tmp_path_factory.mktemp("state"),
+            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+            "default_model": "car_price",
+        }
         application = create_app(Settings(**{**plain, **settings}))
         for name, served in bundles.items():
             application.state.service.followers[name].served = served
@@ -69,11 +70,17 @@ def make_app(tmp_path: Path, bundles: dict[str, Any]) -> Callable[..., FastAPI]:
     return make
 
 
-@pytest.fixture
-def six(make_app: Callable[..., FastAPI]) -> Iterator[Client]:
+@pytest.fixture(scope="session")
+def application_of_six(make_app: Callable[..., FastAPI]) -> FastAPI:
     """The application with its usual settings."""
+    return make_app()
+
+
+@pytest.fixture
+def six(application_of_six: FastAPI) -> Iterator[Client]:
+    """A client of the application with its usual settings."""
     with asyncio.Runner() as runner:
-        yield Client(make_app(), runner)
+        yield Client(application_of_six, runner)
 
 
 @pytest.fixture

@@ -89,7 +89,9 @@ def test_decimal_commas_are_numbers_only_beside_semicolons(six: Client, send: Se
 
 
 def test_empty_cells_are_null_and_whole_numbers_may_have_a_point(send: Send) -> None:
-    rows = rows_of(send(csv_of([{**CAR, "horsepower": ""}, {**CAR, "horsepower": " 92.0 "}, {**CAR, "horsepower": "92.5"}])))
+    rows = rows_of(
+        send(csv_of([{**CAR, "horsepower": ""}, {**CAR, "horsepower": " 92.0 "}, {**CAR, "horsepower": "92.5"}]))
+    )
     assert [row["status"] for row in rows] == ["answered", "answered", "refused"]
     assert rows[0]["filled_in"] == "horsepower"
     assert "Write a plain number" in rows[2]["problem"]

@@ -7,7 +7,6 @@ import gzip
 import io
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -128,9 +127,7 @@ def test_encrypted_workbooks_are_told_apart(send: Send) -> None:
 
 
 @pytest.mark.parametrize("compression", ["snappy", "zstd", "gzip"])
-def test_parquet_that_unpacks_to_too_much_is_refused(
-    make_app: Callable[..., FastAPI], compression: str
-) -> None:
+def test_parquet_that_unpacks_to_too_much_is_refused(make_app: Callable[..., FastAPI], compression: str) -> None:
     zeros = [{**CAR, "note": "x" * 5000} for _ in range(1000)]
     content = pq(zeros, compression=compression, use_dictionary=False)
     with asyncio.Runner() as runner:
@@ -189,10 +186,11 @@ def test_more_files_at_once_than_there_are_places_are_told_to_wait(make_app: Cal
         assert rows_of(again)[0]["status"] == "answered"
 
 
-def test_nothing_is_left_behind(send: Send, tmp_path: Path) -> None:
+def test_nothing_is_left_behind(application_of_six: FastAPI, send: Send) -> None:
     for content, name in ((csv_of(ROWS), "a.csv"), (xlsx(ROWS), "a.xlsx"), (b"PK\x03\x04", "b.xlsx"), (b"", "c.csv")):
         send(content, name, params={"format": "xlsx"})
-    assert list((tmp_path / "api" / "files").iterdir()) == []
+    folder = application_of_six.state.service.settings.state / "api" / "files"
+    assert list(folder.iterdir()) == []
 
 
 def test_one_version_answers_the_whole_file(make_app: Callable[..., FastAPI], bundles: dict[str, Any]) -> None:
