@@ -1,4 +1,4 @@
-"""The Open Inference Protocol: by hand, and with a client that Triton's makers publish."""
+"""The Open Inference Protocol: by hand, and with the working group's published client."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from open_inference.openapi.client import OpenInferenceClient
+from open_inference.openapi.core.api_error import ApiError
+from open_inference.openapi.types import InferenceRequest, RequestInput, TensorData
 
 from backend.served import Served
 from sigap.catalog import declarations
 from sigap.catalog.car_price import CAR_PRICE
 from tests.backend.bundles import BODY, TEXTS, expected
 from tests.backend.conftest import Client, free_port
-from tests.backend.task_bundles import CLOSES, value
+from tests.backend.task_bundles import value
 from tests.backend.test_tasks import application, candles, client, five
 
 __all__ = ["application", "client", "five"]
@@ -225,36 +229,26 @@ def address(application: FastAPI, five: dict[str, Served], served: Served) -> It
     thread.join()
 
 
-def test_tritons_client_gets_its_answers(address: str) -> None:
-    triton = pytest.importorskip("tritonclient.http")
-    with triton.InferenceServerClient(address) as asking:
-        assert asking.is_server_live()
-        assert asking.is_server_ready()
-        assert asking.is_model_ready("car_price")
-        assert not asking.is_model_ready("car_price", "9")
-        described = asking.get_model_metadata("car_price")
-        for as_binary in (True, False):
-            inputs = []
-            for each in described["inputs"]:
-                kind = {"FP64": np.float64, "INT64": np.int64, "BYTES": np.object_}[each["datatype"]]
-                given = triton.InferInput(each["name"], [2, 1], each["datatype"])
-                given.set_data_from_numpy(np.array([[CAR[each["name"]]]] * 2, dtype=kind), binary_data=as_binary)
-                inputs.append(given)
-            wanted = [triton.InferRequestedOutput(name, binary_data=as_binary) for name in ("price", "segment")]
-            for outputs in (wanted, None):
-                answer = asking.infer("car_price", inputs, outputs=outputs, request_id="7")
-                assert answer.as_numpy("price") == pytest.approx([value(CAR_PRICE, CAR)] * 2)
-                assert [
-                    str(text, "utf-8") if isinstance(text, bytes) else text for text in answer.as_numpy("segment")
-                ] == ["Low"] * 2
-                assert answer.get_response()["id"] == "7"
-        with pytest.raises(
-            triton.InferenceServerException if hasattr(triton, "InferenceServerException") else Exception
-        ) as refused:
-            asking.infer("car_price", inputs[:1], model_version="9")
-        assert "is not served" in str(refused.value)
-        series = triton.InferInput("close", [len(CLOSES)], "FP64")
-        series.set_data_from_numpy(np.array(CLOSES))
-        moments = triton.InferInput("opened_at", [len(CLOSES)], "BYTES")
-        moments.set_data_from_numpy(np.array([each["opened_at"] for each in candles()], dtype=np.object_))
-        assert asking.infer("bitcoin_price", [series, moments]).as_numpy("next_close").shape == (1,)
+def test_a_published_client_gets_its_answers(address: str) -> None:
+    client = httpx.Client(trust_env=False)
+    asking = OpenInferenceClient(base_url=f"http://{address}", httpx_client=client)
+    assert asking.check_server_liveness() is None
+    assert asking.check_server_readiness() is None
+    assert asking.read_server_metadata().name == "sigap"
+    assert asking.check_model_readiness("car_price") is None
+    described = asking.read_model_metadata("car_price")
+    assert [each.name for each in described.inputs] == list(CAR_PRICE.feature_names)
+    inputs = [
+        RequestInput(name=name, datatype=kind, shape=[2, 1], data=TensorData(__root__=[CAR[name]] * 2))
+        for name, kind in [(each.name, each.datatype) for each in described.inputs]
+    ]
+    answer = asking.model_infer("car_price", request=InferenceRequest(id="7", inputs=inputs))
+    told = {output.name: output.data.__root__ for output in answer.outputs}
+    assert answer.id == "7"
+    assert told["price"] == pytest.approx([value(CAR_PRICE, CAR)] * 2)
+    assert told["segment"] == ["Low"] * 2
+    with pytest.raises(ApiError) as refused:
+        asking.model_version_infer("car_price", "9", request=InferenceRequest(inputs=inputs))
+    assert refused.value.status_code == 404
+    assert "is not served" in refused.value.body["error"]
+    client.close()
