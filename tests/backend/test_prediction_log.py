@@ -267,12 +267,12 @@ def test_a_person_can_be_told_neither_by_fields_nor_by_answer(logs: Logs, loan: 
 def test_a_hash_is_of_one_key_and_one_field() -> None:
     customers = declaration("customer_segments")
     names = [feature.name for feature in customers.features if feature.personal][:2]
-    fields = {name: "Yes" for name in names}
+    fields = dict.fromkeys(names, "Yes")
     one, other = (Mask(customers, key, "hash").fields(fields) for key in (b"one", b"other"))
     assert len({*one.values(), *other.values()}) == 4
     assert Mask(customers, b"", "omit").fields({**fields, "Var_1": "Cat_1"}) == {"Var_1": "Cat_1"}
     assert Mask(customers, b"one", "hash").fields({names[0]: None}) == {names[0]: None}
-    assert fields == {name: "Yes" for name in names}
+    assert fields == dict.fromkeys(names, "Yes")
 
 
 def test_of_every_answer_the_decision_and_its_number_are_kept() -> None:
