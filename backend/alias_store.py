@@ -33,6 +33,7 @@ class AliasStore:
             timeout=TIMEOUT,
             transport=transport,
             trust_env=not loopback(urlsplit(uri).hostname),
+            verify=urlsplit(uri).scheme == "https",
         )
 
     def close(self) -> None:

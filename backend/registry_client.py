@@ -110,6 +110,8 @@ class RegistryClient:
             timeout=TIMEOUT,
             transport=transport,
             trust_env=not loopback(parts.hostname),
+            # Reading the certificates that are trusted takes longer than the rest of the start; HTTP needs none.
+            verify=parts.scheme == "https",
         )
 
     async def close(self) -> None:
