@@ -21,7 +21,7 @@ from rich.text import Text
 from sigap.errors import SigapError
 
 # Into a file or a pipe, lines are not cut to the 80 columns that nobody has there.
-_WIDTH = None if sys.stdout.isatty() else 140
+_WIDTH = None if sys.stdout.isatty() else 200
 console = Console(highlight=False, width=_WIDTH)
 errors = Console(highlight=False, stderr=True)
 

@@ -21,7 +21,7 @@ from sigap.services.service import free_port
 from sigap.settings import Settings
 from tests.trees import copy_tree
 
-START_SECONDS = 600
+START_SECONDS = 900
 
 
 def wait_for(check: Callable[[], Any], seconds: float, what: str) -> Any:

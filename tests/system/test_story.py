@@ -14,7 +14,7 @@ from sigap.settings import ROOT
 from tests.system.conftest import System, wait_for
 
 # The system, whose start trains six models, is brought up within the first test.
-pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
 EDUCATION = declaration("education")
 

@@ -12,7 +12,7 @@ from sigap.catalog import declaration, declarations
 from tests.shared import shared
 from tests.system.conftest import System, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
 SEEDED = "education"
 
