@@ -60,7 +60,8 @@ def test_a_real_file_takes_the_place_of_mock_cars_and_the_way_back(system: Syste
     assert (second["model_version"], second["data_version"]) == ("v2", "v2")
     assert second["price"] != first.json()["price"]
     # Nothing calls it mock any more.
-    assert system.get("/models/car_price")["data_origin"] == "import"
+    listed = {model["name"]: model for model in system.get("/models")["models"]}
+    assert (listed["car_price"]["data_origin"], listed["bitcoin_price"]["data_origin"]) == ("import", "mock")
     line = next(line for line in system.run("status").stdout.splitlines() if line.startswith("car_price"))
     assert re.match(r"car_price +205 +v2 +v2 +rmse", line), line
     assert "mock" not in system.run("model", "card", "car_price").stdout.lower()
