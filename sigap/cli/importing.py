@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections import Counter
 from pathlib import Path
 
 import typer
@@ -13,6 +15,8 @@ from sigap.cli.session import StopRequested, stop_on_signal
 from sigap.data.importing import Imported, find_table, import_file
 from sigap.data.understanding import Options
 from sigap.settings import Settings
+
+_REASONS_SHOWN = 5
 
 
 def run_import(settings: Settings, name: str, path: Path, options: Options) -> None:
@@ -43,12 +47,14 @@ def pairs(given: list[str], option: str) -> dict[str, str]:
 def show(done: Imported) -> None:
     """What an import did, for people."""
     say()
-    lines = table("Column", "Heading in the file", title=f"{done.file} ({done.kind}) → {done.table}")
+    say(f"{done.file} ({done.kind}) → {done.table}", style="bold")
+    lines = table("Column", "Heading in the file")
     for name, heading in done.headings.items():
         lines.add_row(name, heading)
     say(lines)
     if done.missing:
-        say(f"Not in the file, left as they are: {', '.join(done.missing)}")
+        names = ", ".join(done.missing)
+        say(f"Not in the file: {names}. Rows that stand keep their values; new rows have none.", style="yellow")
     if done.unused:
         say(f"Not needed: {', '.join(done.unused)}", style="dim")
     for note in done.notes:
@@ -60,11 +66,29 @@ def show(done: Imported) -> None:
     if done.mock_removed:
         say(f"{done.mock_removed:,} mock rows give way.")
     if done.rejects_path:
-        say(f"Why rows were set aside: {done.rejects_path}", style="yellow")
+        for reason in _reasons(done.rejects_path):
+            say(f"  {reason}", style="yellow")
+        say(f"Each of them, with its reason: {done.rejects_path}", style="yellow")
     if done.dry_run:
         say("This was a dry run; nothing was changed.", style="yellow")
     elif done.inserted or done.changed:
         say(f"`./run pipeline {done.model}` trains on it.")
+
+
+def _reasons(rejects: Path) -> list[str]:
+    """Why rows were set aside, the commonest reasons first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    examples: dict[tuple[str, str], str] = {}
+    with rejects.open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            reason = line["field"] or "row", line["expected"]
+            counts[reason] += 1
+            examples.setdefault(reason, f"found {line['found']} in row {line['row']}")
+    lines = [
+        f"{count:,} × {reason[0]}: expected {reason[1]}; {examples[reason]}"
+        for reason, count in counts.most_common(_REASONS_SHOWN)
+    ]
+    return lines if len(counts) <= _REASONS_SHOWN else [*lines, f"and {len(counts) - _REASONS_SHOWN:,} other reasons"]
 
 
 def _with_steps(settings: Settings, name: str, path: Path, options: Options) -> Imported:

@@ -147,7 +147,7 @@ def check_unit(word: Word, values: pd.Series[Any], reference: Reference | None) 
     median = float(values.median())
     if median > 0 and reference.median > 0 and not 1 / _FAR < median / reference.median < _FAR:
         factor = min(_FACTORS, key=lambda each: abs(1 - median * each / reference.median))
-        raise _other_unit(word, values, factor, f"the table's median is {reference.median:g}")
+        raise _other_unit(word, values, factor, f"the table's median is {reference.median:,.10g}")
 
 
 def implausible(values: pd.Series[Any], reference: Reference) -> pd.Series[Any]:
@@ -178,7 +178,7 @@ def _inside(word: Word, values: pd.Series[Any]) -> float:
 def _other_unit(word: Word, values: pd.Series[Any], factor: float, against: str) -> FileError:
     return FileError(
         f"The values of {word.name} look as if they were in another unit: half of them are below "
-        f"{values.median():g}, and {against}.",
+        f"{values.median():,.10g}, and {against}.",
         remedy=f"If so, --unit {word.name}={factor:g} multiplies them; --unit {word.name}=1 takes them as they are.",
     )
 
