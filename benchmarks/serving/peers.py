@@ -110,7 +110,7 @@ def _mlserver(programs: Path, models: Path, scratch: Path) -> Iterator[Server]:
         ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
         settings = {"host": "127.0.0.1", "parallel_workers": 0, **ports}
         (folder / "settings.json").write_text(json.dumps(settings))
-        model = {"name": name, "implementation": "mlserver_sklearn.SKLearnModel"}
+        model: dict[str, Any] = {"name": name, "implementation": "mlserver_sklearn.SKLearnModel"}
         model |= {"parameters": {"uri": str(models / name / "model.joblib")}}
         (folder / "model-settings.json").write_text(json.dumps(model))
         inputs = [_tensor(feature, value) for feature, value in _row(models, name).items()]

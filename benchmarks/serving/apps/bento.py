@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import bentoml
+import bentoml  # type: ignore[import-not-found]  # only in its own environment
 import joblib
 import pandas as pd
 
@@ -16,7 +16,7 @@ class Model:
     def __init__(self) -> None:
         self.model = joblib.load(Path(os.environ["MODEL_FOLDER"]) / "model.joblib")
 
-    @bentoml.api
+    @bentoml.api  # type: ignore[untyped-decorator]
     def predict(self, rows: list[dict[str, Any]]) -> list[float]:
         """What the pipeline says of each row."""
         frame = pd.DataFrame(rows)[list(self.model.feature_names_in_)]
