@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
+from backend.lean import httpx
 from backend.registry_client import TIMEOUT, NotRegisteredError, loopback
 from sigap.errors import RegistryError, UnreachableError
 from sigap.promotion import ModelVersion

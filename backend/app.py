@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import logging
 import sys
@@ -29,6 +28,7 @@ from backend.follower import Follower
 from backend.health import Health, Live, Ready, health, ready
 from backend.hold import Hold
 from backend.hot import HotRoutes
+from backend.lean import give_memory_back
 from backend.listener import Listener
 from backend.metrics import CONTENT_TYPE, Metrics
 from backend.newest import NewestRows
@@ -158,7 +158,8 @@ class Service:
         writing = asyncio.create_task(self.log.run())
         # The first request shall find a model, but a registry that hangs shall not keep the API from starting.
         await asyncio.gather(*(follower.started(START_SECONDS) for follower in self.followers.values()))
-        _give_memory_back()
+        # Reading a forest takes twice the memory that it then needs.
+        give_memory_back()
         try:
             yield
         finally:
@@ -190,6 +191,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
         summary="Predictions by the registry's champions",
         description=DESCRIPTION,
         lifespan=service.lifespan,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         openapi_tags=[
@@ -426,12 +428,6 @@ def _shorten_pauses() -> None:
     gc.freeze()
     # A new champion is loaded in a thread: let it hold up requests for half a millisecond at a time, not five.
     sys.setswitchinterval(0.0005)
-
-
-def _give_memory_back() -> None:
-    # Reading a forest takes twice the memory that it then needs; glibc keeps the rest unless it is asked.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _log_to_stderr() -> None:

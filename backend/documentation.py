@@ -10,16 +10,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from backend.lean import give_memory_back
 from backend.links import add_links
 from backend.problems import MEDIA_TYPE, Problem
 
 ASSETS = "/docs-assets"
+OPENAPI = "/openapi.json"
 ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
     "%3Crect width='16' height='16' rx='3' fill='%230072B2'/%3E"
@@ -59,7 +62,7 @@ def add_documentation(app: FastAPI, examples: Mapping[str, Mapping[str, Any]]) -
     _redoc_script(app, folder / "redoc.standalone.js")
     app.mount(ASSETS, StaticFiles(directory=folder), name="docs-assets")
     swagger = get_swagger_ui_html(
-        openapi_url=str(app.openapi_url),
+        openapi_url=OPENAPI,
         title=f"{app.title} – Swagger UI",
         swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
         swagger_css_url=f"{ASSETS}/swagger-ui.css",
@@ -68,7 +71,7 @@ def add_documentation(app: FastAPI, examples: Mapping[str, Mapping[str, Any]]) -
         swagger_ui_parameters={"validatorUrl": None, "defaultModelsExpandDepth": 0, "tryItOutEnabled": True},
     )
     redoc = get_redoc_html(
-        openapi_url=str(app.openapi_url),
+        openapi_url=OPENAPI,
         title=f"{app.title} – ReDoc",
         redoc_js_url=f"{ASSETS}/redoc.standalone.js",
         redoc_favicon_url=ICON,
@@ -77,12 +80,13 @@ def add_documentation(app: FastAPI, examples: Mapping[str, Mapping[str, Any]]) -
     _page(app, "/docs", bytes(swagger.body).decode())
     _page(app, "/redoc", bytes(redoc.body).decode())
     _openapi(app, examples)
+    _openapi_file(app)
 
 
 def _redoc_script(app: FastAPI, path: Path) -> None:
-    script = path.read_text(encoding="utf-8").replace(_REDOC_LOGO, "data:image/svg+xml,")
-
     async def redoc_script() -> Response:
+        # Read when asked: it is a megabyte that most workers never need.
+        script = path.read_text(encoding="utf-8").replace(_REDOC_LOGO, "data:image/svg+xml,")
         return Response(script, media_type="text/javascript", headers={"cache-control": "max-age=3600"})
 
     app.add_api_route(f"{ASSETS}/{path.name}", redoc_script, include_in_schema=False)
@@ -132,6 +136,21 @@ def _openapi(app: FastAPI, examples: Mapping[str, Mapping[str, Any]]) -> None:
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+def _openapi_file(app: FastAPI) -> None:
+    content = b""
+
+    async def openapi() -> Response:
+        nonlocal content
+        if not content:
+            # As text it takes a tenth of the memory that it takes as an object, which nobody else needs.
+            content = msgspec.json.encode(app.openapi())
+            app.openapi_schema = None
+            give_memory_back()
+        return Response(content, media_type="application/json")
+
+    app.add_api_route(OPENAPI, openapi, include_in_schema=False)
 
 
 def _drop_fastapis_own_errors(schema: dict[str, Any]) -> None:

@@ -15,9 +15,9 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-import httpx
 from pydantic import ValidationError
 
+from backend.lean import httpx
 from sigap.bundle import MANIFEST, TAG_BUNDLE_PATH, TAG_BUNDLE_RUN, TAG_MANIFEST_SHA256, Manifest, parse_manifest
 from sigap.errors import BundleError, RegistryError
 

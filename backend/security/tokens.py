@@ -8,8 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import jwt
-
+from backend.lean import jwt
 from backend.problems import RequestError
 from backend.security.revocations import Revocations
 from sigap.errors import SigapError
