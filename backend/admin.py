@@ -26,6 +26,7 @@ from backend.provenance import number_of
 from backend.registry_client import NoChampionError, NotRegisteredError, RegistryClient, Target, bundle_of
 from backend.requests import refused
 from backend.schemas import ModelDetail, SegmentsDetail, SupervisedDetail
+from backend.security.tokens import PRINCIPAL
 from sigap.errors import AliasMovedError, BundleError, ConfigurationError, RegistryError
 from sigap.locks import BusyError
 from sigap.promotion import CHALLENGER, PREVIOUS, ModelVersion, NothingBeforeError, Promotion
@@ -34,7 +35,6 @@ from sigap.settings import Settings
 log = logging.getLogger("sigap.api")
 
 T = TypeVar("T")
-PRINCIPAL = "sigap.principal"
 # Shorter than a pipeline would wait: here somebody waits for the answer.
 WAIT_SECONDS = 10.0
 MOVED_STEPS = 3

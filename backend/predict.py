@@ -21,6 +21,7 @@ from backend.prediction_log import Logged, PredictionLog
 from backend.problems import RequestError
 from backend.requests import CANDLES
 from backend.security.body import too_large
+from backend.security.tokens import PRINCIPAL
 from backend.served import Served
 from backend.tasks.forecasting import ForecastingPredictor
 
@@ -132,7 +133,7 @@ def logged(
         served.manifest.model,
         served.model_version,
         str(scope.get(REQUEST_ID, "")),
-        getattr(scope.get("sigap.principal"), "name", ""),
+        getattr(scope.get(PRINCIPAL), "name", ""),
         time.time(),
         values,
         answer,
