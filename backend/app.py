@@ -48,6 +48,7 @@ from backend.shadow import Shadow, ShadowFollower, ShadowMetrics
 from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
 from backend.v2 import v2_routes
+from backend.workers import Workers
 from sigap import __version__
 from sigap.catalog import Declaration, declaration, declarations
 from sigap.catalog.declaration import Forecasting
@@ -75,6 +76,7 @@ class Service:
         self.settings = settings
         self.default = declaration(settings.default_model).name
         self.metrics = Metrics()
+        self.workers = Workers(settings.state / "api-workers", self.metrics.registry)
         self.registry = RegistryClient(settings.tracking_uri)
         self.started = time.monotonic()
         self.followers = {model.name: self._follower(model) for model in models}
@@ -153,6 +155,7 @@ class Service:
         self.started = time.monotonic()
         tasks = [asyncio.create_task(follower.run()) for follower in self.followers.values()]
         tasks.append(asyncio.create_task(self.listener.run()))
+        tasks.append(asyncio.create_task(self.workers.run()))
         if self.shadow is not None:
             tasks.append(asyncio.create_task(self.shadow.run()))
         writing = asyncio.create_task(self.log.run())
@@ -192,6 +195,8 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
         description=DESCRIPTION,
         lifespan=service.lifespan,
         openapi_url=None,
+        # Its answer would lead to wherever the request's Host says.
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
         openapi_tags=[
@@ -377,9 +382,10 @@ def _operation_routes(service: Service) -> APIRouter:
         status = 200 if state.status == "ready" else 503
         return JSONResponse(state.model_dump(), status)
 
-    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    @router.get("/metrics", summary="Prometheus metrics of all workers", response_class=Response)
     async def metrics() -> Response:
-        return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})
+        text = await asyncio.to_thread(service.workers.text)
+        return Response(text, headers={"content-type": CONTENT_TYPE})
 
     return router
 

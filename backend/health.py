@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from backend.follower import Follower
 from backend.listener import Listener
 from backend.registry_client import RegistryClient
+from backend.workers import Workers
 from sigap import __version__
 from sigap.settings import Settings
 
@@ -27,6 +28,7 @@ class Watched(Protocol):
     settings: Settings
     registry: RegistryClient
     listener: Listener
+    workers: Workers
     followers: dict[str, Follower]
     started: float
 
@@ -83,6 +85,8 @@ class Health(BaseModel):
 
     status: State
     version: str
+    worker: int = Field(description="Number of the process that tells this; each knows of itself only.")
+    workers: int = Field(description="How many processes answer.")
     uptime_seconds: float
     dependencies: dict[str, Dependency]
     models: dict[str, ModelHealth]
@@ -113,6 +117,8 @@ def health(service: Watched) -> Health:
     return Health(
         status=state,
         version=__version__,
+        worker=service.workers.pid,
+        workers=service.workers.count(),
         uptime_seconds=round(time.monotonic() - service.started, 3),
         dependencies=dependencies,
         models=models,

@@ -192,3 +192,11 @@ def test_a_wrong_setting_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> Non
     get_settings.cache_clear()
     with pytest.raises(ConfigurationError, match="SIGAP_MAX_BODY_BYTES"):
         create_app()
+
+
+@pytest.mark.parametrize("path", ["/predict/", "/models/", "/health/"])
+def test_a_slash_too_many_leads_nowhere(client: Client, path: str) -> None:
+    answer = client.get(path) if path != "/predict/" else client.post(path, json=BODY)
+    assert answer.status_code == 404
+    assert answer.json()["type"] == "urn:sigap:problem:not-found"
+    assert "location" not in answer.headers
