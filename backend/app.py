@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.admin import admin_routes
 from backend.batch import batch_examples, batch_routes
@@ -37,7 +38,7 @@ from backend.personal import Mask
 from backend.predict import direct, handler, request_id, serving
 from backend.prediction_log import PredictionLog
 from backend.predictions import prediction_routes
-from backend.problems import MEDIA_TYPE, RequestError, problem_response
+from backend.problems import MEDIA_TYPE, UNFORESEEN, RequestError, problem_response
 from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
 from backend.requests import documented_body, problem_example, request_model
@@ -174,6 +175,22 @@ class Service:
             await self.registry.close()
 
 
+class Api(FastAPI):
+    """FastAPI with what is added as middleware before its own, which a hot request needs not and costs a tenth of it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.front: ASGIApp = super().__call__
+
+    def add_middleware(self, middleware_class: Any, *args: Any, **kwargs: Any) -> None:
+        """Stands before everything that was added until now."""
+        self.front = middleware_class(self.front, *args, **kwargs)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        await self.front(scope, receive, send)
+
+
 def create_app(settings: Settings | None = None, models: tuple[Declaration, ...] | None = None) -> FastAPI:
     """The application.
 
@@ -188,7 +205,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     settings = settings or get_settings()
     require_secrets(settings)
     service = Service(settings, models or declarations())
-    app = FastAPI(
+    app = Api(
         title="Sigap API",
         version=__version__,
         summary="Predictions by the registry's champions",
@@ -227,6 +244,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     add_documentation(app, _examples(service) | batch_examples(service.followers, service.default))
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(Exception, _fail)
     app.add_middleware(
         HotRoutes,
         followers={path: follower for name, follower in service.followers.items() for path in _paths(service, name)},
@@ -396,6 +414,11 @@ async def _refuse(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestError):
         raise error
     return problem_response(error, request_id(request), request.url.path)
+
+
+async def _fail(request: Request, _error: Exception) -> Response:
+    # The framework raises the error again afterwards: the edge writes it down.
+    return problem_response(UNFORESEEN, request_id(request), request.url.path)
 
 
 def _http_error(request: Request, error: HTTPException) -> RequestError:

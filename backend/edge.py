@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.metrics import Metrics
-from backend.problems import RequestError, problem_response
+from backend.problems import UNFORESEEN, problem_response
 
 log = logging.getLogger("sigap.api")
 
@@ -56,12 +56,15 @@ class Edge:
         scope[REQUEST_ID] = request_id
         identity = (_ID, request_id.encode())
         status = 0
+        whole = False
 
         async def send_marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, whole
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = _with_ours(message.get("headers", ()), identity)
+            else:
+                whole = not message.get("more_body")
             await send(message)
 
         self._metrics.in_progress += 1
@@ -69,22 +72,14 @@ class Edge:
             await self._app(scope, receive, send_marked)
         except Exception:
             log.exception("Request %s to %s failed in a way that nobody foresaw.", request_id, scope["path"])
-            if status:
+            if status and not whole:
                 raise  # half an answer is out: the server has to cut the connection
-            await problem_response(_UNFORESEEN, request_id, scope["path"])(scope, receive, send_marked)
+            if not status:
+                await problem_response(UNFORESEEN, request_id, scope["path"])(scope, receive, send_marked)
         finally:
             self._metrics.in_progress -= 1
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.answered(method, _route(scope), status or 500, started)
-
-
-_UNFORESEEN = RequestError(
-    500,
-    "unforeseen",
-    "Something failed that should not",
-    "The API could not answer.",
-    remedy="Its log has the cause under this request_id.",
-)
 
 
 def _with_ours(headers: Sequence[tuple[bytes, bytes]], identity: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:

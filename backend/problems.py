@@ -67,6 +67,15 @@ class RequestError(SigapError):
         self.headers = headers or {}
 
 
+UNFORESEEN = RequestError(
+    500,
+    "unforeseen",
+    "Something failed that should not",
+    "The API could not answer.",
+    remedy="Its log has the cause under this request_id.",
+)
+
+
 def problem_response(error: RequestError, request_id: str, path: str = "") -> Response:
     """The answer that carries `error`; below `/v2` with the member `error` that clients of that protocol read.
 
