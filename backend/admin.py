@@ -29,7 +29,7 @@ from backend.schemas import ModelDetail, SegmentsDetail, SupervisedDetail
 from backend.security.tokens import PRINCIPAL
 from sigap.errors import AliasMovedError, BundleError, ConfigurationError, RegistryError
 from sigap.locks import BusyError
-from sigap.promotion import CHALLENGER, PREVIOUS, ModelVersion, NothingBeforeError, Promotion
+from sigap.promotion import CHALLENGER, PREVIOUS, ModelVersion, NothingBeforeError, Promotion, decision_of
 from sigap.settings import Settings
 
 log = logging.getLogger("sigap.api")
@@ -167,12 +167,19 @@ class Acts:
                 remedy=f"`./run pipeline {model}` trains one; `POST /models/{model}/load` serves a version by name.",
             )
         number = current.number if current else None
+        waits = decision_of(challenger.tags).get("rule") == "waiting"
+
+        def move(promotion: Promotion) -> ModelVersion:
+            if waits:
+                return promotion.approve(model, challenger.number, asked_by=asked_by)
+            return promotion.promote(model, challenger.number, number, asked_by=asked_by)
+
         return await self._moved(
             "update",
             follower,
             challenger,
             asked_by,
-            lambda promotion: promotion.promote(model, challenger.number, number, asked_by=asked_by),
+            move,
         )
 
     async def rollback(self, follower: Follower, to: str | None, asked_by: str) -> Changed:

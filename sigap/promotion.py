@@ -186,6 +186,40 @@ class Promotion:
                 held, model, current, target, None if by_gate else _by_hand(current, asked_by), by_gate=by_gate
             )
 
+    def approve(self, model: str, number: int, *, asked_by: str) -> ModelVersion:
+        """A person's yes to a version that passed the gate and waits; approved once more, it is written down again.
+
+        Args:
+            model: The model.
+            number: The version.
+            asked_by: Who approves.
+
+        Returns:
+            The version, now served.
+
+        Raises:
+            AliasMovedError: Another version is served than the one that the gate compared it with.
+            RegistryError: There is no such version, it does not wait, or MLflow can't be reached.
+        """
+        before = self.repair(model)
+        waiting = self._store.version(model, number)
+        record = decision_of(waiting.tags)
+        if record.get("rule") not in ("waiting", "approved"):
+            told = f"The gate said: {record['reason']}" if record.get("reason") else "The gate has not decided on it."
+            raise RegistryError(
+                f"{model} {waiting.name} does not wait for an approval. {told}",
+                remedy=f"`./run model promote {model} {number}` serves it by hand, past the gate.",
+            )
+        served = before
+        if before is None or before.number != number:
+            former = record.get("champion_before")
+            served = self.promote(model, number, int(former.removeprefix("v")) if former else None, by_gate=True)
+        approved = {**record, "promote": True, "rule": "approved", "asked_by": asked_by}
+        with self._store.errors(f"tagging {model} {waiting.name}"):
+            self._store.set_tag(model, str(number), TAG_DECISION, json.dumps(approved, allow_nan=False))
+        decisions.write(self._settings, decided(model, waiting, approved, before, served))
+        return self._store.version(model, number)
+
     def rollback(self, model: str, to: int | None = None, *, asked_by: str = "") -> ModelVersion:
         """Serves an earlier version again; the gate will not put back the one that was taken out.
 
@@ -339,6 +373,31 @@ def decision_of(tags: Mapping[str, str]) -> dict[str, Any]:
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def decided(
+    model: str,
+    version: ModelVersion,
+    record: Mapping[str, Any],
+    before: ModelVersion | None,
+    after: ModelVersion | None,
+) -> decisions.Record:
+    """A decision as its version's tag holds it, with what was served before and after it."""
+    return decisions.Record(
+        model=model,
+        run_id=record["run_id"],
+        model_version=version.name,
+        champion_before=before.name if before else None,
+        champion_after=after.name if after else None,
+        promoted=bool(record["promote"]),
+        rule=record["rule"],
+        reason=record["reason"],
+        record=record,
+        mode=record.get("mode", "auto"),
+        asked_by=record.get("asked_by", decisions.PIPELINE),
+        data_version=record.get("data_version", ""),
+        data_md5=record.get("data_md5", ""),
+    )
 
 
 def moves_by_hand(tags: Mapping[str, str]) -> list[Move]:

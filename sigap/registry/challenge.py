@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sigap.bundle import TAG_DATA_MD5, TAG_DECISION, TAG_FINGERPRINT, Bilingual
-from sigap.errors import AliasMovedError, BundleError, RegistryError
-from sigap.promotion import decision_of
+from sigap.errors import AliasMovedError, BundleError
+from sigap.promotion import decided, decision_of
 from sigap.registry import decisions
-from sigap.registry.decisions import PIPELINE, Record
+from sigap.registry.decisions import PIPELINE
 from sigap.registry.models import ModelVersion, Registry
 from sigap.training.gate import Comparison, Decision, decide
 
@@ -96,7 +96,7 @@ def settle(registry: Registry, challenge: Challenge, compare: Compare) -> tuple[
         except AliasMovedError:
             if attempt == ATTEMPTS:
                 raise
-    decisions.write(registry.settings, _row(challenge.model, challenger, record, before, champion))
+    decisions.write(registry.settings, decided(challenge.model, challenger, record, before, champion))
     return decision, champion
 
 
@@ -116,23 +116,7 @@ def approve(registry: Registry, model: str, number: int, asked_by: str) -> Model
         AliasMovedError: Another version is served than the one that the gate compared it with.
         RegistryError: There is no such version, it does not wait, or MLflow can't be reached.
     """
-    before = registry.repair(model)
-    waiting = registry.version(model, number)
-    record = read_record(waiting)
-    if record.get("rule") not in ("waiting", "approved"):
-        told = f"The gate said: {record['reason']}" if record.get("reason") else "The gate has not decided on it."
-        raise RegistryError(
-            f"{model} {waiting.name} does not wait for an approval. {told}",
-            remedy=f"`./run model promote {model} {number}` serves it by hand, past the gate.",
-        )
-    served = before
-    if before is None or before.number != number:
-        former = record.get("champion_before")
-        served = registry.promote(model, number, int(former.removeprefix("v")) if former else None, by_gate=True)
-    approved = {**record, "promote": True, "rule": "approved", "asked_by": asked_by}
-    registry.annotate(waiting, TAG_DECISION, json.dumps(approved, allow_nan=False))
-    decisions.write(registry.settings, _row(model, waiting, approved, before, served))
-    return registry.version(model, number)
+    return registry.approve(model, number, asked_by)
 
 
 def read_record(version: ModelVersion) -> dict[str, Any]:
@@ -229,30 +213,6 @@ def _as_record(
     }
 
 
-def _row(
-    model: str,
-    version: ModelVersion,
-    record: Mapping[str, Any],
-    before: ModelVersion | None,
-    after: ModelVersion | None,
-) -> Record:
-    return Record(
-        model=model,
-        run_id=record["run_id"],
-        model_version=version.name,
-        champion_before=before.name if before else None,
-        champion_after=after.name if after else None,
-        promoted=bool(record["promote"]),
-        rule=record["rule"],
-        reason=record["reason"],
-        record=record,
-        mode=record.get("mode", "auto"),
-        asked_by=record.get("asked_by", PIPELINE),
-        data_version=record.get("data_version", ""),
-        data_md5=record.get("data_md5", ""),
-    )
-
-
 def _catch_up(registry: Registry, champion: ModelVersion | None) -> None:
     """Writes the champion's decision into PostgreSQL where a run was cut off, or the database down, before it could."""
     if champion is None:
@@ -260,5 +220,5 @@ def _catch_up(registry: Registry, champion: ModelVersion | None) -> None:
     record = read_record(champion)
     if not record.get("promote") or "run_id" not in record:
         return
-    row = _row(champion.model, champion, record, None, champion)
+    row = decided(champion.model, champion, record, None, champion)
     decisions.write(registry.settings, replace(row, champion_before=record.get("champion_before")))

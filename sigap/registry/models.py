@@ -161,6 +161,10 @@ class Registry:
         """Moves the served alias to a version, see `Promotion.promote`."""
         return self._promotion.promote(model, number, expected_current, by_gate=by_gate, asked_by=asked_by)
 
+    def approve(self, model: str, number: int, asked_by: str) -> ModelVersion:
+        """A person's yes to a version that waits, see `Promotion.approve`."""
+        return self._promotion.approve(model, number, asked_by=asked_by)
+
     def rollback(self, model: str, to: int | None = None, *, asked_by: str = "") -> ModelVersion:
         """Serves an earlier version again, see `Promotion.rollback`."""
         return self._promotion.rollback(model, to, asked_by=asked_by)

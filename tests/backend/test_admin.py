@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from sigap.bundle import MODEL as MODEL_FILE
+from sigap.bundle import TAG_DECISION
 from tests.backend.bundles import BODY, CENTERS, write_bundle
 from tests.backend.conftest import MODEL, Api, MlflowServer, wait_for
 
@@ -113,6 +115,28 @@ def test_update_and_rollback_reach_every_worker_by_notification_and_are_written_
     dependencies = admin.api.get("/health").json()["dependencies"]
     assert dependencies["postgresql"]["status"] == "up"
     assert dependencies["postgresql"]["latency_ms"] > 0
+
+
+def test_an_update_to_a_version_that_waits_is_its_approval(
+    mlflow_server: MlflowServer, versions: tuple[str, ...], aliases: str, start_api: StartApi, seeded_database: str
+) -> None:
+    mlflow_server.point(versions[0], aliases)
+    mlflow_server.point(versions[1], "challenger")
+    waiting = {"rule": "waiting", "reason": "It is better.", "run_id": "r", "promote": False, "mode": "manual"}
+    record = json.dumps(waiting | {"champion_before": f"v{versions[0]}"})
+    mlflow_server.client.set_model_version_tag(MODEL, versions[1], TAG_DECISION, record)
+    admin = start(start_api, mlflow_server, DATABASE_URL=seeded_database)
+    try:
+        assert admin.post("/models/education/update").json()["serving"] == f"v{versions[1]}"
+        decided = json.loads(mlflow_server.client.get_model_version(MODEL, versions[1]).tags[TAG_DECISION])
+        assert (decided["rule"], decided["promote"], decided["asked_by"]) == ("approved", True, admin.asker)
+        with psycopg.connect(seeded_database) as connection:
+            rows = connection.execute(
+                "SELECT rule, champion_after, asked_by FROM decisions WHERE run_id = 'r'"
+            ).fetchall()
+        assert rows == [("approved", f"v{versions[1]}", admin.asker)]
+    finally:
+        mlflow_server.client.delete_model_version_tag(MODEL, versions[1], TAG_DECISION)
 
 
 def test_a_named_version_is_served_by_every_worker_until_the_alias_moves(
