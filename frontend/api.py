@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import httpx
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sigap.errors import ServiceError, SigapError
 from sigap.settings import get_settings
+
+log = logging.getLogger("sigap.dashboard")
 
 # Long enough for a busy machine, short enough that a page never hangs on a dead address.
 TIMEOUT = httpx.Timeout(5.0, connect=1.5)
@@ -251,7 +254,41 @@ class Prediction(Answer):
 
 @st.cache_resource(on_release=httpx.Client.close)
 def _client(address: str) -> httpx.Client:
-    return httpx.Client(base_url=address, timeout=TIMEOUT, trust_env=False)
+    key = get_settings().dashboard_key
+    auth = _Bearer(address, key.get_secret_value()) if key else None
+    return httpx.Client(base_url=address, timeout=TIMEOUT, trust_env=False, auth=auth)
+
+
+class _Bearer(httpx.Auth):
+    """Sends a token of the dashboard's key, and gets another one when it is refused.
+
+    Args:
+        address: The API's.
+        key: The dashboard's.
+    """
+
+    requires_response_body = True
+
+    def __init__(self, address: str, key: str) -> None:
+        self._address = address
+        self._key = key
+        self._token = ""
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """The request with a token, and once more with a new one where the first has ended."""
+        # One request each way at most: a key that is refused is told by the API's own answer.
+        if self._token:
+            request.headers["authorization"] = f"Bearer {self._token}"
+        response = yield request
+        if response.status_code != httpx.codes.UNAUTHORIZED:
+            return
+        told = yield httpx.Request("POST", f"{self._address.rstrip('/')}/token", json={"api_key": self._key})
+        if told.is_success:
+            self._token = told.json()["access_token"]
+            request.headers["authorization"] = f"Bearer {self._token}"
+            yield request
+        else:
+            log.warning("The API refuses SIGAP_DASHBOARD_KEY: %s.", told.status_code)
 
 
 def _ask(method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:

@@ -86,6 +86,11 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("SIGAP_API_KEYS", "API_KEY"),
         description="Keys beside those of `./run key create`: `KEY`, or `NAME:predict+admin:KEY` with commas between.",
     )
+    dashboard_key: SecretStr | None = Field(
+        None,
+        description="Key with the scope `predict` for which the dashboard gets its tokens; needed where predictions "
+        "need a token, as in production.",
+    )
     token_minutes: float = Field(60.0, gt=0, le=10080, description="How long a token is valid.")
     cors_origins: str = Field(
         "", description="Web origins whose pages may call the API, with commas (`https://app.example.org`), or `*`."
