@@ -176,7 +176,7 @@ class Service:
 
 
 class Api(FastAPI):
-    """FastAPI with what is added as middleware before its own, which a hot request needs not and costs a tenth of it."""
+    """FastAPI with added middleware before its own, which a hot request needs not and which costs a tenth of it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
