@@ -70,7 +70,7 @@ class Edge:
         self._metrics.in_progress += 1
         try:
             await self._app(scope, receive, send_marked)
-        except Exception:
+        except Exception:  # the net under all routes: whatever it is, the client gets a problem
             log.exception("Request %s to %s failed in a way that nobody foresaw.", request_id, scope["path"])
             if status and not whole:
                 raise  # half an answer is out: the server has to cut the connection

@@ -167,7 +167,7 @@ class Follower:
             self._noted(str(error), "bundle")
         except TimeoutError:
             self._noted(f"The registry took longer than {STEP_SECONDS:g} s.", "registry")
-        except Exception:
+        except Exception:  # what is served is served on, and the next look may succeed
             log.exception("Following %s failed in a way that nobody foresaw.", self.declaration.name)
             self._noted("An unforeseen fault; the API's log has it.", "unforeseen")
         if self.served is None:

@@ -199,7 +199,7 @@ class Shadow:
             # Of another champion's features, or with too few candles for this one.
             answers.labels(record.model, "refused").inc()
             return
-        except Exception:
+        except Exception:  # the client has its answer: a challenger that fails is counted and no more
             answers.labels(record.model, "failed").inc()
             log.exception("The challenger %s of %s gives no answer.", served.model_version, record.model)
             return
