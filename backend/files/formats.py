@@ -190,7 +190,7 @@ class XlsxWriter(Table):
         Raises:
             RequestError: 422, a sheet holds fewer rows.
         """
-        import xlsxwriter  # type: ignore[import-untyped]
+        import xlsxwriter
 
         options = {"constant_memory": True, "tmpdir": str(self._scratch.parent), "in_memory": False}
         plain = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}

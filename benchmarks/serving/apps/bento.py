@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import bentoml  # type: ignore[import-not-found]  # only in its own environment
+import bentoml
 import joblib
 import pandas as pd
 
