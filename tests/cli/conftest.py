@@ -60,7 +60,9 @@ def shell() -> Iterator[Shell]:
         env = {name: value for name, value in os.environ.items() if not name.startswith("SIGAP_")}
         for name in ("DATABASE_URL", "MLFLOW_TRACKING_URI"):
             env.pop(name, None)
-        env |= {f"SIGAP_{name}_PORT": str(free_port()) for name in SERVICES} | {"SIGAP_VENV": sys.prefix}
+        env |= {f"SIGAP_{name}_PORT": str(free_port()) for name in SERVICES}
+        # One model is enough to see how a start behaves; the second story of tests/system brings up all.
+        env |= {"SIGAP_VENV": sys.prefix, "SIGAP_TRAIN_AT_START": "education"}
         shell = Shell(root, env)
         yield shell
         for process in shell.started:
