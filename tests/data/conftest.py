@@ -46,7 +46,7 @@ def education() -> Declaration:
 
 
 def in_another_process(settings: Settings, script: str) -> subprocess.Popen[str]:
-    """Starts Python code that finds `settings`, `DataVersions`, `take_snapshot`, `education` and `killed_at`."""
+    """Starts Python code that finds `settings`, `DataVersions`, `take_snapshot`, `education`, `killed_at`, `peak`."""
     dsn = settings.database_url.get_secret_value() if settings.database_url else ""
     prelude = f"""
 import importlib, os, signal
@@ -58,6 +58,11 @@ from sigap.errors import SigapError
 from sigap.settings import Settings
 education = declaration("education")
 settings = Settings(root=Path({str(settings.root)!r}), state_dir=Path({str(settings.state)!r}), DATABASE_URL={dsn!r})
+
+def peak():
+    # In MB. Not `ru_maxrss`, which begins with what the process that started this one had taken.
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) // 1024
 
 def killed_at(place):
     # The process ends there as by `kill -9`: no handler, no `finally`.

@@ -526,10 +526,9 @@ def test_a_file_that_somebody_writes_meanwhile_is_refused(settings: Settings, ex
 
 def test_a_long_file_needs_the_memory_of_a_short_one(settings: Settings, tmp_path: Path) -> None:
     script = """
-import resource
 from sigap.data.importing import import_file
 done = import_file(settings, "customers", Path(PATH), options)
-print(done.inserted, done.rejected, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(done.inserted, done.rejected, peak())
 """
     options = "from sigap.data.understanding import Options\noptions = Options(number_rows=True)"
     source = pd.read_csv(shared("customers", "automobile_customers.csv")).drop(columns="ID")

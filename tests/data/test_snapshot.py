@@ -122,9 +122,8 @@ def test_every_hundredth_row_of_a_large_table_broken(settings: Settings, execute
     )
     execute("ANALYZE cars")
     script = """
-import resource
 taken = take_snapshot(declaration("car_price"), settings)
-print(taken.rows, taken.rejected, taken.rejects_path, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(taken.rows, taken.rejected, taken.rejects_path, peak())
 """
     output, _ = in_another_process(settings, script).communicate(timeout=120)
     rows, rejected, path, peak = output.split()
