@@ -268,7 +268,8 @@ def _distance(served: Served, predictor: ClusterPredictor, values: Mapping[str, 
         moved[at, columns[name]] = center[columns[name]]
     moved[-1] = center
     numbers = squared(moved)
-    value, baseline = float(numbers[-2]), float(numbers[-1])
+    # At the centre itself the distance is 0; what the model's arithmetic leaves of it is no number to show.
+    value, baseline = float(numbers[-2]), round(float(numbers[-1]), 12)
     found = Contributions(value - numbers[:-2], None, value, baseline, len(moved) + 3 * len(here))
     name_id, name_en = towards.label.id, towards.label.en
     return Compared(

@@ -175,7 +175,8 @@ function headline(answer) {
 }
 
 function lines(answer) {
-  const told = [["Version", answer.model_version + ", data " + answer.data_version]];
+  const mock = model.data && model.data.origin === "mock" ? " (mock)" : "";
+  const told = [["Version", answer.model_version + ", data " + answer.data_version + mock]];
   for (const reason of (answer.reasons || []).slice(0, 5)) told.push(["Reason", reason.text.en]);
   for (const [name, gap] of Object.entries(answer.gap_to_next_level || {})) {
     if (gap) told.push(["To the next level", called(name) + " " + (gap > 0 ? "+" : "") + number(gap, 3)]);
@@ -321,4 +322,5 @@ def _row(follower: Follower) -> str:
     name = escape(follower.declaration.name)
     held = ", held by hand" if follower.held else ""
     version, data = escape(served.model_version), escape(served.manifest.data.version)
+    data += " (mock)" if served.manifest.data.origin == "mock" else ""
     return f'<tr><td><a href="/models/{name}">{title}</a></td><td>{version}{held}</td><td>{data}</td></tr>'
