@@ -110,7 +110,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     ports: dict[str, int] = {}
     for name in names:
         ports[name] = free_port(start=max(ports.values(), default=21000) + 1)
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("SIGAP_")}
+    # MLflow writes its address into the environment of whoever used it, as tests before these did.
+    others = ("SIGAP_", "DATABASE_URL", "MLFLOW_")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(others)}
     env = inherited | {f"SIGAP_{name}_PORT": str(port) for name, port in ports.items()}
     env["SIGAP_VENV"] = sys.prefix
     settings = Settings(root=root, **{f"{name.lower()}_port": port for name, port in ports.items()})  # type: ignore[arg-type]
