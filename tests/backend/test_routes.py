@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from backend.app import create_app
+from backend.served import Served
 from backend.tasks.clustering import Answer
 from sigap.catalog import declarations
 from sigap.errors import ConfigurationError, UnknownModelError
@@ -159,6 +161,15 @@ def test_the_root_answers_programs_and_people(client: Client) -> None:
     page = client.get("/", headers={"accept": "text/html,*/*"})
     assert page.headers["content-type"].startswith("text/html")
     assert "Education readiness" in page.text
+
+
+def test_the_page_says_which_data_are_mock(client: Client, application: FastAPI, served: Served) -> None:
+    html = {"accept": "text/html"}
+    assert "(mock)</td>" not in client.get("/", headers=html).text
+    data = served.manifest.data.model_copy(update={"origin": "mock"})
+    mock = replace(served, manifest=served.manifest.model_copy(update={"data": data}))
+    application.state.service.followers[MODEL].served = mock
+    assert f"{data.version} (mock)</td>" in client.get("/", headers=html).text
 
 
 def test_the_openapi_document_types_each_models_request(client: Client) -> None:
