@@ -134,7 +134,9 @@ def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) 
     title = model.title(words.language)
     found = []
     last = next((each for each in decided or () if each.outcome != "running"), None)
-    if not model.served:
+    if not model.served and decided is not None and last is None:
+        found.append((0, words("concern.untrained", title=title)))
+    elif not model.served:
         found.append((2, words("concern.none", title=title)))
     elif last is not None and last.outcome == "failed":
         found.append((2, words("concern.failed", title=title)))

@@ -55,7 +55,7 @@ BITCOIN_PRICE = Declaration(
     task=Forecasting(),
     example={},
     data_source=Text(
-        id="Data tiruan sampai berkas Anda diimpor atau bursa tersambung",
-        en="Mock data until your own file is imported or the exchange is connected",
+        id="Data tiruan, atau data Anda setelah diimpor, atau data bursa",
+        en="Mock data, or your own once it is imported, or the exchange's",
     ),
 )

@@ -218,5 +218,5 @@ CAR_PRICE = Declaration(
         "cylindernumber": "four",
         "fuelsystem": "2bbl",
     },
-    data_source=Text(id="Data tiruan sampai berkas Anda diimpor", en="Mock data until your own file is imported"),
+    data_source=Text(id="Data tiruan, atau data Anda setelah diimpor", en="Mock data, or your own once it is imported"),
 )

@@ -114,5 +114,5 @@ CREDIT_APPROVAL = Declaration(
         "Had_Past_Default": 0,
     },
     paths=("/api/v2/predict",),
-    data_source=Text(id="Data tiruan sampai berkas Anda diimpor", en="Mock data until your own file is imported"),
+    data_source=Text(id="Data tiruan, atau data Anda setelah diimpor", en="Mock data, or your own once it is imported"),
 )

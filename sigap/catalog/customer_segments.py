@@ -127,5 +127,5 @@ CUSTOMER_SEGMENTS = Declaration(
         "Family_Size": 3.0,
         "Var_1": "Cat_4",
     },
-    data_source=Text(id="Data tiruan sampai berkas Anda diimpor", en="Mock data until your own file is imported"),
+    data_source=Text(id="Data tiruan, atau data Anda setelah diimpor", en="Mock data, or your own once it is imported"),
 )

@@ -150,5 +150,5 @@ LOAN_APPROVAL = Declaration(
         "Credit_History": 1.0,
         "Property_Area": "Urban",
     },
-    data_source=Text(id="Data tiruan sampai berkas Anda diimpor", en="Mock data until your own file is imported"),
+    data_source=Text(id="Data tiruan, atau data Anda setelah diimpor", en="Mock data, or your own once it is imported"),
 )

@@ -101,7 +101,8 @@ def show_new_model(settings: Settings, name: str, table: str, target: str) -> No
     paths = new_model(settings, name, table or name, target)
     for path in paths:
         say(f"Written: {path.relative_to(settings.root)}")
-    say(f"Put meanings and units into the first; `./run pipeline {name}` then trains it, and the API serves it.")
+    say("Put meanings and units into the first and commit both.")
+    say("Then start Sigap again (Ctrl-C, `./run`): API and Mage read the catalogue when they start, and it is trained.")
 
 
 def declare(settings: Settings, name: str, table: str, target: str) -> Declaration:

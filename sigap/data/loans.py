@@ -24,8 +24,9 @@ STAGING, WAREHOUSE, REJECTS = "loan_staging", "loan_applications", "loan_rejects
 
 # Short enough for any match to be a double.
 _NUMBER = r"^[+-]?([0-9]{1,30}[.]?[0-9]{0,30}|[.][0-9]{1,30})([eE][+-]?[0-9]{1,2})?$"
-# An instalment loan is many monthly incomes: 33 in the public file. In thousands it looks like 0.03 of one.
-_THOUSANDS_BELOW, _UNITS_ABOVE = 0.5, 2.0
+# An instalment loan is many monthly incomes: 33 in the public file. In thousands it looks like 0.03 of one, and
+# multiplied by a thousand once too often like 33,000.
+_THOUSANDS_BELOW, _UNITS_ABOVE, _UNITS_BELOW = 0.5, 2.0, 1000.0
 
 
 @dataclass(frozen=True)
@@ -267,12 +268,13 @@ def _scale(connection: Connection) -> Decimal:
         return Decimal(1)
     if amount / income < _THOUSANDS_BELOW:
         return Decimal(1000)
-    if amount / income > _UNITS_ABOVE:
+    if _UNITS_ABOVE < amount / income < _UNITS_BELOW:
         return Decimal(1)
     raise ContractError(
-        f"Half of the loans are below {amount:g} and half of the incomes below {income:g} a month: that fits neither "
-        "amounts in units nor in thousands.",
-        remedy="Say which: `--unit LoanAmount=1` for units, `--unit LoanAmount=1000` for thousands.",
+        f"Half of the loans are below {amount:,.10g} and half of the incomes below {income:,.10g} a month: that fits "
+        "neither amounts in units nor in thousands.",
+        remedy="Say which: `--unit LoanAmount=1` for units, `--unit LoanAmount=1000` for thousands, "
+        "`--unit LoanAmount=0.001` for thousandths.",
     )
 
 

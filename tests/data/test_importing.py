@@ -223,6 +223,10 @@ def test_what_others_stage_is_loaded_batch_by_batch(settings: Settings, execute:
     with pytest.raises(ContractError, match=r"neither amounts in units nor in thousands.*--unit LoanAmount=1000"):
         import_file(settings, "loan_approval", odd)
     assert counts(import_file(settings, "loan_approval", odd, Options(units={"LoanAmount": "1"})))[0] == 9
+    # 26,000 monthly incomes: thousands were multiplied once too often, and no row of it may go in.
+    swollen = write(tmp_path / "swollen.csv", [loan(n, LoanAmount=130_000_000) for n in range(9)])
+    with pytest.raises(ContractError, match=r"--unit LoanAmount=0\.001"):
+        import_file(settings, "loan_approval", swollen)
 
 
 def test_the_published_candles_stay_exact(settings: Settings, execute: Execute) -> None:

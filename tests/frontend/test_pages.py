@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from frontend.api import Clusters, Model
-from frontend.views.overview import attention
+from frontend.api import Clusters, Model, Text
+from frontend.catalogue import Decision, Detail
+from frontend.views.overview import attention, concerns
 from frontend.words import Words
 from tests.frontend.conftest import StandIn, clear_caches, shown
 from tests.frontend.standin import USED, answers, predict
@@ -135,3 +136,14 @@ def test_the_overview_says_what_needs_attention() -> None:
 def _submit(app: AppTest) -> None:
     next(b for b in app.button if b.label == "Lihat tingkatnya").click()
     app.run()
+
+
+def test_what_was_never_trained_is_no_fault() -> None:
+    text = Text(id="Perahu", en="Boats")
+    model = Detail(name="boats", title=text, question=text, task="regression", data_source=text, features=())
+    running = Decision(outcome="running")
+    assert concerns(model, (running,), Words("en")) == [
+        (0, "Boats: not trained yet. Its card fills itself as soon as it is.")
+    ]
+    refused = Decision(outcome="refused", reason="It is worse than its baseline.")
+    assert concerns(model, (running, refused), Words("en")) == [(2, "Boats: no model is in use. Its card says why.")]

@@ -197,7 +197,7 @@ def test_profiles_say_how_segments_differ_from_all(table, trained, written):
     assert "so that there are no groups, as many clusters reach" in card
     assert "features have missing values, Work_Experience most" in card
     # An older bundle does not tell where its rows are from: what was declared stands there.
-    assert "table `customers`; Mock data until your own file is imported" in card
+    assert "table `customers`; Mock data, or your own once it is imported" in card
     imported = manifest.model_copy(update={"data": manifest.data.model_copy(update={"origin": "import"})})
     assert "table `customers`; imported from a file of its owner" in model_card(CUSTOMER_SEGMENTS, imported)
     line = headline(CUSTOMER_SEGMENTS, trained.metrics)
