@@ -407,7 +407,13 @@ def told() -> Iterator[None]:
     try:
         yield
     except NotRegisteredError as error:
-        raise RequestError(404, "unknown-version", "There is no such version", error.message) from error
+        raise RequestError(
+            404,
+            "unknown-version",
+            "There is no such version",
+            error.message,
+            remedy="`./run model versions MODEL` lists them.",
+        ) from error
     except BundleError as error:
         raise _not_servable(error) from error
     except NothingBeforeError as error:

@@ -148,7 +148,13 @@ async def asked(answer: Awaitable[T]) -> T:
     try:
         return await answer
     except NotRegisteredError as error:
-        raise RequestError(404, "unknown-version", "There is no such version", error.message) from error
+        raise RequestError(
+            404,
+            "unknown-version",
+            "There is no such version",
+            error.message,
+            remedy="`./run model versions MODEL` lists them.",
+        ) from error
     except (RegistryError, BundleError) as error:
         raise RequestError(
             503,

@@ -86,14 +86,21 @@ def application(registered: Registered, mlflow_server: MlflowServer, tmp_path: P
     return create_app(settings, (EDUCATION, LOAN_APPROVAL, CREDIT_APPROVAL))
 
 
-@pytest.fixture
-def client(application: FastAPI) -> Iterator[Client]:
+@contextmanager
+def looked(application: FastAPI) -> Iterator[Client]:
     """The application, after each of its followers has looked at the registry once."""
     with asyncio.Runner() as runner:
         for follower in application.state.service.followers.values():
             runner.run(follower.step())
         yield Client(application, runner)
         runner.run(application.state.service.registry.close())
+
+
+@pytest.fixture
+def client(application: FastAPI) -> Iterator[Client]:
+    """A client of the application."""
+    with looked(application) as found:
+        yield found
 
 
 def test_a_prediction_leads_back_to_its_query(registered: Registered, client: Client) -> None:
@@ -165,11 +172,15 @@ def test_an_honest_refusal_is_the_reason_for_503_and_no_fault(application: FastA
     assert client.get("/health").json()["status"] == "ok"
 
 
-def test_a_model_that_never_ran_says_how_to_train_it(client: Client) -> None:
-    problem = client.post("/predict", json=EDUCATION.example)
-    assert problem.status_code == 503
-    assert problem.json()["detail"].endswith("does it; it is served within seconds.")
-    assert client.get("/models/education/decisions").json()["decisions"] == []
+def test_a_model_that_never_ran_says_how_to_train_it(mlflow_server: MlflowServer, tmp_path: Path) -> None:
+    # A model that no other test of this session registers.
+    name = CUSTOMER_SEGMENTS.name
+    settings = Settings(state_dir=tmp_path, MLFLOW_TRACKING_URI=mlflow_server.uri, default_model=name)
+    with looked(create_app(settings, (CUSTOMER_SEGMENTS,))) as client:
+        problem = client.post("/predict", json=CUSTOMER_SEGMENTS.example)
+        assert problem.status_code == 503
+        assert problem.json()["detail"].endswith("does it; it is served within seconds.")
+        assert client.get(f"/models/{name}/decisions").json()["decisions"] == []
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_a_javascript_program(shop: Reader, line: str) -> None:
     program.write_text(shop.code(block))
     assert shop.run(["node", program.name]).split() == line.split()
     program.write_text(shop.code(block).replace("Age: 45", 'Age: "old"'))
-    with pytest.raises(AssertionError, match="422 (.|\n)*Age: expected a whole number"):
+    with pytest.raises(AssertionError, match=r"422 (.|\n)*Age: expected a whole number"):
         shop.run(["node", program.name])
 
 
