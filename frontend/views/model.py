@@ -80,6 +80,7 @@ def refusal(model: Detail, words: Words) -> str:
         key = "none.untrained" if decided is not None else "none.unknown"
         return f"<p>{escape(words(key))}</p>"
     key = "none.failed" if last.outcome == "failed" else "none.refused"
+    key = "none.waiting" if last.rule == "waiting" else key
     told, language = last.told(words.language)
     own = f'<p class="sg-quote" lang="{language}">{escape(told)}</p>' if told else ""
     return f"<p>{escape(words(key, data=last.data_version, when=words.ago(last.decided_at or '')))}</p>{own}"

@@ -134,14 +134,14 @@ def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) 
     title = model.title(words.language)
     found = []
     last = next((each for each in decided or () if each.outcome != "running"), None)
-    if not model.served and decided is not None and last is None:
+    if last is not None and last.rule == "waiting":
+        found.append((2, words("concern.waiting", title=title)))
+    elif not model.served and decided is not None and last is None:
         found.append((0, words("concern.untrained", title=title)))
     elif not model.served:
         found.append((2, words("concern.none", title=title)))
     elif last is not None and last.outcome == "failed":
         found.append((2, words("concern.failed", title=title)))
-    elif last is not None and last.rule == "waiting":
-        found.append((2, words("concern.waiting", title=title)))
     if model.baseline is not None and not model.baseline.better:
         found.append((1, words("concern.ties", title=title, rule=model.baseline.text(words.language))))
     if model.task == "forecasting" and model.data is not None and _stale(model.data.period):

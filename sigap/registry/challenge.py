@@ -192,8 +192,8 @@ def _waiting(decision: Decision, challenger: ModelVersion) -> Decision:
         decision,
         promote=False,
         rule="waiting",
-        reason=f"{decision.reason} It waits for a person: {command}.",
-        reason_id=f"{decision.reason_id} Menunggu persetujuan seseorang: {command}.",
+        reason=f"{decision.reason} It needs a person's approval: {command}.",
+        reason_id=f"{decision.reason_id} Perlu persetujuan seseorang: {command}.",
     )
 
 

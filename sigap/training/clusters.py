@@ -158,12 +158,14 @@ def inadmissible(task: Clustering, metrics: dict[str, float], entities: int) -> 
     if task.structure_floor is not None and (reason := _unstructured(metrics, task.structure_floor)):
         return reason
     if metrics["stability_low"] < task.stability_floor:
-        mean, error = metrics["stability"], metrics["stability"] - metrics["stability_low"]
+        # Not as mean ± error: beside it stands the score, whose ± is the spread over the samples.
+        mean, low, floor = (
+            f"{each:.3f}" for each in (metrics["stability"], metrics["stability_low"], task.stability_floor)
+        )
         return Bilingual(
-            id=f"kurang stabil: {in_indonesian(f'{mean:.2f} ± {error:.2f}')}, perlu pasti di atas "
-            f"{in_indonesian(f'{task.stability_floor:.2f}')}",
-            en=f"its stability under resampling is {mean:.2f} ± {error:.2f}, not surely above "
-            f"{task.stability_floor:.2f}",
+            id=f"kurang stabil: rata-rata {in_indonesian(mean)} hanya pasti di atas {in_indonesian(low)}, "
+            f"perlu {in_indonesian(floor)}",
+            en=f"its stability under resampling, {mean} on average, is surely above {low} only; {floor} needed",
         )
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from backend.app import create_app
 from backend.history import Decision, refusal
 from sigap.bundle import TAG_DECISION
 from sigap.catalog.credit_approval import CREDIT_APPROVAL
+from sigap.catalog.customer_segments import CUSTOMER_SEGMENTS
 from sigap.catalog.loan_approval import LOAN_APPROVAL
 from sigap.settings import Settings
 from tests.backend.bundles import EDUCATION

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from frontend import catalogue
 from frontend.api import Clusters, Model, Text
 from frontend.catalogue import Decision, Detail
+from frontend.views.model import refusal
 from frontend.views.overview import attention, concerns
 from frontend.words import Words
 from tests.frontend.conftest import StandIn, clear_caches, shown
@@ -147,3 +149,17 @@ def test_what_was_never_trained_is_no_fault() -> None:
     ]
     refused = Decision(outcome="refused", reason="It is worse than its baseline.")
     assert concerns(model, (running, refused), Words("en")) == [(2, "Boats: no model is in use. Its card says why.")]
+    waiting = Decision(outcome="waiting", rule="waiting", reason="It needs a person's approval.")
+    assert concerns(model, (waiting, refused), Words("en")) == [
+        (2, "Boats: a new model waits for somebody's approval.")
+    ]
+
+
+def test_a_first_version_that_waits_is_not_called_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Text(id="Perahu", en="Boats")
+    model = Detail(name="boats", title=text, question=text, task="regression", data_source=text, features=())
+    waiting = Decision(outcome="waiting", rule="waiting", reason="It needs a person's approval.", data_version="v1")
+    monkeypatch.setattr(catalogue, "decisions", lambda names: {"boats": (waiting,)})
+    told = refusal(model, Words("en"))
+    assert "is good enough and waits" in told
+    assert "none was good enough" not in told
