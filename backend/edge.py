@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.metrics import Metrics
 from backend.problems import UNFORESEEN, problem_response
+from backend.whole import whole_answer
 
 log = logging.getLogger("sigap.api")
 
@@ -32,6 +33,10 @@ _HEADERS = (
     (b"cache-control", b"no-store"),
 )
 _OURS = frozenset({_ID, *(name for name, _ in _HEADERS)})
+# The same as `_with_ours` makes of a JSON answer, in the form in which it goes over the wire.
+_JSON_HEAD = b"content-length: %d\r\ncontent-type: application/json\r\nx-request-id: %b\r\n" + b"".join(
+    [b"%b: %b\r\n" % header for header in _HEADERS]
+).replace(b"%", b"%%")
 
 
 class Edge:
@@ -56,30 +61,40 @@ class Edge:
         scope[REQUEST_ID] = request_id
         identity = (_ID, request_id.encode())
         status = 0
-        whole = False
+        ended = False
 
         async def send_marked(message: Message) -> None:
-            nonlocal status, whole
+            nonlocal status, ended
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = _with_ours(message.get("headers", ()), identity)
             else:
-                whole = not message.get("more_body")
+                ended = not message.get("more_body")
             await send(message)
 
+        whole = whole_answer(scope)
+        if whole is not None:
+            whole.passed_on(send, send_marked)
         self._metrics.in_progress += 1
         try:
             await self._app(scope, receive, send_marked)
         except Exception:  # the net under all routes: whatever it is, the client gets a problem
             log.exception("Request %s to %s failed in a way that nobody foresaw.", request_id, scope["path"])
-            if status and not whole:
+            if status and not ended:
                 raise  # half an answer is out: the server has to cut the connection
-            if not status:
+            if not status and not (whole and whole.sent):
                 await problem_response(UNFORESEEN, request_id, scope["path"])(scope, receive, send_marked)
         finally:
             self._metrics.in_progress -= 1
+            if whole is not None and whole.sent:
+                status = 200
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.answered(method, _route(scope), status or 500, started)
+
+
+def json_head(scope: Scope, length: int) -> bytes:
+    """The lines of the headers that a JSON answer of so many bytes has once it has passed the edge."""
+    return _JSON_HEAD % (length, scope[REQUEST_ID].encode())
 
 
 def _with_ours(headers: Sequence[tuple[bytes, bytes]], identity: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:

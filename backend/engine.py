@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,6 +52,7 @@ class Engine:
             raise BundleError(f"The bundle's model must give {' and '.join(outputs)}, it gives {sorted(given)}.")
         self._outputs = list(outputs)
         self._type = _INPUT_TYPES[inputs[0].type]
+        self._one = _OneRow(self._session, np.zeros((1, width), self._type), self._outputs)
 
     @property
     def type(self) -> type[np.floating[Any]]:
@@ -61,6 +63,21 @@ class Engine:
         """The outputs for `rows`, in the order they were asked for; the first axis of each is that of the rows."""
         outputs: list[NDArray[Any]] = self._session.run(self._outputs, {"X": np.asarray(rows, dtype=self._type)})
         return outputs
+
+    def one(self, row: Sequence[float]) -> list[list[Any]]:
+        """The outputs for a single row, each as the list of its numbers, in the order they were asked for."""
+        return self._one(row)
+
+    def number(self, row: Sequence[float]) -> float:
+        """One finite number, of a model with a single output.
+
+        Raises:
+            BundleError: The model gives something else.
+        """
+        (values,) = self._one(row)
+        if len(values) != 1 or not math.isfinite(values[0]):
+            raise BundleError(f"The bundle's model gives no finite {self._outputs[0]} for every row.")
+        return float(values[0])
 
     def numbers(self, rows: Sequence[Sequence[float]]) -> list[float]:
         """One finite number a row, of a model with a single output.
@@ -88,3 +105,30 @@ class Engine:
         if values.size != len(rows) or not np.isfinite(values).all():
             raise BundleError(f"The bundle's model gives no finite {self._outputs[0]} for every row.")
         return values.reshape(-1).astype(np.float64)
+
+
+class _OneRow:
+    """Runs a model on one row at a time, with its input and outputs where they were the last time.
+
+    ONNX Runtime takes half as long where it need not make arrays.
+    """
+
+    def __init__(self, session: ort.InferenceSession, row: NDArray[Any], outputs: Sequence[str]) -> None:
+        self._session = session
+        self._row = row
+        # Several threads may ask one engine: the event loop, and whoever tests a bundle or explains an answer.
+        self._lock = threading.Lock()
+        self._binding = session.io_binding()
+        self._binding.bind_ortvalue_input("X", ort.OrtValue.ortvalue_from_numpy(row))
+        try:
+            self._arrays = [np.zeros_like(array) for array in session.run(list(outputs), {"X": row})]
+        except Exception as error:  # see `Engine`
+            raise BundleError("The bundle's model can't answer a row of zeros.") from error
+        for name, array in zip(outputs, self._arrays, strict=True):
+            self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+
+    def __call__(self, row: Sequence[float]) -> list[list[Any]]:
+        with self._lock:
+            self._row[0] = row
+            self._session.run_with_iobinding(self._binding)
+            return [array.ravel().tolist() for array in self._arrays]

@@ -14,11 +14,13 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.edge import json_head
 from backend.follower import Follower
 from backend.metrics import Metrics
 from backend.predict import counted, logged
 from backend.prediction_log import Logged
 from backend.problems import RequestError
+from backend.whole import whole_answer
 from sigap.catalog import Column, Declaration, Feature, Kind
 from sigap.catalog.declaration import Forecasting
 
@@ -59,6 +61,9 @@ class HotRoutes:
             await self._app(scope, _again(message, receive), send)
             return
         scope["route"] = hot
+        whole = whole_answer(scope)
+        if whole is not None and whole.replaces(send) and whole(json_head(scope, len(answer)), answer):
+            return
         headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -287,23 +288,24 @@ class PredictionLog:
 
 def line(record: Logged, mask: Mask) -> bytes:
     """The record as a row of PostgreSQL's COPY in its text format."""
-    head = "\t".join(
-        (
-            datetime.fromtimestamp(record.at, UTC).isoformat(),
-            record.model,
-            record.version.translate(_ESCAPES),
-            record.request_id.translate(_ESCAPES),
-            record.principal.translate(_ESCAPES),
-            "t" if record.shadow else "f",
-            f"{record.latency * 1000:.4g}",
-        )
+    seconds = int(record.at)
+    head = (
+        f"{_moment(seconds)}.{int((record.at - seconds) * 1e6):06d}+00\t{record.model}\t{record.version}\t"
+        f"{record.request_id.translate(_ESCAPES)}\t{record.principal.translate(_ESCAPES)}\t"
+        f"{'t' if record.shadow else 'f'}\t{record.latency * 1000:.4g}"
     )
     return b"%b\t%b\t%b\n" % (head.encode(), _json(mask.fields(record.fields)), _json(kept_answer(record.answer)))
 
 
+@lru_cache(maxsize=4)
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def _json(value: Mapping[str, Any]) -> bytes:
+    text = _ENCODE(value)
     # JSON holds no raw tab or line feed; jsonb has no NUL.
-    return _ENCODE(value).replace(b"\\u0000", b"\\ufffd").replace(b"\\", b"\\\\")
+    return text.replace(b"\\u0000", b"\\ufffd").replace(b"\\", b"\\\\") if b"\\" in text else text
 
 
 def _plain(value: Any) -> Any:

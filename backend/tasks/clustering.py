@@ -147,11 +147,11 @@ class ClusterPredictor:
     def _nearest(self, values: Mapping[str, Any]) -> tuple[int, float]:
         """Number of the nearest cluster, and the distance to its centre."""
         levels = len(self._manifest.levels)
-        labels, distances = self.engine.run([self.row.encode(values)])
+        labels, distances = self.engine.one(self.row.encode(values))
         cluster = int(labels[0])
-        if distances.shape[-1] != levels or not 0 <= cluster < levels:
+        if len(distances) != levels or not 0 <= cluster < levels:
             raise BundleError(f"The bundle's model answers with level {cluster}; there are {levels}.")
-        distance = float(distances[0][cluster])
+        distance = float(distances[cluster])
         if not math.isfinite(distance):
             raise BundleError("The bundle's model answers with a distance that is not finite.")
         return cluster, distance

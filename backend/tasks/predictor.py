@@ -322,8 +322,11 @@ class Row:
 
     def about(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What an answer says of model and row, as `RowAnswer` describes it."""
+        return {**self.model, **self.remarks_of(values)}
+
+    def remarks_of(self, values: Mapping[str, Any]) -> dict[str, list[str]]:
+        """What an answer says of the row."""
         return {
-            **self.model,
             "out_of_training_range": self.outside(values),
             # Most rows have no gap at all, which shows sooner than where the gaps are.
             "filled_in": [name for name in self.used if values[name] is None] if None in values.values() else [],

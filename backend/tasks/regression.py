@@ -114,12 +114,9 @@ class RegressionPredictor:
 
     def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `Predictor.answer`."""
-        (value,) = self.engine.numbers([self.row.encode(values)])
+        value = self.engine.number(self.row.encode(values))
         low, high = self._manifest.interval.around(value)
-        answer = self._told(value, low, high)
-        if self._manifest.segments:
-            answer["segment_bounds"] = self._bounds
-        return {**answer, "baseline": self._baseline, **self.row.about(values)}
+        return {**self._told(value, low, high), **self.constant, **self.row.remarks_of(values)}
 
     def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """See `Predictor.answers`."""
