@@ -9,13 +9,12 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.metrics import Metrics
 from backend.problems import UNFORESEEN, problem_response
-from backend.whole import whole_answer
 
 log = logging.getLogger("sigap.api")
 
@@ -33,7 +32,7 @@ _HEADERS = (
     (b"cache-control", b"no-store"),
 )
 _OURS = frozenset({_ID, *(name for name, _ in _HEADERS)})
-# The same as `_with_ours` makes of a JSON answer, in the form in which it goes over the wire.
+# What `_with_ours` makes of the headers of a JSON answer, as it goes over the wire.
 _JSON_HEAD = b"content-length: %d\r\ncontent-type: application/json\r\nx-request-id: %b\r\n" + b"".join(
     [b"%b: %b\r\n" % header for header in _HEADERS]
 ).replace(b"%", b"%%")
@@ -57,44 +56,34 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope["headers"])
         scope[REQUEST_ID] = request_id
         identity = (_ID, request_id.encode())
         status = 0
-        ended = False
+        whole = False
 
         async def send_marked(message: Message) -> None:
-            nonlocal status, ended
+            nonlocal status, whole
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = _with_ours(message.get("headers", ()), identity)
             else:
-                ended = not message.get("more_body")
+                whole = not message.get("more_body")
             await send(message)
 
-        whole = whole_answer(scope)
-        if whole is not None:
-            whole.passed_on(send, send_marked)
         self._metrics.in_progress += 1
         try:
             await self._app(scope, receive, send_marked)
         except Exception:  # the net under all routes: whatever it is, the client gets a problem
             log.exception("Request %s to %s failed in a way that nobody foresaw.", request_id, scope["path"])
-            if status and not ended:
+            if status and not whole:
                 raise  # half an answer is out: the server has to cut the connection
-            if not status and not (whole and whole.sent):
+            if not status:
                 await problem_response(UNFORESEEN, request_id, scope["path"])(scope, receive, send_marked)
         finally:
             self._metrics.in_progress -= 1
-            if whole is not None and whole.sent:
-                status = 200
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.answered(method, _route(scope), status or 500, started)
-
-
-def json_head(scope: Scope, length: int) -> bytes:
-    """The lines of the headers that a JSON answer of so many bytes has once it has passed the edge."""
-    return _JSON_HEAD % (length, scope[REQUEST_ID].encode())
 
 
 def _with_ours(headers: Sequence[tuple[bytes, bytes]], identity: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
@@ -106,10 +95,16 @@ def _with_ours(headers: Sequence[tuple[bytes, bytes]], identity: tuple[bytes, by
     return [*theirs, identity, *[entry for entry in _HEADERS if entry[0] not in named]]
 
 
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _GIVEN_ID.fullmatch(value):
-            return str(value.decode())
+def json_head(request_id: str, length: int) -> bytes:
+    """The headers' lines of a JSON answer of so many bytes that has passed the edge."""
+    return _JSON_HEAD % (length, request_id.encode())
+
+
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The identity that a request brings, or a new one."""
+    for name, value in headers:
+        if name == _ID and _GIVEN_ID.fullmatch(value):
+            return value.decode()
     return next(_ids)
 
 

@@ -14,71 +14,59 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.edge import json_head
 from backend.follower import Follower
 from backend.metrics import Metrics
 from backend.predict import counted, logged
 from backend.prediction_log import Logged
 from backend.problems import RequestError
-from backend.whole import whole_answer
+from backend.served import Served
 from sigap.catalog import Column, Declaration, Feature, Kind
 from sigap.catalog.declaration import Forecasting
 
 _ENCODE = msgspec.json.Encoder().encode
 
 
-class HotRoutes:
-    """Answers ordinary predictions of rows, and hands everything else on.
+class Hot:
+    """Ordinary predictions of rows.
 
     Args:
-        app: Answers the rest.
         followers: Of the models, by the path on which each is asked.
         metrics: Where predictions are counted.
         keep: Takes each prediction for the log.
+
+    Attributes:
+        routes: By path, what is asked there; metrics call it by that path, as they do the framework's routes.
     """
 
-    def __init__(
-        self, app: ASGIApp, followers: Mapping[str, Follower], metrics: Metrics, keep: Callable[[Logged], None]
-    ) -> None:
-        self._app = app
+    def __init__(self, followers: Mapping[str, Follower], metrics: Metrics, keep: Callable[[Logged], None]) -> None:
         self._metrics = metrics
         self._keep = keep
-        self._routes = {
-            path: _Hot(path, follower, Reader(follower.declaration))
+        self.routes = {
+            path: HotRoute(path, follower, Reader(follower.declaration))
             for path, follower in followers.items()
             if not isinstance(follower.declaration.task, Forecasting)
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, or has it answered."""
-        hot = self._routes.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if hot is None:
-            await self._app(scope, receive, send)
-            return
-        message = await receive()
-        answer = self._answer(hot, scope, message)
-        if answer is None:
-            await self._app(scope, _again(message, receive), send)
-            return
-        scope["route"] = hot
-        whole = whole_answer(scope)
-        if whole is not None and whole.replaces(send) and whole(json_head(scope, len(answer)), answer):
-            return
-        headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
-
-    def _answer(self, hot: _Hot, scope: Scope, message: Message) -> bytes | None:
-        started = time.perf_counter()
-        served = hot.follower.served
-        if served is None or message["type"] != "http.request" or message.get("more_body"):
-            return None
-        values = hot.read(message.get("body", b""))
-        if values is None:
+    def read(self, route: HotRoute, body: bytes) -> Reading | None:
+        """What a body says and which version shall answer it; None for one that is not ordinary."""
+        served = route.follower.served
+        values = route.read(body) if served is not None else None
+        if served is None or values is None:
             return None
         for name in served.predictor.needed:
             if values[name] is None:
                 return None
+        return Reading(served, values)
+
+    def answer(self, reading: Reading, scope: Scope, started: float) -> bytes | None:
+        """The answer's JSON, counted and kept; None when the model refuses to answer.
+
+        Args:
+            reading: As `read` gives it.
+            scope: Of the request, which knows its identity and who asks.
+            started: When the body was there, by `time.perf_counter()`.
+        """
+        served, values = reading
         try:
             answer = served.answer(values)
         except RequestError:
@@ -88,8 +76,51 @@ class HotRoutes:
         return _ENCODE(answer)
 
 
-class _Hot(NamedTuple):
-    """A route; metrics call it by its `path`, as they do the framework's."""
+class HotRoutes:
+    """Answers ordinary predictions of rows, and hands everything else on.
+
+    Args:
+        app: Answers the rest.
+        hot: What ordinary predictions are.
+    """
+
+    def __init__(self, app: ASGIApp, hot: Hot) -> None:
+        self._app = app
+        self._hot = hot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, or has it answered."""
+        route = self._hot.routes.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if route is None:
+            await self._app(scope, receive, send)
+            return
+        message = await receive()
+        answer = self._answer(route, scope, message)
+        if answer is None:
+            await self._app(scope, _again(message, receive), send)
+            return
+        scope["route"] = route
+        headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    def _answer(self, route: HotRoute, scope: Scope, message: Message) -> bytes | None:
+        started = time.perf_counter()
+        if message["type"] != "http.request" or message.get("more_body"):
+            return None
+        reading = self._hot.read(route, message.get("body", b""))
+        return None if reading is None else self._hot.answer(reading, scope, started)
+
+
+class Reading(NamedTuple):
+    """The validated fields of an ordinary request, and the version that answers them."""
+
+    served: Served
+    values: dict[str, Any]
+
+
+class HotRoute(NamedTuple):
+    """Where a model is asked."""
 
     path: str
     follower: Follower

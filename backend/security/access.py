@@ -73,14 +73,15 @@ class Access:
 
     def needs(self, method: str, path: str) -> str | None:
         """The scope that a request needs, `any` for any valid token, None for nothing."""
-        return self._rule(method, path).needs
+        return self.rule_of(method, path).needs
 
     def rule(self, scope: Scope) -> Rule:
         """What holds for a request by its ASGI scope."""
         path = get_route_path(scope) if scope.get("root_path") else scope["path"]
-        return self._rule(scope["method"], path)
+        return self.rule_of(scope["method"], path)
 
-    def _rule(self, method: str, path: str) -> Rule:
+    def rule_of(self, method: str, path: str) -> Rule:
+        """What holds for a request."""
         known = self._known.get((method, path))
         if known is not None:
             return known

@@ -1,6 +1,6 @@
 """Connections that dawdle, which no ASGI application gets to see: uvicorn itself waits for a head without end.
 
-`python -m backend` serves with this protocol instead of uvicorn's own. It also takes an answer in one piece.
+`python -m backend` serves with this protocol instead of uvicorn's own. It also offers the application's `Lane`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ import asyncio
 import os
 import weakref
 from collections.abc import Iterable
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from starlette.types import Scope, Send
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from backend.lane import Lane, Ticket
 from backend.problems import RequestError, problem_response
-from backend.whole import WholeAnswer, offer
 from sigap.settings import get_settings
 
 HEAD_BYTES = 65536
@@ -38,6 +36,10 @@ class Connection(HttpToolsProtocol):
         self._last_head = 0.0
         self._in_message = False
         self._unread_since: float | None = None
+        self._lane: Lane | None = None if self.access_log else _lane(self.app)
+        # Of a request that may take the lane, whose body is awaited.
+        self._ticket: Ticket | None = None
+        self._body = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -49,10 +51,13 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
-        if self._head_since is None and self.cycle is not None and self.cycle.response_complete:
+        if self._head_since is None and self._idle:
             self._head_since = self._last_head = self.loop.time()
             self._head_bytes = 0
         super().data_received(data)
+        if self._ticket is not None:
+            # The rest of the body may take its time, which is looked after on the ordinary way.
+            self._go_on()
         if self._head_since is not None and not self._in_message:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
@@ -62,16 +67,48 @@ class Connection(HttpToolsProtocol):
         """A head is whole."""
         self._head_since = None
         self._in_message = True
-        super().on_headers_complete()
-        cycle = self.cycle
-        # An upgrade to a WebSocket makes no cycle.
-        if cycle is not None and cycle.scope is self.scope and cycle.keep_alive and not self.access_log:
-            offer(cast(Scope, cycle.scope), WholeAnswer(cast(Send, cycle.send), partial(_send_whole, cycle)))
+        if self._lane is not None and self._idle and self.parser.get_method() == b"POST":
+            self._ticket = self._lane.ticket(self.url, self.headers)
+        if self._ticket is None:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body has come."""
+        if self._ticket is not None:
+            self._body += body
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A request is whole, with its body."""
         self._in_message = False
+        if self._ticket is not None:
+            if self._answer():
+                return
+            self._go_on()
         super().on_message_complete()
+
+    def _answer(self) -> bool:
+        """Answers the request whose ticket there is, if it can be done at once."""
+        ticket, parser = self._ticket, self.parser
+        if ticket is None or self._lane is None or self._unread_since is not None or self.transport.is_closing():
+            return False
+        if parser.get_http_version() != "1.1" or not parser.should_keep_alive():
+            return False
+        answer = self._lane.answer(ticket, self.client, self._body)
+        if answer is None:
+            return False
+        self._ticket, self._body = None, b""
+        self.transport.write(_first_lines(self.server_state.default_headers) + answer)
+        self.on_response_complete()
+        return True
+
+    def _go_on(self) -> None:
+        """Has the request answered in the ordinary way."""
+        body, self._ticket, self._body = self._body, None, b""
+        super().on_headers_complete()
+        if body:
+            super().on_body(body)
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is written to."""
@@ -102,8 +139,12 @@ class Connection(HttpToolsProtocol):
     @property
     def idle_since(self) -> float | None:
         """When its last head began, if no request of it is being answered."""
-        idle = self._head_since is not None or self.cycle is None or self.cycle.response_complete
+        idle = self._head_since is not None or self._idle
         return self._last_head if idle and not self.transport.is_closing() else None
+
+    @property
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _make_room(self) -> None:
         others = [other for other in _ours(self.connections) if other is not self and other.idle_since is not None]
@@ -122,19 +163,10 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-def _send_whole(cycle: RequestResponseCycle, head: bytes, body: bytes) -> bool:
-    """Does for an answer 200 with a known length what the cycle's `send` does in two steps, header by header.
-
-    Each header that uvicorn looks at costs a fortieth of a prediction, and there are ten.
-    """
-    if cycle.disconnected or cycle.response_started or cycle.flow.write_paused or not cycle.keep_alive:
-        return False
-    cycle.waiting_for_100_continue = False
-    cycle.response_started = cycle.response_complete = True
-    cycle.message_event.set()
-    cycle.transport.write(b"".join((_first_lines(cycle.default_headers), head, b"\r\n", body)))
-    cycle.on_response()
-    return True
+def _lane(application: object) -> Lane | None:
+    while inner := getattr(application, "app", None):  # uvicorn's layer for headers of proxies
+        application = inner
+    return getattr(application, "lane", None)
 
 
 def _first_lines(headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -45,6 +45,42 @@ class Security:
             "sigap_api_refused", "Requests that the guard turned away, by why.", ["reason"], registry=registry
         )
 
+    def admit(
+        self, rule: Rule, authorization: bytes | None, client: tuple[str, int] | None
+    ) -> tuple[str, Principal | None]:
+        """Lets a request in and returns by which name its limits are counted, and whose token it carries.
+
+        Args:
+            rule: What holds for the request.
+            authorization: Its header of that name.
+            client: Address and port that it comes from.
+
+        Raises:
+            RequestError: 401 without a valid token where one is needed, 403 without the scope, 429 or 503 too often.
+        """
+        principal = self._principal(authorization, needed=rule.needs is not None)
+        if principal is not None:
+            who = principal.name
+            if rule.needs is not None and rule.needs is not ANY and rule.needs not in principal.scopes:
+                raise forbidden(rule.needs)
+        else:
+            who = address(client)
+        if not rule.probe:
+            self.limits.take(who)
+        return who, principal
+
+    def _principal(self, authorization: bytes | None, *, needed: bool) -> Principal | None:
+        if authorization is None:
+            if needed:
+                raise unauthorized("The request carries no token.")
+            return None
+        try:
+            return self.tokens.principal(authorization)
+        except RequestError:
+            if needed:
+                raise
+            return None
+
 
 # What a request's head says of its body: the length if it is known, whether there is one, whether the client waits for
 # leave to send it. A plain tuple: this is made for every request.
@@ -61,8 +97,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, security: Security) -> None:
         self._app = app
+        self._security = security
         self._access = security.access
-        self._tokens = security.tokens
         self._limits = security.limits
         self._refused = security.refused
         self._patience = Patience(security.settings.body_seconds)
@@ -78,7 +114,9 @@ class Guard:
         rule = _WEBSOCKET if kind == "websocket" else self._access.rule(scope)
         try:
             authorization, head = _head(scope)
-            who = self._admit(scope, rule, authorization)
+            who, principal = self._security.admit(rule, authorization, scope.get("client"))
+            if principal is not None:
+                scope[PRINCIPAL] = principal
             if rule.probe:
                 await self._app(scope, receive, send)
             elif rule.long:
@@ -89,36 +127,6 @@ class Guard:
                 await self._answer(scope, receive, send, who)
         except RequestError as error:
             await self._refuse(error, scope, receive, send, rule)
-
-    def _admit(self, scope: Scope, rule: Rule, authorization: bytes | None) -> str:
-        """Lets the request in and returns by which name its limits are counted.
-
-        Raises:
-            RequestError: 401 without a valid token where one is needed, 403 without the scope, 429 or 503 too often.
-        """
-        principal = self._principal(authorization, needed=rule.needs is not None)
-        if principal is not None:
-            scope[PRINCIPAL] = principal
-            who = principal.name
-            if rule.needs is not None and rule.needs is not ANY and rule.needs not in principal.scopes:
-                raise forbidden(rule.needs)
-        else:
-            who = address(scope.get("client"))
-        if not rule.probe:
-            self._limits.take(who)
-        return who
-
-    def _principal(self, authorization: bytes | None, *, needed: bool) -> Principal | None:
-        if authorization is None:
-            if needed:
-                raise unauthorized("The request carries no token.")
-            return None
-        try:
-            return self._tokens.principal(authorization)
-        except RequestError:
-            if needed:
-                raise
-            return None
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, who: str) -> None:
         self._limits.requests.enter(who)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backend.app import create_app
-from backend.hot import HotRoutes, Reader
+from backend.hot import Hot, HotRoutes, Reader
 from backend.requests import Validator, documented_example
 from backend.served import load
 from sigap.catalog import Declaration, Feature, Kind
@@ -58,7 +58,7 @@ class Both:
         self._runner = runner
         self.service = application.state.service
         self.hot = client_of(Whole(application))
-        with mock.patch("backend.app.HotRoutes", lambda app, **_: app):
+        with mock.patch("backend.app.HotRoutes", lambda app, hot: app):
             slow = create_app(
                 self.service.settings, tuple(each.declaration for each in self.service.followers.values())
             )
@@ -185,7 +185,7 @@ def statuses(both: Both, model: Declaration, *contents: Any) -> list[int]:
     """What the hot path alone answers: 200, or 418 for what it hands on unchanged."""
     rest, kept = Rest(), []
     path = PATHS[model.name]
-    routes = HotRoutes(rest, {path: both.service.followers[model.name]}, both.service.metrics, kept.append)
+    routes = HotRoutes(rest, Hot({path: both.service.followers[model.name]}, both.service.metrics, kept.append))
     with asyncio.Runner() as runner:
         client = client_of(Whole(routes) if all(isinstance(content, bytes) for content in contents) else routes)
         answers = [runner.run(client.post(path, content=content)) for content in contents]
@@ -256,8 +256,8 @@ def test_a_body_in_pieces_or_without_a_model_is_handed_on(both: Both) -> None:
 def test_both_paths_count_and_keep_the_same(both: Both, model: Declaration, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: dict[str, list[Any]] = {"hot": [], "slow": []}
     body = _json(documented_example(model))
-    routes = HotRoutes(Rest(), {PATHS[model.name]: both.service.followers[model.name]}, both.service.metrics,
-                       kept["hot"].append)  # fmt: skip
+    followers = {PATHS[model.name]: both.service.followers[model.name]}
+    routes = HotRoutes(Rest(), Hot(followers, both.service.metrics, kept["hot"].append))
     with asyncio.Runner() as runner:
         runner.run(client_of(Whole(routes)).post(PATHS[model.name], content=body))
     monkeypatch.setattr(both.slow_service.log, "put", kept["slow"].append)

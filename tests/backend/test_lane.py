@@ -1,4 +1,4 @@
-"""Answers in one piece, from a server of its own: what a client gets is what the ordinary way sends."""
+"""The short way, from a server of its own: what a client gets is what the ordinary way sends."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import json
 import re
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from backend.app import Api, create_app
+from sigap.settings import Settings
 from tests.backend.bundles import BODY
 from tests.backend.conftest import free_port, process, wait_for
 from tests.backend.test_memory import keep
 
 PAYLOAD = json.dumps(BODY)
-FRIEND = "https://friend.example"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("whole")
     keep(folder, "education")
     port = free_port()
-    env = {"SIGAP_STATE_DIR": str(folder), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "SIGAP_CORS_ORIGINS": FRIEND}
+    env = {"SIGAP_STATE_DIR": str(folder), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     with process([sys.executable, "-m", "backend", "--port", str(port)], Path(folder) / "api.log", **env):
         wait_for(lambda: httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200, "The API", 120)
         yield port
@@ -77,6 +79,27 @@ def test_requests_in_one_packet_are_answered_in_turn(port: int) -> None:
     assert len({body for _, body in answers}) == 1
 
 
+def test_a_body_in_two_packets_is_answered_too(port: int) -> None:
+    sent = request(PAYLOAD)
+    with socket.create_connection(("127.0.0.1", port), 10) as connection, connection.makefile("rb") as stream:
+        for _ in range(2):
+            connection.sendall(sent[:-30])
+            time.sleep(0.1)
+            connection.sendall(sent[-30:])
+            lines = iter(lambda: stream.readline().strip(), b"")
+            head = dict(line.split(b": ", 1) for line in lines if b": " in line)
+            assert json.loads(stream.read(int(head[b"content-length"])))["model_version"]
+
+
+@pytest.mark.parametrize("odd", [b"{}", b"", b'{"a":1}', b"nonsense"])
+def test_what_is_wrong_is_refused_and_the_connection_goes_on(port: int, odd: bytes) -> None:
+    body = odd.decode()
+    answers = talk(port, request(PAYLOAD) + request(body) + request(PAYLOAD), 3)
+    statuses = [head[0].split()[1] for head, _ in answers]
+    assert statuses[0] == statuses[2] == "200"
+    assert statuses[1] in ("400", "422")
+
+
 @pytest.mark.parametrize(("header", "version"), [("Connection: close", "1.1"), ("X-Odd: none", "1.0")])
 def test_who_wants_the_connection_closed_gets_it(port: int, header: str, version: str) -> None:
     with socket.create_connection(("127.0.0.1", port), 10) as connection, connection.makefile("rb") as stream:
@@ -86,12 +109,14 @@ def test_who_wants_the_connection_closed_gets_it(port: int, header: str, version
     assert b"\r\nconnection: close\r\n" in everything
 
 
-def test_who_comes_from_another_page_is_told_that_it_may(port: int) -> None:
-    ((head, _),) = talk(port, request(PAYLOAD, f"Origin: {FRIEND}"))
-    assert f"access-control-allow-origin: {FRIEND}" in head
+def test_where_a_layer_adds_to_every_answer_there_is_no_short_way(tmp_path: Path) -> None:
+    settings = Settings(state_dir=tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9", cors_origins="https://friend")
+    application = create_app(settings)
+    assert isinstance(application, Api)
+    assert application.lane is None
 
 
-def test_whole_answers_are_counted(port: int) -> None:
+def test_answers_are_counted(port: int) -> None:
     def count() -> float:
         text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
         labels = '{method="POST",route="/predict",status="200"}'
