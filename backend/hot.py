@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +20,7 @@ from backend.predict import counted, logged
 from backend.prediction_log import Logged
 from backend.problems import RequestError
 from backend.served import Served
+from backend.tasks.predictor import RowPredictor
 from sigap.catalog import Column, Declaration, Feature, Kind
 from sigap.catalog.declaration import Forecasting
 
@@ -53,10 +54,11 @@ class Hot:
         values = route.read(body) if served is not None else None
         if served is None or values is None:
             return None
-        for name in served.predictor.needed:
+        predictor = cast(RowPredictor, served.predictor)
+        for name in predictor.needed:
             if values[name] is None:
                 return None
-        return Reading(served, values)
+        return Reading(served, predictor, values)
 
     def answer(self, reading: Reading, scope: Scope, started: float) -> bytes | None:
         """The answer's JSON, counted and kept; None when the model refuses to answer.
@@ -66,14 +68,15 @@ class Hot:
             scope: Of the request, which knows its identity and who asks.
             started: When the body was there, by `time.perf_counter()`.
         """
-        served, values = reading
+        served, predictor, values = reading
         try:
-            answer = served.answer(values)
+            part = predictor.part(values)
         except RequestError:
             return None
-        counted(self._metrics, served, answer)
-        self._keep(logged(scope, served, values, answer, started))
-        return _ENCODE(answer)
+        counted(self._metrics, served, part)
+        self._keep(logged(scope, served, values, part, started))
+        # What stands the same in every answer is encoded once.
+        return b"%b,%b" % (_ENCODE(part)[:-1], served.constant)
 
 
 class HotRoutes:
@@ -116,6 +119,7 @@ class Reading(NamedTuple):
     """The validated fields of an ordinary request, and the version that answers them."""
 
     served: Served
+    predictor: RowPredictor
     values: dict[str, Any]
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 from pydantic import ValidationError
 
 from backend.newest import Series
@@ -45,6 +46,11 @@ class Served:
     def model_version(self) -> str:
         """The version as answered, such as v3."""
         return f"v{self.version}"
+
+    @cached_property
+    def constant(self) -> bytes:
+        """What every answer of this version ends with: the members of a JSON object and its closing brace."""
+        return msgspec.json.encode(self.predictor.constant)[1:]
 
     def predict(self, fields: dict[str, Any], newest: Series | None = None) -> dict[str, Any]:
         """The answer to decoded fields, as the model's answer type describes it.

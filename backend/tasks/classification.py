@@ -132,11 +132,14 @@ class ClassificationPredictor:
 
     def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `Predictor.answer`."""
+        return {**self.part(values), **self.constant}
+
+    def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """See `RowPredictor.part`."""
         rows = self._encoder.counterfactuals(values, self._manifest.reference)
         probability, *otherwise = self.engine.numbers(rows)
         _check(probability)
-        part = self._part(values, probability, otherwise)
-        return {**part, **self.constant, **self.row.about(values)}
+        return {**self._part(values, probability, otherwise), **self.row.about(values)}
 
     def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """See `Predictor.answers`."""

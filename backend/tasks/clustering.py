@@ -85,13 +85,13 @@ def answer_example(declaration: Declaration) -> dict[str, Any]:
             "cluster": 1,
             "cluster_label": f"{label.id} ({label.en})",
             "distance_to_center": 0.45,
+            "gap_to_next_level": dict.fromkeys(names[:-1], 0.5),
+            "out_of_training_range": [],
             "model_version": "v3",
             "model": declaration.name,
             "data_version": "v_2025_Q1",
             "features_used": names[:-1],
             "features_left_out": names[-1:],
-            "gap_to_next_level": dict.fromkeys(names[:-1], 0.5),
-            "out_of_training_range": [],
         }
     feature = declaration.features[0]
     category = feature.categories[0] if feature.categories else None
@@ -161,6 +161,14 @@ class ClusterPredictor:
         """See `Predictor.constant`."""
         return self.row.model
 
+    def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Predictor.answer`."""
+        return {**self.part(values), **self.constant}
+
+    def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """See `RowPredictor.part`."""
+        raise NotImplementedError
+
     def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """See `Predictor.answers`."""
         return [{**part, **self.constant} for part in self.parts(Columns.of(self._declaration, rows))]
@@ -196,14 +204,13 @@ class ClusterPredictor:
 class LevelPredictor(ClusterPredictor):
     """Levels from the best to the worst; answers as `Answer` describes them."""
 
-    def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Predictor.answer`."""
+    def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """See `RowPredictor.part`."""
         cluster, distance = self._nearest(values)
         return {
             "cluster": cluster,
             "cluster_label": self._manifest.levels[cluster].text,
             "distance_to_center": distance,
-            **self.row.model,
             "gap_to_next_level": self._gap(cluster, values),
             "out_of_training_range": self.row.outside(values),
         }
@@ -281,8 +288,8 @@ class SegmentPredictor(ClusterPredictor):
     def _has_center(self, center: Mapping[str, float]) -> bool:  # noqa: ARG002 - profiles say it instead
         return True
 
-    def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Predictor.answer`."""
+    def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """See `RowPredictor.part`."""
         cluster, distance = self._nearest(values)
         return {
             **self._segments[cluster],

@@ -62,6 +62,14 @@ class Predictor(Protocol):
 class RowPredictor(Predictor, Protocol):
     """A predictor whose requests are rows, so that many can be answered by column."""
 
+    def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What `answer` says of a row, without the `constant` part, which follows it.
+
+        Raises:
+            RequestError: 422, the request is valid but not for this version.
+            BundleError: The model gives no answer that could be told.
+        """
+
     def parts(self, columns: Columns) -> list[dict[str, Any]]:
         """What `answer` says of each row, without the `constant` part.
 
@@ -320,12 +328,8 @@ class Row:
         """What every answer of this version says of the model."""
         return about(self.manifest, self._version)
 
-    def about(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What an answer says of model and row, as `RowAnswer` describes it."""
-        return {**self.model, **self.remarks_of(values)}
-
-    def remarks_of(self, values: Mapping[str, Any]) -> dict[str, list[str]]:
-        """What an answer says of the row."""
+    def about(self, values: Mapping[str, Any]) -> dict[str, list[str]]:
+        """What an answer says of the row, as `RowAnswer` describes it."""
         return {
             "out_of_training_range": self.outside(values),
             # Most rows have no gap at all, which shows sooner than where the gaps are.

@@ -96,6 +96,13 @@ class RegressionPredictor:
         labels = tuple(entry.label.en for entry in manifest.segments)
         if labels != _labels(declaration):
             raise BundleError(f"The bundle's segments are not those of the declaration: {', '.join(labels) or 'none'}.")
+        self._segments = [
+            (
+                math.inf if entry.maximum is None else entry.maximum,
+                {"segment": entry.label.en, "segment_label": {"id": entry.label.id, "en": entry.label.en}},
+            )
+            for entry in manifest.segments
+        ]
         self._bounds = [
             {"segment": entry.label.en, **entry.model_dump(include={"label", "minimum", "maximum"})}
             for entry in manifest.segments
@@ -114,9 +121,13 @@ class RegressionPredictor:
 
     def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `Predictor.answer`."""
+        return {**self.part(values), **self.constant}
+
+    def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """See `RowPredictor.part`."""
         value = self.engine.number(self.row.encode(values))
         low, high = self._manifest.interval.around(value)
-        return {**self._told(value, low, high), **self.constant, **self.row.remarks_of(values)}
+        return {**self._told(value, low, high), **self.row.about(values)}
 
     def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """See `Predictor.answers`."""
@@ -157,9 +168,9 @@ class RegressionPredictor:
             "interval": {"low": low, "high": high, "confidence": interval.confidence, "coverage": interval.coverage},
         }
         # By the number that is shown, so that number and class never contradict each other.
-        if (segment := self._manifest.segment(value)) is not None:
-            told["segment"] = segment.label.en
-            told["segment_label"] = {"id": segment.label.id, "en": segment.label.en}
+        for maximum, segment in self._segments:
+            if value < maximum:
+                return told | segment
         return told
 
     def check(self, answer: Mapping[str, Any]) -> None:
