@@ -148,7 +148,7 @@ def answers(k: int = 3) -> dict[str, Any]:
         "sweep": _sweep(values),
     }
     return {
-        "model": {**_declared(), **manifest},
+        "model": {**_declared(_ranges(values)), **manifest},
         "clusters": {
             "model": "education",
             "model_version": f"v{k}",
@@ -165,14 +165,20 @@ def answers(k: int = 3) -> dict[str, Any]:
     }
 
 
-def _declared() -> dict[str, Any]:
+def _ranges(values: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    return {name: (float(values[name].min()), float(values[name].max())) for name in USED}
+
+
+def _declared(seen: dict[str, tuple[float, float]] | None = None) -> dict[str, Any]:
     return {
         "name": EDUCATION.name,
         "title": _bilingual(EDUCATION.title),
         "question": _bilingual(EDUCATION.question),
         "task": EDUCATION.task.kind,
         "data_source": _bilingual(EDUCATION.data_source),
-        "features": [f.model_dump(mode="json") for f in EDUCATION.features],
+        "features": [
+            f.model_dump(mode="json") | {"training_range": (seen or {}).get(f.name)} for f in EDUCATION.features
+        ],
         "request_columns": [
             {"name": c.name, "kind": c.kind, "meaning": _bilingual(c.meaning), "required": True, "pattern": c.pattern}
             for c in map(EDUCATION.column, EDUCATION.request_columns)
@@ -228,6 +234,7 @@ def _history(figures: pd.DataFrame, model: Clustering) -> list[dict[str, Any]]:
                 "entity": row.provinsi_id,
                 "period": int(row.tahun),
                 "cluster": int(model.assign(point)[0][0]) if known else None,
+                "features": {n: float(v) if np.isfinite(v) else None for n, v in zip(USED, point[0], strict=True)},
             }
         )
     return history
@@ -253,6 +260,7 @@ def _movement(figures: pd.DataFrame, model: Clustering, members: list, breaks: l
                 "from_text": None if then is None else levels[then]["text"],
                 "to_text": levels[now]["text"],
                 "note": note,
+                "from_features": None if then is None else {n: float(old.loc[entity, n]) for n in USED},
             }
         )
     return {"against": {"model_version": "v1", "data_version": "v1", "period": 2023, "levels": 3}, "moves": moves}
@@ -323,6 +331,16 @@ def make_app(mode: str = "3") -> FastAPI:
             return JSONResponse(NONE_YET, 503)
         status, body = predict(await request.json(), int(app.state.mode))
         return JSONResponse(body, status)
+
+    @app.post("/models/education/predict-batch")
+    async def ask_many(request: Request) -> Any:
+        if app.state.mode == "empty":
+            return JSONResponse(NONE_YET, 503)
+        rows = []
+        for number, body in enumerate(await request.json(), start=1):
+            status, told = predict(body, int(app.state.mode))
+            rows.append({"row": number, "status": "answered" if status == 200 else "refused", **told})
+        return {"model_version": f"v{app.state.mode}", "data_version": "v2", "predictions": rows}
 
     @app.get("/models/education/decisions")
     async def decided() -> Any:
