@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 import plotly.graph_objects as go
 
@@ -32,6 +33,11 @@ def scaled(feature: Feature, value: float, clusters: Clusters) -> float:
     return 100 * min(max(1 - share if feature.higher_is_better is False else share, 0.0), 1.0)
 
 
+def _wrapped(title: str) -> str:
+    """The title in short lines, so that it fits beside its corner on a phone."""
+    return "<br>".join(wrap(title, 15))
+
+
 def radar_figure(
     features: Sequence[Feature], shapes: Sequence[Shape], clusters: Clusters, surface: Surface, words: Words
 ) -> go.Figure:
@@ -46,7 +52,7 @@ def radar_figure(
     """
     figure = base(surface, words, 400)
     language = words.language
-    titles = [f"{f.title(language)}<br>({f.unit(language)})" for f in features]
+    titles = [_wrapped(f"{f.title(language)} ({f.unit(language)})") for f in features]
     for shape in shapes:
         values = [shape.figures.get(f.name) for f in features]
         at = [None if v is None else scaled(f, v, clusters) for f, v in zip(features, values, strict=True)]
@@ -68,7 +74,7 @@ def radar_figure(
             name=shape.name,
         )
     figure.update_layout(
-        margin={"l": 74, "r": 74, "t": 42, "b": 12},
+        margin={"l": 84, "r": 84, "t": 54, "b": 12},
         showlegend=True,
         legend={"orientation": "h", "y": -0.08, "yanchor": "top", "x": 0.5, "xanchor": "center"},
         polar={
@@ -81,6 +87,7 @@ def radar_figure(
                 "linecolor": surface.line,
                 "tickfont": {"color": surface.muted, "size": 11},
                 "angle": 90,
+                "tickangle": 90,
             },
             "angularaxis": {
                 "gridcolor": surface.line,

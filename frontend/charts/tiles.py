@@ -61,18 +61,19 @@ def tiles_figure(model: Model, clusters: Clusters, selected: str | None, surface
             hovertext=[f"<b>{each.name}</b><br>{each.reason(words.language)}" for each in absent],
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    if selected in tile_places():
+    if selected is not None and selected in tile_places():
         row, column = tile_places()[selected][:2]
         edges = {"x0": column - 0.5, "x1": column + 0.5, "y0": -row - 0.5, "y1": -row + 0.5}
         figure.add_shape(type="rect", **edges, line={"color": surface.ink, "width": 3}, layer="above")
-    rows, columns = (max(place[axis] for place in tile_places().values()) for axis in (0, 1))
+    rows = max(place[0] for place in tile_places().values())
+    columns = max(place[1] for place in tile_places().values())
     figure.update_xaxes(range=[-0.56, columns + 0.56], visible=False, fixedrange=True)
     figure.update_yaxes(range=[-rows - 0.56, 0.56], visible=False, fixedrange=True)
     figure.update_layout(clickmode="event+select", barmode="overlay", bargap=0)
     return figure
 
 
-def _tiles(figure: go.Figure, entities: list[str], marks: list[str], marker: dict[str, object], ink: str) -> None:
+def _tiles(figure: go.Figure, entities: list[str], marks: list[str], marker: Mapping[str, object], ink: str) -> None:
     places = [tile_places()[entity] for entity in entities]
     figure.add_bar(
         x=[place[1] for place in places],

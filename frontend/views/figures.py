@@ -106,6 +106,7 @@ def show(model: Model, clusters: Clusters, member: Member, words: Words) -> None
         on_select=lambda: _picked(found, key),
         selection_mode="single-row",
         selection_default={"selection": {"rows": [n for n, m in enumerate(found) if m.entity == member.entity]}},
+        placeholder=words("detail.unpublished"),
         alt=words("edu.table.alt"),
     )
     count = words("table.count", shown=len(found), total=len(everyone))

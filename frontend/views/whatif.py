@@ -89,8 +89,11 @@ def _slider(feature: Feature, member: Member, words: Words) -> float:
     limits = feature.training_range
     seen = words("edu.try.seen", low=words.number(limits[0]), high=words.number(limits[1])) if limits else ""
     now = words("edu.try.now", value=words.number(own), unit=feature.unit(language))
+    side = (
+        "" if feature.higher_is_better is None else words("about.better" if feature.higher_is_better else "about.worse")
+    )
     changed = "" if value == own else f" · <b>{escape(words.number(round(value - own, 6), sign=True))}</b>"
-    parts.html(f'<p class="sg-small edu-now">{escape(now)}{changed} · {escape(seen)}</p>')
+    parts.html(f'<p class="sg-small edu-now">{escape(now)}{changed} · {escape(seen)} · {escape(side)}</p>')
     return value
 
 
