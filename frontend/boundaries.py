@@ -27,6 +27,8 @@ MOST_BYTES = 64 * 2**20
 STEP = 0.03
 # Degrees between the points by which an area is clicked.
 GRID = 0.5
+# Of all areas in the file, the least share that a property has to give a province's code to.
+LEAST_SHARE = 0.5
 CODE = re.compile(r"P?(\d{2})(?:\.0*)?")
 Ring = tuple[tuple[float, float], ...]
 
@@ -123,18 +125,15 @@ def _rings(geometry: Mapping[str, Any]) -> list[Ring]:
 
 
 def _joined(shapes: list[tuple[dict[str, str], list[Ring]]], entities: set[str]) -> dict[str, list[Ring]]:
-    """The rings by entity, by the property that names most of the entities."""
-    named: dict[str, set[str]] = {}
-    for codes, rings in shapes:
-        for name, code in codes.items():
-            if code in entities and rings:
-                named.setdefault(name, set()).add(code)
-    if not named:
+    """The rings by entity, by the property that is an entity's code most often."""
+    named = Counter(name for codes, rings in shapes if rings for name, code in codes.items() if code in entities)
+    best, count = named.most_common(1)[0] if named else ("", 0)
+    # Some of the values of a running number look like codes too.
+    if count < LEAST_SHARE * sum(bool(rings) for _, rings in shapes) or not count:
         return {}
-    best = Counter({name: len(codes) for name, codes in named.items()}).most_common(1)[0][0]
     joined: dict[str, list[Ring]] = {}
     for codes, rings in shapes:
-        if codes.get(best) in entities:
+        if rings and codes.get(best) in entities:
             joined.setdefault(codes[best], []).extend(rings)
     return joined
 

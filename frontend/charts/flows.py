@@ -58,7 +58,7 @@ def flows_figure(
             "value": [len(bands[key]) for key in ordered],
             "color": [
                 f"rgba({channels(surface.muted if key[2] or key[0] is None else painted(key[1]))},"
-                f"{0.22 if key[0] == key[1] else 0.6})"
+                f"{0.22 if key[0] == key[1] else 0.35 if key[2] or key[0] is None else 0.6})"
                 for key in ordered
             ],
             "customdata": [_told(key, bands[key], called, words) for key in ordered],

@@ -63,9 +63,9 @@ def bring_into_view(member: Member) -> None:
     if by_click := st.session_state.pop(_BY_CLICK, False):
         st.session_state[_TIMES] = st.session_state.get(_TIMES, 0) + 1
     share = ((member.place.lon or WEST) - WEST) / (EAST - WEST)
-    # The count makes a further click a further script.
+    # The count makes a further click a further script. Nothing but numbers of our own stands in it.
     st.html(
-        f"""<script>/* {member.entity} {st.session_state.get(_TIMES, 0)} */
+        f"""<script>/* {share:.6f} {st.session_state.get(_TIMES, 0)} */
 setTimeout(() => {{
   const frame = document.querySelector(".st-key-map_frame, .st-key-tiles_frame");
   if (frame) frame.scrollLeft = {share:.4f} * frame.scrollWidth - frame.clientWidth / 2;
