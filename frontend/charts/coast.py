@@ -95,6 +95,24 @@ def spot(member: Member) -> tuple[float, float]:
     return member.place.lon or 0.0, member.place.lat or 0.0
 
 
+def absent(figure: go.Figure, clusters: Clusters, surface: Surface, words: Words) -> None:
+    """Hollow marks for those without a level; the label says what they lack."""
+    shown = [each for each in clusters.not_assessed if each.place.lat is not None and each.place.lon is not None]
+    if shown:
+        figure.add_scatter(
+            x=[each.place.lon for each in shown],
+            y=[each.place.lat for each in shown],
+            mode="markers",
+            marker={"symbol": "circle-open", "size": 12, "color": surface.muted, "line": {"width": 1.6}},
+            text=[
+                f"<b>{each.name}</b><br>{words('table.not_assessed')}<br>{each.reason(words.language)}"
+                for each in shown
+            ],
+            hovertemplate="%{text}<extra></extra>",
+            name="absent",
+        )
+
+
 def ring(figure: go.Figure, chosen: Member, everyone: Sequence[Member], surface: Surface) -> None:
     """A ring around the chosen member, and its name where it covers no other mark."""
     lon, lat = spot(chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
@@ -34,8 +34,9 @@ def flows_figure(
     colors, marks = level_colors(len(levels)), glyphs(len(levels))
 
     def called(rank: int | None) -> str:
-        inside = rank is not None and rank < len(levels)
-        return f"{marks[rank]} {levels[rank].label(words.language)}" if inside else words("edu.moved.unassessed")  # type: ignore[index]
+        if rank is None or rank >= len(levels):
+            return words("edu.moved.unassessed")
+        return f"{marks[rank]} {levels[rank].label(words.language)}"
 
     def painted(rank: int | None) -> str:
         return surface.coast if rank is None or rank >= len(levels) else colors[rank]
@@ -83,8 +84,10 @@ def flows_figure(
     return figure
 
 
-def _told(key: tuple[int | None, int | None, bool], names: Sequence[str], called: object, words: Words) -> str:
-    told = f"{called(key[0])} → {called(key[1])}: <b>{len(names)}</b>"  # type: ignore[operator]
+def _told(
+    key: tuple[int | None, int | None, bool], names: Sequence[str], called: Callable[[int | None], str], words: Words
+) -> str:
+    told = f"{called(key[0])} → {called(key[1])}: <b>{len(names)}</b>"
     if key[2]:
         told += f"<br><i>{words('moved.break')}</i>"
     rows = [", ".join(names[start : start + 4]) for start in range(0, len(names), 4)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from frontend.api import Clusters, Model
-from frontend.charts.coast import ground, placed, ring, spot
+from frontend.charts.coast import absent, ground, placed, ring, spot
 from frontend.charts.frame import facts
 from frontend.palette import Surface, level_colors, level_symbols
 from frontend.words import Words
@@ -18,6 +18,7 @@ def map_figure(model: Model, clusters: Clusters, selected: str | None, surface: 
     """
     figure = ground(surface, words)
     everyone = placed(clusters)
+    absent(figure, clusters, surface, words)
     colors, symbols = level_colors(len(model.levels)), level_symbols(len(model.levels))
     # The worst last: where marks overlap, those who need attention lie on top.
     for level in model.levels:

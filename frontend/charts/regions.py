@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
-from frontend.api import Clusters, Model
+from frontend.api import Clusters, Member, Model
 from frontend.boundaries import Boundaries
-from frontend.charts.coast import ground, lines, placed, ring, spot
+from frontend.charts.coast import absent, ground, lines, placed, ring, spot
 from frontend.charts.frame import facts
 from frontend.palette import Surface, level_colors, level_symbols
 from frontend.words import Words
@@ -22,20 +24,21 @@ def regions_figure(
     figure = ground(surface, words)
     colors, symbols = level_colors(len(model.levels)), level_symbols(len(model.levels))
     everyone = placed(clusters)
-    for member in clusters.members:
-        if member.entity in boundaries.rings:
-            on = member.entity == selected
-            x, y = lines(boundaries.rings[member.entity])
+    for entity, fill in _fills(model, clusters, surface).items():
+        if entity in boundaries.rings:
+            on = entity == selected
+            x, y = lines(boundaries.rings[entity])
             figure.add_scatter(
                 x=x,
                 y=y,
                 mode="lines",
                 fill="toself",
-                fillcolor=colors[member.cluster],
+                fillcolor=fill,
                 line={"color": surface.ink if on else surface.card, "width": 2.2 if on else 0.7},
                 hoverinfo="skip",
-                name=f"area {member.entity}",
+                name=f"area {entity}",
             )
+    absent(figure, clusters, surface, words)
     for level in model.levels:
         members = [m for m in everyone if m.cluster == level.cluster]
         _clickable(figure, model, [m for m in members if m.entity in boundaries.inside], boundaries, words)
@@ -62,7 +65,16 @@ def regions_figure(
     return figure
 
 
-def _clickable(figure: go.Figure, model: Model, members: list, boundaries: Boundaries, words: Words) -> None:  # type: ignore[type-arg]
+def _fills(model: Model, clusters: Clusters, surface: Surface) -> dict[str, str]:
+    """The colour of each area; those without a level are as bare as paper."""
+    colors = level_colors(len(model.levels))
+    bare = {each.entity: surface.paper for each in clusters.not_assessed}
+    return {**bare, **{member.entity: colors[member.cluster] for member in clusters.members}}
+
+
+def _clickable(
+    figure: go.Figure, model: Model, members: Sequence[Member], boundaries: Boundaries, words: Words
+) -> None:
     """Unseen points inside the areas: Plotly tells of clicks on points, not on areas."""
     points = [(m, point) for m in members for point in boundaries.inside[m.entity]]
     text = {m.entity: facts(m, model, words) for m in members}

@@ -41,6 +41,8 @@ def show(words: Words) -> None:
     clusters = api.clusters(MODEL, model.model_version or "")
     member = choice.chosen(model, {each.entity: each for each in clusters.members})
     parts.html(parts.hero(model, clusters, member.entity, words))
+    if news := movement.news(clusters, words):
+        parts.html(f'<p class="edu-headline">{escape(news)}</p>')
     _where(model, clusters, member, words)
     _one_province(model, clusters, member, words)
     _more(model, clusters, member, words)
@@ -101,7 +103,7 @@ def _drawn(view: str, model: Model, clusters: Clusters, member: Member, areas: B
 def _areas(clusters: Clusters) -> tuple[Boundaries | None, str]:
     """The provinces' areas, and why there are none although a file is set."""
     try:
-        return boundaries.configured(m.entity for m in clusters.members), ""
+        return boundaries.configured(each.entity for each in (*clusters.members, *clusters.not_assessed)), ""
     except BoundariesError as error:
         log.warning("%s", error)
         return None, error.reason

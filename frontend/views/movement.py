@@ -16,6 +16,8 @@ from frontend.palette import glyphs
 from frontend.views import choice
 from frontend.words import Words
 
+# So many names are said in a sentence; the tab lists all.
+MOST_NAMES = 4
 KINDS = ("up", "down", "break", "new", "gone")
 
 
@@ -75,6 +77,23 @@ def since_before(clusters: Clusters) -> tuple[Move, ...]:
     return tuple(move.model_copy(update={"to_features": now.get(move.entity, {})}) for move in clusters.movement.moves)
 
 
+def numbered(version: str) -> str:
+    """A model's version as people write it: the registry's `7` is `v7`."""
+    return f"v{version}" if version.isdigit() else version
+
+
+def news(clusters: Clusters, words: Words) -> str:
+    """Who rose and who fell since the model before, in a sentence each; empty where nobody did."""
+    sentences = []
+    for kind in ("up", "down"):
+        names = [move.name for move in since_before(clusters) if move.kind == kind]
+        if names:
+            shown = ", ".join(names[:MOST_NAMES])
+            more = words("edu.news.more", count=len(names) - MOST_NAMES) if len(names) > MOST_NAMES else ""
+            sentences.append(words(f"edu.news.{kind}_names", count=len(names), names=shown + more))
+    return " ".join(sentences)
+
+
 def told(model: Model, clusters: Clusters, member: Member, words: Words) -> str:
     """What is new about one province since the model before, and why; empty where nothing is."""
     move = next((each for each in since_before(clusters) if each.entity == member.entity), None)
@@ -87,7 +106,7 @@ def told(model: Model, clusters: Clusters, member: Member, words: Words) -> str:
         head = words("moved.break")
         return f'<div class="sg-move break edu-news"><b>{escape(head)}</b><span>{escape(note)}</span></div>'
     against = clusters.movement.against
-    since = words("edu.news.since", version=against.model_version, period=against.period)
+    since = words("edu.news.since", version=numbered(against.model_version), period=against.period)
     head = words(
         f"edu.news.{move.kind}", before=_level(model, move.before, words), after=_level(model, move.after, words)
     )
@@ -146,9 +165,10 @@ def comparisons(clusters: Clusters, words: Words) -> dict[str, Comparison]:
     found = {}
     if clusters.movement:
         against = clusters.movement.against
-        title = words("moved.against_model", version=against.model_version, period=against.period)
-        now = max((member.period for member in clusters.members), default=against.period)
-        ends = words("edu.moved.figures", period=against.period), words("edu.moved.figures", period=now)
+        version, period = numbered(against.model_version), against.period
+        title = words("moved.against_model", version=version, period=period)
+        now = max((member.period for member in clusters.members), default=period)
+        ends = words("edu.moved.before", version=version, period=period), words("edu.moved.now", period=now)
         found["model"] = Comparison(title, ends, since_before(clusters))
     for before, after in reversed(list(pairwise(parts.years(clusters)))):
         title = words("moved.against_year", before=before, after=after)

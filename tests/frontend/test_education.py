@@ -66,6 +66,7 @@ def test_the_governors_province_is_told_with_its_reason(app: AppTest, standin: S
     with standin.serving("story"):
         app.run()
     page = shown(app)
+    assert "Up since the model before (1): Riau." in page
     assert "Up: ● Middle Readiness → ▲ High Readiness" in page
     assert "Mean years of schooling: 8.2 → 9.43 years <small>this change alone was enough</small>" in page
     assert "Pupils per teacher: 14.9 → 14.79 pupils <small>changed too, but did not decide</small>" in page
