@@ -335,7 +335,7 @@ def make_app(mode: str = "3") -> FastAPI:
     def model() -> Any:
         if app.state.mode == "empty":
             return {**dict.fromkeys(answers()["model"]), **_declared(), "served": False, "alias": "champion"}
-        return answers(levels_of(app.state.mode))["model"]
+        return answers(levels_of(app.state.mode))["model"] | {"model_version": version_of(app.state.mode)}
 
     @app.get("/models/education/clusters")
     def clusters() -> Any:
@@ -358,7 +358,7 @@ def make_app(mode: str = "3") -> FastAPI:
         for number, body in enumerate(await request.json(), start=1):
             status, told = predict(body, levels_of(app.state.mode))
             rows.append({"row": number, "status": "answered" if status == 200 else "refused", **told})
-        return {"model_version": f"v{levels_of(app.state.mode)}", "data_version": "v2", "predictions": rows}
+        return {"model_version": version_of(app.state.mode), "data_version": "v2", "predictions": rows}
 
     @app.get("/models/education/decisions")
     async def decided() -> Any:
@@ -373,6 +373,11 @@ def levels_of(mode: str) -> int:
     return 3 if mode == "story" else int(mode)
 
 
+def version_of(mode: str) -> str:
+    """The version of the model in a mode that has a champion."""
+    return "v7" if mode == "story" else f"v{mode}"
+
+
 def education_summary(mode: str) -> dict[str, Any]:
     """The line of GET /models about the stand-in's own model."""
     known = None if mode == "empty" else answers(levels_of(mode))["model"]
@@ -384,7 +389,7 @@ def education_summary(mode: str) -> dict[str, Any]:
             task=EDUCATION.task.kind,
             default=True,
             served=known is not None,
-            model_version=known["model_version"] if known else None,
+            model_version=version_of(mode) if known else None,
             data_version=known["data"]["version"] if known else None,
             data_origin=known["data"]["origin"] if known else None,
             levels=levels_of(mode) if known else None,
