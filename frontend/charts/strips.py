@@ -74,7 +74,7 @@ def strips_figure(model: Model, clusters: Clusters, selected: str | None, surfac
             col=1,
         )
         figure.update_yaxes(range=[-1.25, 1.25], visible=False, fixedrange=True, row=row, col=1)
-    figure.update_layout(margin={"l": 6, "r": 6, "t": 30, "b": 26})
+    figure.update_layout(margin={"l": 6, "r": 6, "t": 30, "b": 26}, clickmode="event+select")
     return figure
 
 
@@ -108,6 +108,9 @@ def _strip(
             "opacity": 0.75,
             "line": {"width": 0.6, "color": surface.rim},
         },
+        unselected={"marker": {"opacity": 0.75}},
+        selected={"marker": {"opacity": 0.75}},
+        customdata=[[m.entity] for m in members],
         text=[facts(m, model, words) for m in members],
         hovertemplate="%{text}<extra></extra>",
         row=row,

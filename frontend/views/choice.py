@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import streamlit as st
@@ -9,6 +10,7 @@ import streamlit as st
 from frontend import address
 from frontend.api import Member, Model
 from frontend.charts.coast import EAST, WEST
+from frontend.words import Words
 
 KEY = "province"
 _SHOWN, _BY_CLICK, _TIMES = "province_shown", "province_by_click", "province_times"
@@ -26,7 +28,8 @@ def chosen(model: Model, members: Mapping[str, Member]) -> Member:
 def choose(entity: str) -> None:
     """Chooses a province; call it in a widget's callback."""
     st.session_state[KEY] = entity
-    st.session_state[_BY_CLICK] = True
+    st.session_state[_BY_CLICK] = entity
+    st.session_state[_TIMES] = st.session_state.get(_TIMES, 0) + 1
 
 
 def follow() -> None:
@@ -58,20 +61,28 @@ def clicked(name: str, key: str) -> None:
         choose(str(entity))
 
 
-def bring_into_view(member: Member) -> None:
+def bring_into_view(member: Member, words: Words) -> None:
     """On a phone: moves the swiped map to the chosen mark and, after a click, the page to the province's details."""
-    if by_click := st.session_state.pop(_BY_CLICK, False):
-        st.session_state[_TIMES] = st.session_state.get(_TIMES, 0) + 1
+    by_click = st.session_state.get(_BY_CLICK) == member.entity
+    times, view = st.session_state.get(_TIMES, 0), st.session_state.get("view")
     share = ((member.place.lon or WEST) - WEST) / (EAST - WEST)
-    # The count makes a further click a further script. Nothing but numbers of our own stands in it.
+    label = json.dumps(words("view.label")).replace("<", "\\u003c")
+    # The browser runs a script once: a further choice, click or view has to make another one, a mere redrawing none.
+    # Nothing but our own words and numbers stands in it.
     st.html(
-        f"""<script>/* {share:.6f} {st.session_state.get(_TIMES, 0)} */
+        f"""<script>/* {share:.6f} {times} {view} */
 setTimeout(() => {{
   const frame = document.querySelector(".st-key-map_frame, .st-key-tiles_frame");
-  if (frame) frame.scrollLeft = {share:.4f} * frame.scrollWidth - frame.clientWidth / 2;
+  if (frame && frame.scrollWidth > frame.clientWidth) {{
+    frame.scrollLeft = {share:.4f} * frame.scrollWidth - frame.clientWidth / 2;
+    // What is swiped can be moved by keys too.
+    frame.tabIndex = 0;
+    frame.setAttribute("role", "group");
+    frame.setAttribute("aria-label", {label});
+  }}
   const details = document.querySelector(".st-key-one_province");
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  if ({str(bool(by_click)).lower()} && innerWidth <= 640 && details)
+  if ({str(by_click).lower()} && innerWidth <= 640 && details)
     details.scrollIntoView({{behavior: calm ? "auto" : "smooth", block: "start"}});
 }}, 250);</script>""",
         unsafe_allow_javascript=True,

@@ -46,7 +46,7 @@ def show(words: Words) -> None:
     _where(model, clusters, member, words)
     _one_province(model, clusters, member, words)
     _more(model, clusters, member, words)
-    choice.bring_into_view(member)
+    choice.bring_into_view(member, words)
 
 
 def _where(model: Model, clusters: Clusters, member: Member, words: Words) -> None:
@@ -129,10 +129,13 @@ def _one_province(model: Model, clusters: Clusters, member: Member, words: Words
             f'<h2 class="sg-title">{escape(words("strips.title"))}</h2>'
             f'<p class="sg-small">{escape(words("strips.note", name=member.name))}</p>'
         )
+        key = choice.chart_key("strips", member.entity)
         st.plotly_chart(
             charts.strips_figure(model, clusters, member.entity, parts.surface(), words),
-            key="strips",
+            key=key,
             theme=None,
+            on_select=lambda: choice.clicked("strips", key),
+            selection_mode="points",
             config=charts.NO_BAR,
             alt=words("strips.alt"),
         )
