@@ -11,7 +11,7 @@ from frontend import address, api, boundaries, charts, parts
 from frontend.api import Clusters, Member, Model
 from frontend.boundaries import Boundaries, BoundariesError
 from frontend.charts.tiles import has_tiles
-from frontend.views import beside, choice, compare, figures, movement, provenance, whatif
+from frontend.views import choice, figures, movement, provenance, scatter, scenario, standing
 from frontend.words import Words
 from sigap.settings import get_settings
 
@@ -161,14 +161,14 @@ def _more(model: Model, clusters: Clusters, member: Member, words: Words) -> Non
 
 def _tab(name: str, model: Model, clusters: Clusters, member: Member, words: Words) -> None:
     if name == "compare":
-        compare.show(model, clusters, member, words)
+        scatter.show(model, clusters, member, words)
     elif name == "beside":
-        beside.show(model, clusters, member, words)
+        standing.show(model, clusters, member, words)
     elif name == "moved":
         movement.show(model, clusters, words)
     elif name == "figures":
         figures.show(model, clusters, member, words)
     elif name == "try":
-        whatif.show(model, member, words)
+        scenario.show(model, member, words)
     else:
         provenance.show(model, words, get_settings().api_address)

@@ -12,9 +12,8 @@ from streamlit.testing.v1 import AppTest
 from frontend import causes
 from frontend.api import Clusters, Model
 from frontend.charts.radar import scaled
-from frontend.views import movement, whatif
+from frontend.views import movement, scenario
 from frontend.views.figures import as_csv
-from frontend.words import Words
 from tests.frontend.conftest import StandIn, shown
 from tests.frontend.standin import RISEN, USED, answers, predict, story
 
@@ -110,11 +109,11 @@ def test_what_is_enough_alone_is_what_the_model_answers(
 ) -> None:
     member = next(m for m in clusters.members if m.entity == "P35")
     figures = {name: float(member.features[name] or 0.0) for name in USED}
-    found = whatif.enough(model, member, figures, 0)
+    found = scenario.enough(model, member, figures, 0)
     assert found["rata_lama_sekolah"] is not None
     for name, value in found.items():
         feature = next(f for f in model.used if f.name == name)
-        better = [each for each in whatif.stops(feature, figures[name]) if _is_better(feature, each, figures[name])]
+        better = [each for each in scenario.stops(feature, figures[name]) if _is_better(feature, each, figures[name])]
         reach = [each for each in better if _level({**figures, name: each}) == 0]
         nearest = min(reach, key=lambda each: abs(each - figures[name]), default=None)
         assert value == nearest
@@ -132,7 +131,7 @@ def test_sliders_stay_within_what_is_declared(model: Model) -> None:
     for feature in model.used:
         for value in (feature.minimum, feature.maximum):
             assert value is not None
-            offered = whatif.stops(feature, value)
+            offered = scenario.stops(feature, value)
             assert value in offered
             assert feature.minimum <= offered[0]  # type: ignore[operator]
             assert offered[-1] <= feature.maximum  # type: ignore[operator]
@@ -162,4 +161,3 @@ def test_the_file_is_for_programs_and_opens_in_excel(model: Model, clusters: Clu
 def test_years_are_compared_with_their_figures(clusters: Clusters) -> None:
     move = next(m for m in movement.between_years(clusters, 2023, 2024) if m.entity == "P35")
     assert move.from_features["rata_lama_sekolah"] != move.to_features["rata_lama_sekolah"]
-    assert Words("id").language == "id"
