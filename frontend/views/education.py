@@ -102,8 +102,9 @@ def _drawn(view: str, model: Model, clusters: Clusters, member: Member, areas: B
 
 def _areas(clusters: Clusters) -> tuple[Boundaries | None, str]:
     """The provinces' areas, and why there are none although a file is set."""
+    entities = [each.entity for each in clusters.members] + [each.entity for each in clusters.not_assessed]
     try:
-        return boundaries.configured(each.entity for each in (*clusters.members, *clusters.not_assessed)), ""
+        return boundaries.configured(entities), ""
     except BoundariesError as error:
         log.warning("%s", error)
         return None, error.reason
