@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import plotly.graph_objects as go
 
@@ -48,6 +48,8 @@ def flows_figure(
         node={
             "label": [f"{called(rank)} · {size[end, rank]}" for end, rank in nodes],
             "color": [painted(rank) for _, rank in nodes],
+            "x": [0.001 if end == 0 else 0.999 for end, _ in nodes],
+            "y": _heights(size),
             "line": {"width": 0},
             "pad": 22,
             "thickness": 18,
@@ -82,6 +84,17 @@ def flows_figure(
         )
     figure.update_layout(margin={"l": 4, "r": 4, "t": 34, "b": 14})
     return figure
+
+
+def _heights(size: Mapping[tuple[int, int | None], int]) -> list[float]:
+    """The middle of each node between top and bottom, so that the best level stays on top on both sides."""
+    heights = []
+    above = [0.0, 0.0]
+    whole = [sum(count for (side, _), count in size.items() if side == end) for end in (0, 1)]
+    for (end, _), count in size.items():
+        heights.append((above[end] + count / 2) / whole[end])
+        above[end] += count
+    return heights
 
 
 def _told(

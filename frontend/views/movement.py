@@ -202,6 +202,8 @@ def _moves(model: Model, compared: Comparison, words: Words) -> None:
         of_kind = [move for move in moves if move.kind == kind]
         if of_kind:
             _group(model, kind, of_kind, why, words)
+    if any(move.kind in ("up", "down") and not move.from_features for move in moves):
+        parts.html(f'<p class="sg-small" role="note">{escape(words("edu.why.unknown"))}</p>')
     same = sum(move.kind == "same" for move in moves)
     parts.html(
         f'<p style="margin-top:1rem">{escape(words("moved.same", count=same))}</p>'
