@@ -124,7 +124,10 @@ def _note(view: str, clusters: Clusters, areas: Boundaries | None, words: Words)
 def _one_province(model: Model, clusters: Clusters, member: Member, words: Words) -> None:
     left, right = st.columns([5, 6], gap="large")
     with left, st.container(key="one_province"):
-        parts.html(parts.panel(model, clusters, member, words, movement.told(model, clusters, member, words)))
+        news = movement.told(model, clusters, member, words)
+        # For those who hear the page: the panel's own heading is one of third rank.
+        heading = f'<h2 class="sg-unseen">{escape(words("pick.label"))}</h2>'
+        parts.html(heading + parts.panel(model, clusters, member, words, news))
     with right:
         parts.html(
             f'<h2 class="sg-title">{escape(words("strips.title"))}</h2>'
