@@ -133,7 +133,7 @@ def _changed(model: Model, member: Member, figures: Mapping[str, float], answer:
         }
     )
     why = causes.why(model, (move,)).get(member.entity, ())
-    return f"<h3 class="edu-head">{escape(words('edu.try.why'))}</h3>{movement.reasons(why, words)}"
+    return f"<h3 class=edu-head>{escape(words('edu.try.why'))}</h3>{movement.reasons(why, words)}"
 
 
 def enough(model: Model, member: Member, figures: Mapping[str, float], goal: int) -> dict[str, float | None]:
@@ -164,7 +164,7 @@ def _better(feature: Feature, value: float, member: Member) -> list[float]:
 
 def _enough(model: Model, member: Member, figures: Mapping[str, float], answer: Prediction, words: Words) -> str:
     if not answer.cluster:
-        return f"<h3 class="edu-head">{escape(words('try.top'))}</h3>"
+        return f"<h3 class=edu-head>{escape(words('try.top'))}</h3>"
     goal = model.levels[answer.cluster - 1]
     lines = []
     for name, value in enough(model, member, figures, goal.cluster).items():
@@ -177,7 +177,7 @@ def _enough(model: Model, member: Member, figures: Mapping[str, float], answer: 
             text, on = words("edu.try.from", value=words.number(value), unit=unit, change=change), ' class="on"'
         lines.append(f"<li{on}><span>{escape(feature.title(words.language))}</span><b>{escape(text)}</b></li>")
     head = words("edu.try.enough", level=goal.label(words.language))
-    return f'<h3 class="edu-head">{escape(head)}</h3><ul class="sg-list edu-enough">{"".join(lines)}</ul>'
+    return f'<h3 class=edu-head>{escape(head)}</h3><ul class="sg-list edu-enough">{"".join(lines)}</ul>'
 
 
 def _outside(model: Model, answer: Prediction, words: Words) -> str:
