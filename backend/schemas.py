@@ -200,6 +200,9 @@ class HistoryPoint(BaseModel):
     entity: str
     period: int
     cluster: int | None
+    features: dict[str, float | str | None] | None = Field(
+        None, description="The figures that decide the level, as of then; null in versions that did not keep them."
+    )
 
 
 class Break(BaseModel):
@@ -232,6 +235,9 @@ class Move(BaseModel):
     from_text: str | None
     to_text: str | None
     note: Bilingual | None
+    from_features: dict[str, float | str | None] | None = Field(
+        None, description="The figures that decide the level, as they were; null for who was not assessed then."
+    )
 
 
 class Movement(BaseModel):

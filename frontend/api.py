@@ -15,6 +15,8 @@ from sigap.settings import get_settings
 
 log = logging.getLogger("sigap.dashboard")
 
+# The fields of a request, as a cache can tell them apart.
+Row = tuple[tuple[str, Any], ...]
 # Long enough for a busy machine, short enough that a page never hangs on a dead address.
 TIMEOUT = httpx.Timeout(5.0, connect=1.5)
 
@@ -191,6 +193,7 @@ class Moment(Answer):
     entity: str
     period: int
     cluster: int | None
+    features: dict[str, float | None] = {}
 
 
 class Break(Answer):
@@ -212,6 +215,15 @@ class Move(Answer):
     before: int | None = Field(None, alias="from")
     after: int | None = Field(None, alias="to")
     note: Text | None = None
+    # The figures that decide the level, then and now; empty where the API does not tell them.
+    from_features: dict[str, float | None] = {}
+    to_features: dict[str, float | None] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_figures(cls, answer: Any) -> Any:
+        """Drops nulls, which stand where an older version kept no figures."""
+        return {k: v for k, v in answer.items() if v is not None} if isinstance(answer, dict) else answer
 
 
 class Against(Answer):
@@ -291,7 +303,7 @@ class _Bearer(httpx.Auth):
             log.warning("The API refuses SIGAP_DASHBOARD_KEY: %s.", told.status_code)
 
 
-def _ask(method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+def _ask(method: str, path: str, body: Mapping[str, Any] | list[dict[str, Any]] | None = None) -> httpx.Response:
     address = get_settings().api_address
     try:
         response = _client(address).request(method, path, json=body)
@@ -370,6 +382,31 @@ def asked(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         raise RejectedError(str(problem.get("detail") or problem.get("title") or response.status_code), fields)
     answer: dict[str, Any] = response.json()
     return answer
+
+
+@st.cache_data(ttl=300, show_spinner=False, max_entries=200)
+def levels(name: str, model_version: str, rows: tuple[Row, ...]) -> tuple[Prediction | None, ...]:
+    """The level of many sets of figures in one request; None for a set that the API refused.
+
+    A batch is not kept in the log of predictions, so that "what if" is never taken for what is.
+
+    Args:
+        name: The model.
+        model_version: Its version, which makes a new champion a new question.
+        rows: The fields of each set.
+
+    Raises:
+        ApiDownError: The API can't be reached, has no champion, or can't answer now.
+    """
+    response = _ask("POST", f"/models/{name}/predict-batch", [dict(row) for row in rows])
+    if response.is_error:
+        raise ApiDownError(f"The API answers a batch for {name!r} {model_version} with {response.status_code}.")
+    answer = response.json()
+    shared = {key: answer[key] for key in ("model_version", "data_version") if key in answer}
+    return tuple(
+        Prediction.model_validate({**shared, **each}) if each["status"] == "answered" else None
+        for each in answer["predictions"]
+    )
 
 
 def predict(name: str, body: Mapping[str, Any]) -> Prediction:

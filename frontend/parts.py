@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
-import yaml
 
 from frontend.api import Clusters, Feature, Member, Model, Moment
 from frontend.palette import DARK, LIGHT, Surface, glyphs, ink_on, level_colors
@@ -101,40 +99,8 @@ def squares(model: Model, clusters: Clusters, selected: str | None, words: Words
     return f'<div class="sg-groups">{"".join(groups)}</div>'
 
 
-@lru_cache
-def tile_places() -> Mapping[str, tuple[int, int, str, str]]:
-    """Row, column, ISO code and short name of each province's tile."""
-    places: dict[str, list[int | str]] = yaml.safe_load((HERE / "geography" / "tiles.yaml").read_text())
-    return {k: (int(v[0]), int(v[1]), str(v[2]), str(v[3])) for k, v in places.items()}
-
-
-def has_tiles(clusters: Clusters) -> bool:
-    """Whether every member has its place on the grid."""
-    return all(member.entity in tile_places() for member in clusters.members)
-
-
-def tiles(model: Model, clusters: Clusters, selected: str | None, words: Words) -> str:
-    """The provinces as tiles of one size, arranged to resemble the archipelago."""
-    cells = []
-    for member in clusters.members:
-        label = model.levels[member.cluster].label(words.language)
-        on = " on" if member.entity == selected else ""
-        cells.append(_tile(member.entity, f"{member.name}: {label}", paint(model, member.cluster), f"sg-tile{on}"))
-    cells += [_tile(m.entity, m.name, "", "sg-tile none") for m in clusters.not_assessed if m.entity in tile_places()]
-    return f'<div class="sg-tiles" role="img" aria-label="{escape(words("map.alt"))}">{"".join(cells)}</div>'
-
-
-def _tile(entity: str, title: str, colors: str, classes: str) -> str:
-    row, column, code, short = tile_places()[entity]
-    place = f"grid-row:{row + 1};grid-column:{column + 1};{colors}"
-    return (
-        f'<div class="{classes}" style="{place}" title="{escape(title)}">'
-        f"<b>{escape(code)}</b><span>{escape(short)}</span></div>"
-    )
-
-
-def panel(model: Model, clusters: Clusters, member: Member, words: Words) -> str:
-    """One province: its level, what holds it back, its other figures and its past."""
+def panel(model: Model, clusters: Clusters, member: Member, words: Words, news: str = "") -> str:
+    """One province: its level, what is new, what holds it back, its other figures and its past."""
     language = words.language
     # Those at the best level are shown beside their own level's centre, all others beside the next better one.
     goal = model.levels[max(member.cluster - 1, 0)]
@@ -149,7 +115,7 @@ def panel(model: Model, clusters: Clusters, member: Member, words: Words) -> str
     capital = words("detail.capital", capital=member.place.ibukota) if member.place.ibukota else ""
     return (
         f'<section class="sg-panel"><header><h3>{escape(member.name)}</h3>{chip(model, member.cluster, words)}</header>'
-        f'<p class="sg-small">{escape(capital)}</p>'
+        f'<p class="sg-small">{escape(capital)}</p>{news}'
         f"<h4>{escape(words(head))}</h4>"
         f'<p class="sg-small">{escape(words(text, level=label))}</p>'
         f"{rows}{_unused(model, member, words)}{_past(model, clusters, member, words)}</section>"

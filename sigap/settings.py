@@ -141,6 +141,13 @@ class Settings(BaseSettings):
     file_threads: int = Field(2, ge=1, le=64, description="Threads that work on one file.")
     language: Literal["id", "en"] = Field("id", description="Language in which the dashboard opens.")
 
+    boundaries_file: Path | None = Field(
+        None,
+        description="GeoJSON file (degrees) of the provinces' areas for the dashboard's map, joined by BPS codes; "
+        "without it the map shows their capitals. A relative path is taken from the checkout.",
+    )
+    boundaries_attribution: str = Field("", description="Whose work the file of boundaries is; shown below the map.")
+
     exchange_websocket_url: str = Field(
         "wss://ws-feed.exchange.coinbase.com", description="Feed of the exchange that `./run ingest` listens to."
     )

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from html import escape
 
 import streamlit as st
 
-from frontend import api, charts, parts
+from frontend import address, api, boundaries, charts, parts
 from frontend.api import Clusters, Member, Model
-from frontend.views import figures, form, movement, provenance
+from frontend.boundaries import Boundaries, BoundariesError
+from frontend.charts.tiles import has_tiles
+from frontend.views import choice, figures, movement, provenance, scatter, scenario, standing
 from frontend.words import Words
 from sigap.settings import get_settings
 
+log = logging.getLogger("sigap.dashboard")
+
 MODEL = "education"
+TABS = ("compare", "beside", "moved", "try", "figures", "about")
 
 
 def show(words: Words) -> None:
@@ -33,43 +39,27 @@ def show(words: Words) -> None:
         )
         return
     clusters = api.clusters(MODEL, model.model_version or "")
-    members = {member.entity: member for member in clusters.members}
-    chosen = _chosen(model, members)
-    parts.html(parts.hero(model, clusters, chosen, words))
-    _where(model, clusters, chosen, words)
-    selected = members[str(st.session_state["province"])]
-    _one_province(model, clusters, selected, words)
-    _more(model, clusters, selected, words)
+    member = choice.chosen(model, {each.entity: each for each in clusters.members})
+    parts.html(parts.hero(model, clusters, member.entity, words))
+    if news := movement.news(clusters, words):
+        parts.html(f'<p class="edu-headline">{escape(news)}</p>')
+    _where(model, clusters, member, words)
+    _one_province(model, clusters, member, words)
+    _more(model, clusters, member, words)
+    choice.bring_into_view(member, words)
 
 
-def _chosen(model: Model, members: dict[str, Member]) -> str:
-    """The province in the session, else in the address, else the one of the model's example."""
-    # A page change drops what its widgets held; the copy brings the reader back to where he was.
-    asked = st.session_state.get("province") or st.query_params.get("province") or st.session_state.get("kept")
-    if asked not in members:
-        example = [str(model.example.get(column.name)) for column in model.request_columns]
-        asked = next((entity for entity in example if entity in members), next(iter(members)))
-    st.session_state["province"] = st.session_state["kept"] = asked
-    st.query_params["province"] = asked
-    return str(asked)
-
-
-def _clicked() -> None:
-    points = st.session_state["map"]["selection"]["points"]
-    if points and points[0].get("customdata"):
-        st.session_state["province"] = points[0]["customdata"][0]
-
-
-def _where(model: Model, clusters: Clusters, chosen: str, words: Words) -> None:
+def _where(model: Model, clusters: Clusters, member: Member, words: Words) -> None:
+    areas, problem = _areas(clusters)
+    views = [*(["regions"] if areas else []), "map", *(["tiles"] if has_tiles(clusters) else [])]
+    view = address.kept("view", views, views[0])
     names = {m.entity: m.name for m in sorted(clusters.members, key=lambda m: m.name)}
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        view = "map"
-        if parts.has_tiles(clusters):
-            view = st.segmented_control(
+        if len(views) > 1:
+            st.segmented_control(
                 words("view.label"),
-                ["map", "tiles"],
-                format_func=lambda v: words(f"view.{v}"),
-                default="map",
+                views,
+                format_func=lambda v: words(f"edu.view.{v}"),
                 key="view",
                 required=True,
                 label_visibility="collapsed",
@@ -78,84 +68,111 @@ def _where(model: Model, clusters: Clusters, chosen: str, words: Words) -> None:
             words("pick.label"),
             list(names),
             format_func=names.__getitem__,
-            key="province",
+            key=choice.KEY,
             label_visibility="collapsed",
             width=300,
         )
-    if view == "tiles":
-        parts.html(parts.tiles(model, clusters, chosen, words))
-        parts.html(f'<p class="sg-small">{escape(words("tiles.note"))}</p>')
-        return
-    with st.container(key="map_frame"):
+    if problem:
+        parts.html(f'<p class="sg-small" role="status">{escape(words(f"edu.areas.{problem}"))}</p>')
+    _drawn(view, model, clusters, member, areas, words)
+    parts.html(f'<p class="sg-small">{escape(_note(view, clusters, areas, words))}</p>')
+
+
+def _drawn(view: str, model: Model, clusters: Clusters, member: Member, areas: Boundaries | None, words: Words) -> None:
+    surface = parts.surface()
+    if view == "regions" and areas:
+        figure = charts.regions_figure(model, clusters, member.entity, areas, surface, words)
+    elif view == "tiles":
+        figure = charts.tiles_figure(model, clusters, member.entity, surface, words)
+    else:
+        figure = charts.map_figure(model, clusters, member.entity, surface, words)
+    key = choice.chart_key(view, member.entity)
+    with st.container(key="tiles_frame" if view == "tiles" else "map_frame"):
         st.plotly_chart(
-            charts.map_figure(model, clusters, chosen, parts.surface(), words),
+            figure,
             height="stretch",
-            key="map",
+            key=key,
             theme=None,
-            on_select=_clicked,
+            on_select=lambda: choice.clicked(view, key),
             selection_mode="points",
-            config=charts.MAP_BAR,
-            alt=words("map.alt"),
+            config=charts.NO_BAR if view == "tiles" else charts.MAP_BAR,
+            alt=words(f"edu.alt.{view}"),
         )
-    parts.html(f'<p class="sg-small">{escape(words("map.hint"))} {escape(words("map.note"))}</p>')
 
 
-def _one_province(model: Model, clusters: Clusters, selected: Member, words: Words) -> None:
+def _areas(clusters: Clusters) -> tuple[Boundaries | None, str]:
+    """The provinces' areas, and why there are none although a file is set."""
+    entities = [each.entity for each in clusters.members] + [each.entity for each in clusters.not_assessed]
+    try:
+        return boundaries.configured(entities), ""
+    except BoundariesError as error:
+        log.warning("%s", error)
+        return None, error.reason
+
+
+def _note(view: str, clusters: Clusters, areas: Boundaries | None, words: Words) -> str:
+    if view == "tiles":
+        return f"{words('map.hint')} {words('tiles.note')}"
+    if view == "map" or areas is None:
+        return f"{words('map.hint')} {words('map.note')}"
+    absent = [m.name for m in clusters.members if m.entity not in areas.rings]
+    without = " " + words("edu.areas.absent", names=", ".join(absent)) if absent else ""
+    source = areas.attribution or words("edu.areas.unnamed")
+    return f"{words('map.hint')} {words('edu.areas.source', source=source)}{without}"
+
+
+def _one_province(model: Model, clusters: Clusters, member: Member, words: Words) -> None:
     left, right = st.columns([5, 6], gap="large")
-    with left:
-        parts.html(parts.panel(model, clusters, selected, words))
+    with left, st.container(key="one_province"):
+        news = movement.told(model, clusters, member, words)
+        # For those who hear the page: the panel's own heading is one of third rank.
+        heading = f'<h2 class="sg-unseen">{escape(words("pick.label"))}</h2>'
+        parts.html(heading + parts.panel(model, clusters, member, words, news))
     with right:
         parts.html(
             f'<h2 class="sg-title">{escape(words("strips.title"))}</h2>'
-            f'<p class="sg-small">{escape(words("strips.note", name=selected.name))}</p>'
+            f'<p class="sg-small">{escape(words("strips.note", name=member.name))}</p>'
         )
+        key = choice.chart_key("strips", member.entity)
         st.plotly_chart(
-            charts.strips_figure(model, clusters, selected.entity, parts.surface(), words),
-            key="strips",
+            charts.strips_figure(model, clusters, member.entity, parts.surface(), words),
+            key=key,
             theme=None,
+            on_select=lambda: choice.clicked("strips", key),
+            selection_mode="points",
             config=charts.NO_BAR,
             alt=words("strips.alt"),
         )
 
 
-def _more(model: Model, clusters: Clusters, selected: Member, words: Words) -> None:
-    names = ("compare", "moved", "figures", "try", "about")
-    compare, moved, table, attempt, about = st.tabs([words(f"tab.{name}") for name in names])
-    with compare:
-        _compare(model, clusters, selected, words)
-    with moved:
-        movement.show(model, clusters, words)
-    with table:
-        figures.show(model, clusters, words)
-    with attempt:
-        form.show(model, clusters, selected, words)
-    with about:
-        provenance.show(model, words, get_settings().api_address)
-
-
 @st.fragment
-def _compare(model: Model, clusters: Clusters, selected: Member, words: Words) -> None:
-    titles = {f.name: charts.axis_title(f, words) for f in model.features}
-    used = [f.name for f in model.used]
-    start = [*used, *titles][:2]
-    left, right = st.columns(2)
-    x = left.selectbox(
-        words("compare.horizontal"), list(titles), list(titles).index(start[0]), titles.__getitem__, key="axis_x"
-    )
-    y = right.selectbox(
-        words("compare.vertical"), list(titles), list(titles).index(start[1]), titles.__getitem__, key="axis_y"
-    )
-    if x == y:
-        st.info(words("compare.same"))
-        return
-    axes = {feature.name: feature for feature in model.features}
-    st.plotly_chart(
-        charts.scatter_figure(model, clusters, (axes[x], axes[y]), selected.entity, parts.surface(), words),
-        key="scatter",
-        theme=None,
-        config=charts.NO_BAR,
-        alt=words("compare.alt"),
-    )
-    absent = sum(m.features.get(x) is None or m.features.get(y) is None for m in clusters.members)
-    note = words("compare.note") + (" " + words("compare.incomplete", count=absent) if absent else "")
-    parts.html(f'<p class="sg-small">{escape(note)}</p>')
+def _more(model: Model, clusters: Clusters, member: Member, words: Words) -> None:
+    """The tabs; only the open one is drawn."""
+    choice.follow()
+    names = {words(f"edu.tab.{name}"): name for name in TABS}
+    titles = {name: title for title, name in names.items()}
+    before = st.session_state.get("kept_tab") or st.query_params.get("tab")
+    key = f"tab_{words.language}"
+    opened = st.tabs(list(names), default=titles.get(str(before), titles[TABS[0]]), key=key, on_change="rerun")
+    for tab, name in zip(opened, TABS, strict=True):
+        if not tab.open:
+            continue
+        st.session_state["kept_tab"] = name
+        address.tell("tab", name, default=TABS[0])
+        with tab:
+            _tab(name, model, clusters, member, words)
+
+
+def _tab(name: str, model: Model, clusters: Clusters, member: Member, words: Words) -> None:
+    if name == "compare":
+        scatter.show(model, clusters, member, words)
+    elif name == "beside":
+        standing.show(model, clusters, member, words)
+    elif name == "moved":
+        movement.show(model, clusters, words)
+    elif name == "figures":
+        figures.show(model, clusters, member, words)
+    elif name == "try":
+        scenario.show(model, member, words)
+    else:
+        provenance.show(model, words, get_settings().api_address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -9,12 +10,17 @@ import pandas as pd
 import streamlit as st
 
 from frontend import charts, parts
-from frontend.api import Clusters, Model
+from frontend.api import Clusters, Member, Model
 from frontend.palette import glyphs, ink_on, level_colors
+from frontend.views import choice
 from frontend.words import Words
 
 
-def table(model: Model, clusters: Clusters, words: Words) -> pd.DataFrame:
+def _ordered(clusters: Clusters) -> list[Member]:
+    return sorted(clusters.members, key=lambda m: (m.cluster, m.name))
+
+
+def table(model: Model, shown: Sequence[Member], words: Words) -> pd.DataFrame:
     """A row a member: name, level's rank, capital, every figure in its unit, distance in standard deviations."""
     # What decides the level stands beside it.
     ordered = sorted(model.features, key=lambda f: f.name not in model.features_used)
@@ -26,26 +32,48 @@ def table(model: Model, clusters: Clusters, words: Words) -> pd.DataFrame:
             words("table.distance"): m.distance,
             words("table.capital"): m.place.ibukota,
         }
-        for m in sorted(clusters.members, key=lambda m: (m.cluster, m.name))
+        for m in shown
     ]
     numbers = [charts.axis_title(f, words) for f in model.features]
     return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))
 
 
-def as_csv(model: Model, shown: pd.DataFrame, words: Words) -> bytes:
-    """The table as a spreadsheet in the reader's language opens it: separator and decimal mark as usual there."""
-    named = shown.assign(
-        **{words("table.level"): [model.levels[rank].label(words.language) for rank in shown[words("table.level")]]}
+def as_csv(model: Model, shown: Sequence[Member]) -> bytes:
+    """The members for another program: declared names, commas, decimal points, UTF-8 with the mark that Excel needs."""
+    rows = [
+        {
+            "code": m.entity,
+            "name": m.name,
+            "period": m.period,
+            "level": m.cluster + 1,
+            "level_id": model.levels[m.cluster].label.id,
+            "level_en": model.levels[m.cluster].label.en,
+            **{f.name: m.features.get(f.name) for f in model.features},
+            **{f"{f.name}_period": m.figure_period.get(f.name) for f in model.features},
+            "distance_to_center": m.distance,
+            "capital": m.place.ibukota,
+            "latitude": m.place.lat,
+            "longitude": m.place.lon,
+            "model_version": model.model_version,
+            "data_version": model.data.version if model.data else "",
+        }
+        for m in shown
+    ]
+    years = {f"{f.name}_period": "Int64" for f in model.features}
+    return (
+        pd.DataFrame(rows).astype(years if rows else {}).to_csv(index=False, lineterminator="\r\n").encode("utf-8-sig")
     )
-    comma = words.language == "id"
-    text = named.round(6).to_csv(index=False, sep=";" if comma else ",", decimal="," if comma else ".")
-    return text.encode("utf-8-sig")
 
 
-@st.fragment
-def show(model: Model, clusters: Clusters, words: Words) -> None:
+def _picked(shown: Sequence[Member], key: str) -> None:
+    rows = st.session_state[key]["selection"]["rows"]
+    if rows and rows[0] < len(shown):
+        choice.choose(shown[rows[0]].entity)
+
+
+def show(model: Model, clusters: Clusters, member: Member, words: Words) -> None:
     """Draws the table with its search and download."""
-    everything = table(model, clusters, words)
+    everyone = _ordered(clusters)
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         asked = st.text_input(
             words("table.search"),
@@ -55,22 +83,35 @@ def show(model: Model, clusters: Clusters, words: Words) -> None:
             label_visibility="collapsed",
             width=320,
         )
-        found = everything[everything[words("table.name")].str.contains(asked.strip(), case=False, regex=False)]
+        found = [m for m in everyone if asked.strip().casefold() in m.name.casefold()]
         st.download_button(
             words("table.download"),
-            as_csv(model, found, words),
+            as_csv(model, found),
             words("table.file", model=model.name, version=model.model_version),
             "text/csv",
             icon=":material/download:",
             on_click="ignore",
-            disabled=found.empty,
+            disabled=not found,
         )
-    if found.empty:
+    if not found:
         st.info(words("table.nothing"))
         return
-    st.dataframe(_styled(model, found, words), hide_index=True, height="content" if len(found) < 14 else 520)
+    # A row keeps its tick by its place, so what is found has a key of its own.
+    key = f"table_{member.entity}_{asked.strip().casefold()}"
+    st.dataframe(
+        _styled(model, table(model, found, words), words),
+        hide_index=True,
+        height="content" if len(found) < 14 else 520,
+        key=key,
+        on_select=lambda: _picked(found, key),
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": [n for n, m in enumerate(found) if m.entity == member.entity]}},
+        placeholder=words("detail.unpublished"),
+        alt=words("edu.table.alt"),
+    )
+    count = words("table.count", shown=len(found), total=len(everyone))
     parts.html(
-        f'<p class="sg-small">{escape(words("table.count", shown=len(found), total=len(everything)))}</p>'
+        f'<p class="sg-small">{escape(words("edu.table.hint"))} {escape(count)}</p>'
         + "".join(
             f'<p class="sg-small">{escape(words("table.not_assessed"))}: {escape(m.name)}. '
             f"{escape(words.sentence(m.reason(words.language)))}</p>"

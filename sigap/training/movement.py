@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,7 +40,12 @@ def history(trained: Trained) -> list[dict[str, Any]]:
     for known in trained.prepared.history:
         ranks = trained.predict(known.values)
         rows += [
-            {"entity": str(entity), "period": known.period, "cluster": ranks.get(str(entity))}
+            {
+                "entity": str(entity),
+                "period": known.period,
+                "cluster": ranks.get(str(entity)),
+                "features": _plain(known.values.loc[entity].to_dict(), trained.prepared.used),
+            }
             for entity in known.values.index
         ]
     return rows
@@ -104,6 +109,16 @@ def _move(
         "from_text": None if before is None else levels[before].text,
         "to_text": None if now is None else levels[now].text,
         "note": note.model_dump() if note else None,
+        # What they were then: which figure's change moved an entity can be told only beside them.
+        "from_features": None if old is None else _plain(old["features"], trained.prepared.used),
+    }
+
+
+def _plain(figures: Mapping[Any, Any], used: Sequence[str]) -> dict[str, float | str | None]:
+    known = {name: figures.get(name) for name in used}
+    return {
+        name: None if value is None or pd.isna(value) else value if isinstance(value, str) else float(value)
+        for name, value in known.items()
     }
 
 

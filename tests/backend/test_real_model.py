@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 
@@ -60,3 +61,15 @@ def test_every_province_gets_its_level(
             assert member["gap"] is None
         else:
             assert answer["gap_to_next_level"] == pytest.approx(member["gap"], abs=1e-8)
+
+    # From what figures were, the dashboard asks in one batch which one's change moved an entity.
+    papua = next(move for move in clusters["movement"]["moves"] if move["entity"] == "P94")
+    assert papua["from_features"]["rata_lama_sekolah"] == 7.15
+    then = {(each["entity"], each["period"]): each["features"] for each in clusters["history"]}
+    assert then["P94", 2023] == papua["from_features"]
+    unused = dict.fromkeys(set(education.feature_names) - set(papua["from_features"]))
+    rows = [{"provinsi_id": "P94", **unused, **papua["from_features"]}, {"provinsi_id": "P94", **unused}]
+    asked = httpx.post(f"{api.url}/models/education/predict-batch", json=rows, trust_env=False).json()
+    assert asked["model_version"] == f"v{versions[1]}"
+    assert [each["status"] for each in asked["predictions"]] == ["answered", "refused"]
+    assert asked["predictions"][0]["cluster"] == papua["from"]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,7 @@ SEED = Path(__file__).resolve().parents[2] / "data" / "seed" / "education"
 EDUCATION = declaration("education")
 USED = ("rata_lama_sekolah", "harapan_lama_sekolah", "rasio_guru_murid")
 SIGN = np.array([1, 1, -1])
+RISEN = "P14"
 NONE_YET = {
     "type": "about:blank",
     "title": "No champion yet",
@@ -148,7 +150,7 @@ def answers(k: int = 3) -> dict[str, Any]:
         "sweep": _sweep(values),
     }
     return {
-        "model": {**_declared(), **manifest},
+        "model": {**_declared(_ranges(values)), **manifest},
         "clusters": {
             "model": "education",
             "model_version": f"v{k}",
@@ -165,14 +167,20 @@ def answers(k: int = 3) -> dict[str, Any]:
     }
 
 
-def _declared() -> dict[str, Any]:
+def _ranges(values: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    return {name: (float(values[name].min()), float(values[name].max())) for name in USED}
+
+
+def _declared(seen: dict[str, tuple[float, float]] | None = None) -> dict[str, Any]:
     return {
         "name": EDUCATION.name,
         "title": _bilingual(EDUCATION.title),
         "question": _bilingual(EDUCATION.question),
         "task": EDUCATION.task.kind,
         "data_source": _bilingual(EDUCATION.data_source),
-        "features": [f.model_dump(mode="json") for f in EDUCATION.features],
+        "features": [
+            f.model_dump(mode="json") | {"training_range": (seen or {}).get(f.name)} for f in EDUCATION.features
+        ],
         "request_columns": [
             {"name": c.name, "kind": c.kind, "meaning": _bilingual(c.meaning), "required": True, "pattern": c.pattern}
             for c in map(EDUCATION.column, EDUCATION.request_columns)
@@ -228,6 +236,7 @@ def _history(figures: pd.DataFrame, model: Clustering) -> list[dict[str, Any]]:
                 "entity": row.provinsi_id,
                 "period": int(row.tahun),
                 "cluster": int(model.assign(point)[0][0]) if known else None,
+                "features": {n: float(v) if np.isfinite(v) else None for n, v in zip(USED, point[0], strict=True)},
             }
         )
     return history
@@ -253,9 +262,23 @@ def _movement(figures: pd.DataFrame, model: Clustering, members: list, breaks: l
                 "from_text": None if then is None else levels[then]["text"],
                 "to_text": levels[now]["text"],
                 "note": note,
+                "from_features": None if then is None else {n: float(old.loc[entity, n]) for n in USED},
             }
         )
     return {"against": {"model_version": "v1", "data_version": "v1", "period": 2023, "levels": 3}, "moves": moves}
+
+
+def story() -> dict[str, Any]:
+    """The clusters after Riau brought new mean years of schooling, which lifted it to the best level."""
+    told = copy.deepcopy(answers()["clusters"])
+    member = next(each for each in told["members"] if each["entity"] == RISEN)
+    before = {name: member["features"][name] for name in USED} | {"rata_lama_sekolah": 8.2, "rasio_guru_murid": 14.9}
+    then = answers()["fitted"].assign(np.array([[before[name] for name in USED]]))[0]
+    assert (int(then[0]), member["cluster"]) == (1, 0)
+    for move in told["movement"]["moves"]:
+        if move["entity"] == RISEN:
+            move |= {"kind": "up", "from": 1, "to": 0, "from_features": before}
+    return told
 
 
 def predict(body: dict[str, Any], k: int = 3) -> tuple[int, dict[str, Any]]:
@@ -291,7 +314,8 @@ def predict(body: dict[str, Any], k: int = 3) -> tuple[int, dict[str, Any]]:
 
 
 def make_app(mode: str = "3") -> FastAPI:
-    """The stand-in; `mode` is the number of levels, or `empty` (no champion); `PUT /mode/{mode}` changes it."""
+    """The stand-in; `mode` is the number of levels, or `empty` (no champion), or `story` (a
+    province rose); `PUT /mode/{mode}` changes it."""
     app = FastAPI()
     app.state.mode = mode
     # What is not answered below is answered by the real API's own routes.
@@ -311,18 +335,30 @@ def make_app(mode: str = "3") -> FastAPI:
     def model() -> Any:
         if app.state.mode == "empty":
             return {**dict.fromkeys(answers()["model"]), **_declared(), "served": False, "alias": "champion"}
-        return answers(int(app.state.mode))["model"]
+        return answers(levels_of(app.state.mode))["model"] | {"model_version": version_of(app.state.mode)}
 
     @app.get("/models/education/clusters")
     def clusters() -> Any:
+        if app.state.mode == "story":
+            return story()
         return JSONResponse(NONE_YET, 503) if app.state.mode == "empty" else answers(int(app.state.mode))["clusters"]
 
     @app.post("/models/education/predict")
     async def ask(request: Request) -> Any:
         if app.state.mode == "empty":
             return JSONResponse(NONE_YET, 503)
-        status, body = predict(await request.json(), int(app.state.mode))
+        status, body = predict(await request.json(), levels_of(app.state.mode))
         return JSONResponse(body, status)
+
+    @app.post("/models/education/predict-batch")
+    async def ask_many(request: Request) -> Any:
+        if app.state.mode == "empty":
+            return JSONResponse(NONE_YET, 503)
+        rows = []
+        for number, body in enumerate(await request.json(), start=1):
+            status, told = predict(body, levels_of(app.state.mode))
+            rows.append({"row": number, "status": "answered" if status == 200 else "refused", **told})
+        return {"model_version": version_of(app.state.mode), "data_version": "v2", "predictions": rows}
 
     @app.get("/models/education/decisions")
     async def decided() -> Any:
@@ -332,9 +368,19 @@ def make_app(mode: str = "3") -> FastAPI:
     return app
 
 
+def levels_of(mode: str) -> int:
+    """The number of levels in a mode that has a champion."""
+    return 3 if mode == "story" else int(mode)
+
+
+def version_of(mode: str) -> str:
+    """The version of the model in a mode that has a champion."""
+    return "v7" if mode == "story" else f"v{mode}"
+
+
 def education_summary(mode: str) -> dict[str, Any]:
     """The line of GET /models about the stand-in's own model."""
-    known = None if mode == "empty" else answers(int(mode))["model"]
+    known = None if mode == "empty" else answers(levels_of(mode))["model"]
     return _plain(
         ModelSummary(
             name=EDUCATION.name,
@@ -343,10 +389,10 @@ def education_summary(mode: str) -> dict[str, Any]:
             task=EDUCATION.task.kind,
             default=True,
             served=known is not None,
-            model_version=known["model_version"] if known else None,
+            model_version=version_of(mode) if known else None,
             data_version=known["data"]["version"] if known else None,
             data_origin=known["data"]["origin"] if known else None,
-            levels=int(mode) if known else None,
+            levels=levels_of(mode) if known else None,
             silhouette=known["metrics"]["silhouette"] if known else None,
         )
     )

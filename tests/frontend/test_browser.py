@@ -8,11 +8,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.frontend.conftest import StandIn
-from tests.frontend.standin import answers
+from tests.frontend.standin import RISEN, answers
 
 pytestmark = pytest.mark.browser
 
 MARKS = ".st-key-map_frame .scatterlayer .points path.point"
+TILES = ".st-key-tiles_frame .barlayer .point path"
 LAND = ".st-key-map_frame .scatterlayer path.js-fill"
 SLOW = 20_000
 
@@ -56,10 +57,46 @@ def test_a_click_on_the_map_shows_that_province(page: Page, dashboard: str) -> N
     expect(page).to_have_url(re.compile("province=P94"))
 
 
-def test_tiles_count_38_too(page: Page, dashboard: str) -> None:
+def test_tiles_count_38_too_and_can_be_clicked(page: Page, dashboard: str) -> None:
     _open(page, dashboard)
     page.get_by_text("Kotak", exact=True).click()
-    expect(page.locator(".sg-tile")).to_have_count(38, timeout=SLOW)
+    expect(page.locator(TILES)).to_have_count(38, timeout=SLOW)
+    expect(page).to_have_url(re.compile("view=tiles"))
+    # Aceh lies furthest to the north-west.
+    aceh = min(page.locator(TILES).all(), key=lambda tile: sum(tile.bounding_box()[at] for at in "xy"))  # type: ignore[index]
+    aceh.click(force=True)
+    expect(page.locator(".sg-panel h3").first).to_have_text("Aceh", timeout=SLOW)
+    expect(page).to_have_url(re.compile("province=P11"))
+
+
+def test_on_a_phone_a_click_brings_the_provinces_details_into_view(page: Page, dashboard: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 700})
+    _open(page, dashboard, "education?lang=en&province=P35")
+    expect(page.locator(MARKS)).to_have_count(39, timeout=SLOW)
+    frame = page.locator(".st-key-map_frame").bounding_box()
+    # The swiped map shows the chosen province.
+    ring = page.locator(MARKS).last.bounding_box()
+    assert frame
+    assert ring
+    assert frame["x"] < ring["x"] < frame["x"] + frame["width"] - ring["width"]
+    heading = page.locator(".sg-panel h3").first
+    expect(heading).not_to_be_in_viewport()
+    near = [mark for mark in page.locator(MARKS).all() if 60 < mark.bounding_box()["x"] < 300]  # type: ignore[index]
+    near[0].click(force=True)
+    expect(heading).not_to_have_text("Jawa Timur", timeout=SLOW)
+    expect(heading).to_be_in_viewport(timeout=SLOW)
+
+
+def test_the_governor_sees_his_province_turned_green_and_why(page: Page, dashboard: str, standin: StandIn) -> None:
+    with standin.serving("story"):
+        _open(page, dashboard, f"education?lang=en&province={RISEN}&tab=moved")
+        news = page.locator(".edu-news")
+        expect(news).to_contain_text("Up: ● Middle Readiness → ▲ High Readiness", timeout=SLOW)
+        expect(news.locator("li.on")).to_contain_text("Mean years of schooling: 8.2 → 9.43 years")
+        expect(page.locator(".st-key-flows .sankey-link").first).to_be_visible(timeout=SLOW)
+        page.get_by_role("button", name="Papua Tengah", exact=True).click()
+        expect(page.locator(".sg-panel h3").first).to_have_text("Papua Tengah", timeout=SLOW)
+        expect(page).to_have_url(re.compile("province=P96"))
 
 
 def test_language_stays_while_pages_change(page: Page, dashboard: str) -> None:
@@ -73,13 +110,15 @@ def test_language_stays_while_pages_change(page: Page, dashboard: str) -> None:
     expect(page.get_by_role("heading", name="What holds it back")).to_be_visible(timeout=SLOW)
 
 
-def test_the_form_answers_with_the_level(page: Page, dashboard: str) -> None:
-    _open(page, dashboard)
-    page.get_by_role("tab", name="Coba angka").click()
-    page.get_by_role("button", name="Isi angka contoh").click()
-    expect(page.get_by_label("Rata-rata lama sekolah (tahun)", exact=True)).to_have_value("9,2", timeout=SLOW)
-    page.get_by_role("button", name="Lihat tingkatnya").click()
-    expect(page.get_by_text("Tingkat menurut angka ini")).to_be_visible(timeout=SLOW)
+def test_a_slider_moved_by_keys_asks_the_model(page: Page, dashboard: str) -> None:
+    _open(page, dashboard, "education?lang=id&province=P35&tab=try")
+    result = page.locator("section[role=status]").last
+    expect(result).to_contain_text("Menengah", timeout=SLOW)
+    page.get_by_role("slider").first.focus()
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+    expect(result.locator(".sg-chip")).to_contain_text("Tinggi", timeout=SLOW)
+    expect(result).to_contain_text("perubahan ini saja sudah cukup")
 
 
 def test_an_open_page_survives_an_api_that_goes_and_comes_back(page: Page, dashboard: str, standin: StandIn) -> None:

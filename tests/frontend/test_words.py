@@ -27,7 +27,7 @@ def test_both_languages_say_the_same_things() -> None:
 def test_every_text_is_used_and_every_used_text_is_there() -> None:
     code = "\n".join(path.read_text() for path in FRONTEND.rglob("*.py"))
     named = set(re.findall(r"\"([a-z]+\.[a-z_]+(?:\.[a-z_]+)?)\"", code.replace("'", '"')))
-    stems = tuple(re.findall(r"f[\"']([a-z]+\.)\{", code))
+    stems = tuple(re.findall(r"f[\"']([a-z._]+\.)\{", code))
     keys = set(vocabulary("id"))
     assert {k for k in keys if k not in named and not k.startswith(stems)} == set()
     called = set(re.findall(r"words\(\s*\"([a-z_.]+)\"", code))

@@ -32,6 +32,10 @@ def test_papuas_division_is_a_break_not_progress(with_2024, before):
     assert {entity for entity, each in moves.items() if each["kind"] == "new"} == {"P92", "P95", "P96", "P97"}
     assert moves["P92"]["from_text"] is None
     assert moves["P35"]["kind"] == "same"
+    # With what the figures were, the dashboard can say which one's change moved a province.
+    assert papua["from_features"]["rata_lama_sekolah"] == 7.15
+    assert set(papua["from_features"]) == set(with_2024.prepared.used)
+    assert moves["P92"]["from_features"] is None
     assert len(moves) == 38
 
 
@@ -67,6 +71,9 @@ def test_old_members_without_a_used_figure_are_new_and_say_so(with_2024, before)
 def test_history_is_told_under_one_model_and_is_silent_where_figures_are(with_2024):
     rows = {(each["entity"], each["period"]): each["cluster"] for each in history(with_2024)}
     assert {period for _, period in rows} == set(range(2019, 2025))
+    figures = {(each["entity"], each["period"]): each["features"] for each in history(with_2024)}
+    assert figures["P94", 2023]["rata_lama_sekolah"] == 7.15
+    assert figures["P94", 2019]["rasio_guru_murid"] is None
     # Pupils per teacher were first published for 2023.
     assert all(cluster is None for (_, period), cluster in rows.items() if period < 2023)
     assert rows["P96", 2023] is None
