@@ -101,7 +101,7 @@ CREDIT_APPROVAL = Declaration(
         maximum=1,
         title=Text(id="Keputusan", en="Decision"),
         meaning=Text(id="1 disetujui, 0 ditolak", en="1 approved, 0 not approved"),
-        aliases=("Loan_Approved", "Loan_Status", "Approval"),
+        aliases=("Loan_Approved", "Loan_Approval", "Loan_Status", "Approval"),
     ),
     task=Classification(positive="1", yes="Approved", no="Not approved", flag="prediction_code"),
     example={

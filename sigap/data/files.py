@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from sigap.data.repair import TEXT
 from sigap.errors import FileError
 
-_DELIMITERS = ",;\t|"
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -229,8 +229,7 @@ def _csv(path: Path, start: bytes) -> tuple[str, list[str], Callable[[], Iterato
         except pa.ArrowException as error:
             raise FileError(f"The file {path} can't be read as CSV: {error}.", remedy="Check its quotes.") from error
 
-    shown = "tab" if delimiter == "\t" else delimiter
-    return f"CSV ({shown!r}, {encoding})", headings, parts, delimiter == ";"
+    return f"CSV with {_DELIMITERS[delimiter]}, {encoding}", headings, parts, delimiter == ";"
 
 
 def _csv_parts(path: Path, encoding: str, delimiter: str, headings: list[str]) -> Iterator[Part]:

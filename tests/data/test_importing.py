@@ -258,7 +258,7 @@ def test_dirty_figures_of_others_are_normalised_or_set_aside(settings: Settings,
     with pytest.raises(FileError, match=r"no column for tahun.*--set tahun=VALUE"):
         import_file(settings, "education_data", dirty)
     done = import_file(settings, "education_data", dirty, Options(values={"tahun": "2018"}))
-    assert (done.kind, counts(done)) == ("CSV (';', utf-8-sig)", (30, 0, 0, 4))
+    assert (done.kind, counts(done)) == ("CSV with semicolons, utf-8-sig", (30, 0, 0, 4))
     assert {found for _, field, found in reasons(done) if field == "rasio_guru_murid"} == {
         "34.591", "48.522", "47.083", "2.341"
     }  # fmt: skip
