@@ -23,6 +23,7 @@ from backend.batch import batch_examples, batch_routes
 from backend.describe import detail, summary
 from backend.documentation import add_documentation, problems
 from backend.edge import Edge
+from backend.experiments import experiment_routes
 from backend.explain import explain_routes
 from backend.files.routes import file_routes
 from backend.follower import Follower
@@ -48,6 +49,7 @@ from backend.series import series_routes
 from backend.shadow import Shadow, ShadowFollower, ShadowMetrics
 from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
+from backend.traffic import Traffic, traffic_routes
 from backend.v2 import v2_routes
 from backend.workers import Workers
 from sigap import __version__
@@ -78,6 +80,7 @@ class Service:
         self.default = declaration(settings.default_model).name
         self.metrics = Metrics()
         self.workers = Workers(settings.state / "api-workers", self.metrics.registry)
+        self.traffic = Traffic(self.workers)
         self.registry = RegistryClient(settings.tracking_uri)
         self.started = time.monotonic()
         self.followers = {model.name: self._follower(model) for model in models}
@@ -157,6 +160,7 @@ class Service:
         tasks = [asyncio.create_task(follower.run()) for follower in self.followers.values()]
         tasks.append(asyncio.create_task(self.listener.run()))
         tasks.append(asyncio.create_task(self.workers.run()))
+        tasks.append(asyncio.create_task(self.traffic.run()))
         if self.shadow is not None:
             tasks.append(asyncio.create_task(self.shadow.run()))
         writing = asyncio.create_task(self.log.run())
@@ -237,10 +241,12 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(_model_routes(service))
     app.include_router(series_routes(service))
     app.include_router(provenance_routes(service))
+    app.include_router(experiment_routes(service))
     app.include_router(prediction_routes(service))
     app.include_router(explain_routes(service))
     app.include_router(v2_routes(service))
     app.include_router(_operation_routes(service))
+    app.include_router(traffic_routes(service))
     add_documentation(app, _examples(service) | batch_examples(service.followers, service.default))
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
