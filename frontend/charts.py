@@ -559,3 +559,7 @@ def _stretched(times: Sequence[str]) -> list[str]:
     start, end = (datetime.fromisoformat(moment) for moment in times)
     room = (end - start) * 0.22
     return [(start - room).isoformat(), (end + room).isoformat()]
+
+
+# For charts that have modules of their own.
+base, rgb = _base, _red_green_blue
