@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -39,10 +40,10 @@ from backend.personal import Mask
 from backend.predict import direct, handler, request_id, serving
 from backend.prediction_log import PredictionLog
 from backend.predictions import prediction_routes
-from backend.problems import MEDIA_TYPE, UNFORESEEN, RequestError, problem_response
+from backend.problems import MEDIA_TYPE, UNFORESEEN, FieldProblem, RequestError, problem_response, shown
 from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
-from backend.requests import documented_body, problem_example, request_model
+from backend.requests import documented_body, problem_example, refused, request_model
 from backend.schemas import Clusters, ModelDetail, Models, SegmentClusters, SegmentsDetail, SupervisedDetail
 from backend.security.protection import protect
 from backend.series import series_routes
@@ -250,6 +251,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     add_documentation(app, _examples(service) | batch_examples(service.followers, service.default))
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse)
     app.add_exception_handler(Exception, _fail)
     app.add_middleware(
         HotRoutes,
@@ -417,6 +419,8 @@ def _operation_routes(service: Service) -> APIRouter:
 async def _refuse(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         error = _http_error(request, error)
+    if isinstance(error, RequestValidationError):
+        error = _parameter_error(error)
     if not isinstance(error, RequestError):
         raise error
     return problem_response(error, request_id(request), request.url.path)
@@ -425,6 +429,21 @@ async def _refuse(request: Request, error: Exception) -> Response:
 async def _fail(request: Request, _error: Exception) -> Response:
     # The framework raises the error again afterwards: the edge writes it down.
     return problem_response(UNFORESEEN, request_id(request), request.url.path)
+
+
+def _parameter_error(error: RequestValidationError) -> RequestError:
+    """A parameter of the address that is not what its documentation says."""
+    return refused(
+        [
+            FieldProblem(
+                field=str(each["loc"][-1]),
+                value=shown(each.get("input")),
+                expected=str(each["msg"]),
+                remedy="/docs tells what it may be.",
+            )
+            for each in error.errors()
+        ]
+    )
 
 
 def _http_error(request: Request, error: HTTPException) -> RequestError:

@@ -243,7 +243,8 @@ def monitoring(samples: Sequence[Sample], workers: int, shadow: Sequence[ShadowF
         requests={group: int(sum(n for (own, _), n in grown.items() if own == group)) for group in groups},
         errors=[Errors(kind=kind, count=int(count)) for kind, count in errors.items() if count],
         latency={group: latency(first, last, group) for group in groups},
-        steps=[_step(before, after) for before, after in pairwise(samples) if after.at > before.at],
+        # What lies too close together is no rate yet.
+        steps=[_step(before, after) for before, after in pairwise(samples) if after.at >= before.at + 1],
         predictions=[
             Answered(model=model, model_version=version, count=int(count))
             for (model, version), count in sorted(answered.items())

@@ -45,6 +45,14 @@ def axes(run: Tried, words: Words) -> list[Axis]:
     return found + [_metric(name, trials, words) for name in metrics if name not in first]
 
 
+def telling(known: Sequence[Axis], count: int) -> list[str]:
+    """Keys of the axes that tell most: the score that decides, two settings, and further scores."""
+    metrics = [axis.key for axis in known if axis.key.startswith("metric:")]
+    params = [axis.key for axis in known if axis.key.startswith("param:")]
+    first = [*metrics[:1], *params[:2], *metrics[1:], *params[2:]]
+    return first[:count]
+
+
 def _metric(name: str, trials: Sequence[Trial], words: Words) -> Axis:
     scale = 100.0 if name in scores.SHARES else 1.0
     unit = " (%)" if name in scores.SHARES or name in scores.PERCENT else ""
@@ -117,6 +125,7 @@ def over_k(run: Tried, metric: str, surface: Surface, words: Words) -> go.Figure
         cliponaxis=False,
         marker={
             "size": [15 if each.chosen else 10 for each in trials],
+            "opacity": 1,
             "symbol": [SYMBOLS[state(each)] for each in trials],
             "color": [color(each, surface) for each in trials],
             "line": {"color": surface.rim, "width": 1},
@@ -131,12 +140,13 @@ def over_k(run: Tried, metric: str, surface: Surface, words: Words) -> go.Figure
         fixedrange=True,
         showgrid=False,
     )
-    figure.update_yaxes(gridcolor=surface.line, zeroline=False, color=surface.muted, fixedrange=True, nticks=5)
+    # Every mark has its value beside it.
+    figure.update_yaxes(gridcolor=surface.line, zeroline=False, showticklabels=False, fixedrange=True, nticks=5)
     values = [each.metrics[metric] for each in trials] + [value for value in chance if value is not None]
     if values:
         room = (max(values) - min(values)) * 0.22 or 1.0
         figure.update_yaxes(range=[min(values) - room, max(values) + room])
-    figure.update_layout(margin={"l": 8, "r": 14, "t": 16, "b": 8})
+    figure.update_layout(margin={"l": 14, "r": 14, "t": 16, "b": 52})
     return figure
 
 
@@ -259,10 +269,10 @@ def parallel(run: Tried, shown: Sequence[Axis], surface: Surface, words: Words) 
             figure.add_annotation(
                 x=at,
                 y=_share(place, span),
-                text=_folded(text) if len(text) > 46 else text,
+                text=_wrapped(text, 18),
                 showarrow=False,
-                xanchor="left" if at == 0 else "right" if at == len(shown) - 1 else "center",
-                yshift=13,
+                yshift=8,
+                yanchor="bottom",
                 bgcolor=f"rgba({charts.rgb(surface.paper)},0.75)",
                 font={"size": 11, "color": surface.muted},
             )
@@ -273,19 +283,19 @@ def parallel(run: Tried, shown: Sequence[Axis], surface: Surface, words: Words) 
         showgrid=False,
         zeroline=False,
         fixedrange=True,
-        range=[-0.3, len(shown) - 0.7],
+        range=[-0.45, len(shown) - 0.55],
         tickangle=0,
     )
-    figure.update_yaxes(visible=False, fixedrange=True, range=[-0.12, 1.16])
-    figure.update_layout(margin={"l": 4, "r": 4, "t": 8, "b": 50})
+    figure.update_yaxes(visible=False, fixedrange=True, range=[-0.12, 1.22])
+    figure.update_layout(margin={"l": 4, "r": 4, "t": 8, "b": 56})
     return figure
 
 
-def _wrapped(text: str) -> str:
-    """A title in lines of a word or two, so that axes on a phone keep apart."""
+def _wrapped(text: str, width: int = 13) -> str:
+    """A title in short lines, so that axes keep apart."""
     lines: list[str] = []
     for word in text.split():
-        if lines and len(lines[-1]) + len(word) < 13:
+        if lines and len(lines[-1]) + len(word) < width:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
@@ -309,53 +319,71 @@ def _share(place: float | None, span: tuple[float, float]) -> float | None:
     return (place - span[0]) / (span[1] - span[0]) if span[1] > span[0] else 0.5
 
 
+def squares(known: Sequence[Axis], shown: Sequence[Axis], count: int) -> list[Axis]:
+    """Which axes are set against each other: numbers only, those that are shown first."""
+    numbers = [axis for axis in (*shown, *known) if not axis.ticks and None not in axis.places]
+    return list({axis.key: axis for axis in numbers}.values())[:count]
+
+
 def matrix(run: Tried, shown: Sequence[Axis], surface: Surface, words: Words) -> go.Figure:
     """Every pair of the chosen parameters and metrics against each other, a mark a candidate."""
     count = len(shown)
-    figure = make_subplots(
-        rows=count, cols=count, shared_xaxes=True, shared_yaxes=False, horizontal_spacing=0.03, vertical_spacing=0.03
-    )
-    figure.update_layout(charts.base(surface, words, 150 + 145 * count).layout)
+    figure = make_subplots(rows=count, cols=count, horizontal_spacing=0.025, vertical_spacing=0.025)
+    figure.update_layout(charts.base(surface, words, 110 + 150 * count).layout)
     marker: dict[str, Any] = {
         "size": 10,
         "symbol": [SYMBOLS[state(each)] for each in run.candidates],
         "color": [color(each, surface) for each in run.candidates],
         "line": {"color": surface.rim, "width": 0.8},
     }
+    look = {
+        "gridcolor": surface.line,
+        "color": surface.muted,
+        "zeroline": False,
+        "fixedrange": True,
+        "nticks": 3,
+        "showline": True,
+        "linecolor": surface.line,
+        "mirror": True,
+        "tickformat": ",",
+        "tickangle": 0,
+    }
     for row, down in enumerate(shown, 1):
         for column, across in enumerate(shown, 1):
             at = {"row": row, "col": column}
-            ends = {
-                "gridcolor": surface.line, "color": surface.muted, "zeroline": False, "fixedrange": True, "nticks": 4,
-                "showline": True, "linecolor": surface.line, "mirror": True,
-            }  # fmt: skip
-            figure.update_xaxes(**ends, showticklabels=row == count, **_ticks(across), **at)
-            figure.update_yaxes(**ends, showticklabels=column == 1, **_ticks(down), **at)
-            if row == count:
-                figure.update_xaxes(title={"text": _wrapped(across.title), "font": {"size": 11}}, **at)
-            if column == 1:
-                figure.update_yaxes(title={"text": _wrapped(down.title), "font": {"size": 11}}, automargin=True, **at)
-            if row == column:
-                # A figure against itself says nothing: the square only keeps the scale.
-                figure.add_scatter(x=across.places, y=down.places, mode="markers", opacity=0, hoverinfo="skip", **at)
-                continue
+            figure.update_xaxes(**look, showticklabels=row == count, range=_room(across), **at)
+            figure.update_yaxes(**look, showticklabels=column == 1, range=_room(down), automargin=True, **at)
+            # A figure against itself says nothing: its name stands there.
+            same = row == column
             figure.add_scatter(
                 x=across.places,
                 y=down.places,
                 mode="markers",
+                opacity=0 if same else 1,
                 marker=marker,
                 hovertext=[
                     f"<b>{title(each, words)}</b><br>{across.title}: {a}<br>{down.title}: {d}"
                     for each, a, d in zip(run.candidates, across.texts, down.texts, strict=True)
                 ],
-                hoverinfo="text",
+                hoverinfo="skip" if same else "text",
                 **at,
             )
-    figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 60})
+            if same:
+                figure.add_annotation(
+                    text=f"<b>{_wrapped(down.title)}</b>",
+                    xref="x domain",
+                    yref="y domain",
+                    x=0.5,
+                    y=0.5,
+                    showarrow=False,
+                    font={"size": 12, "color": surface.ink},
+                    **at,
+                )
+    figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 30})
     return figure
 
 
-def _ticks(axis: Axis) -> dict[str, Any]:
-    if not axis.ticks:
-        return {}
-    return {"tickvals": [at for at, _ in axis.ticks], "ticktext": [_wrapped(text) for _, text in axis.ticks]}
+def _room(axis: Axis) -> list[float]:
+    low, high = _span(axis)
+    room = (high - low) * 0.15 or 1.0
+    return [low - room, high + room]

@@ -15,6 +15,9 @@ from frontend.runs import Judged
 from frontend.words import Words
 
 
+SHORT_SECONDS = 240.0
+
+
 class Dependency(Answer):
     """A service behind the API."""
 
@@ -149,7 +152,7 @@ def traffic(minutes: int) -> Traffic:
 
 def requests_figure(found: Traffic, surface: Surface, words: Words) -> go.Figure:
     """Requests a second, step by step: those for predictions filled, all others as a line."""
-    figure = _timeline(words, surface)
+    figure = _timeline(found, words, surface)
     times = [step.at for step in found.steps]
     figure.add_scatter(
         x=times,
@@ -175,7 +178,7 @@ def requests_figure(found: Traffic, surface: Surface, words: Words) -> go.Figure
 
 def latency_figure(found: Traffic, surface: Surface, words: Words) -> go.Figure:
     """How long the slowest twentieth of predictions took at least, step by step."""
-    figure = _timeline(words, surface)
+    figure = _timeline(found, words, surface)
     known = [step for step in found.steps if step.p95_ms is not None]
     figure.add_scatter(
         x=[step.at for step in known],
@@ -190,9 +193,17 @@ def latency_figure(found: Traffic, surface: Surface, words: Words) -> go.Figure:
     return figure
 
 
-def _timeline(words: Words, surface: Surface) -> go.Figure:
+def _timeline(found: Traffic, words: Words, surface: Surface) -> go.Figure:
     figure = charts.base(surface, words, 230)
-    figure.update_xaxes(color=surface.muted, showgrid=False, fixedrange=True, tickformat="%H:%M", nticks=6)
+    figure.update_xaxes(
+        color=surface.muted,
+        showgrid=False,
+        fixedrange=True,
+        nticks=5,
+        # Of a short time, minutes alone would all be the same.
+        tickformat="%H:%M" if found.period.seconds > SHORT_SECONDS else "%H:%M:%S",
+        range=[found.period.since, found.period.until],
+    )
     figure.update_yaxes(
         gridcolor=surface.line, zeroline=False, color=surface.muted, fixedrange=True, nticks=5, automargin=True
     )

@@ -44,3 +44,10 @@ def verdict(run: Run, words: Words) -> str:
     known = catalogue.Decision(outcome=run.outcome, rule=run.rule)
     version = f" ({run.model_version})" if run.model_version else ""
     return outcome(known, words) + version
+
+
+def duration(seconds: float, words: Words) -> str:
+    """A time span in seconds, or in minutes where it is longer than two."""
+    if seconds < 120:
+        return words("runs.seconds", count=words.number(seconds, 0))
+    return words("runs.minutes", count=words.number(seconds / 60, 0))

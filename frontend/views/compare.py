@@ -46,7 +46,7 @@ def show(one: Tried, found: Runs, model: Detail, words: Words) -> None:
     before = next((each for each in ids[ids.index(one.run_id) + 1 :]), next(iter(others)))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         picked = pick("runs_with", others, words("runs.compare_with"), "with", before, width=480)
-        only = st.toggle(words("runs.only_different"), key="runs_differ")
+        only = st.toggle(words("runs.only_different"), value=True, key="runs_differ")
     other = runs.run(model.name, picked)
     if other is None:
         parts.html(f"<p>{escape(words('more.not_now'))}</p>")

@@ -11,7 +11,7 @@ from frontend import catalogue, charts, parts, runs, scores, sweeps
 from frontend.catalogue import Detail, Entry
 from frontend.runs import Run, Runs, Tried
 from frontend.views import compare, judged, origin, profile
-from frontend.views.choice import pick, run_title, verdict
+from frontend.views.choice import duration, pick, run_title, verdict
 from frontend.words import Words
 
 TABS = ("sweep", "compare", "origin", "decisions", "data", "card")
@@ -82,13 +82,6 @@ def _facts(run: Run, found: Runs, model: Detail, words: Words) -> str:
     told, language = run.told(words.language)
     own = f'<p class="sg-quote" lang="{language}">{escape(told)}</p>' if told else ""
     return parts.facts(facts) + own
-
-
-def duration(seconds: float, words: Words) -> str:
-    """A time span in seconds, or in minutes where it is longer than two."""
-    if seconds < 120:
-        return words("runs.seconds", count=words.number(seconds, 0))
-    return words("runs.minutes", count=words.number(seconds / 60, 0))
 
 
 def _ways(run: Run, found: Runs, words: Words) -> None:
@@ -196,7 +189,7 @@ def _axes(run: Tried, words: Words) -> None:
     picked = st.multiselect(
         words("runs.axes"),
         list(known),
-        default=list(known)[:AXES],
+        default=sweeps.telling(list(known.values()), AXES),
         format_func=lambda key: known[key].title,
         key=f"runs_axes_{run.run_id}",
         placeholder=words("runs.axes_hint"),
@@ -206,11 +199,12 @@ def _axes(run: Tried, words: Words) -> None:
         parts.html(f"<p>{escape(words('runs.two_axes'))}</p>")
         return
     surface = parts.surface()
-    _chart(sweeps.parallel(run, shown, surface, words), "runs_parallel", words("runs.parallel_alt"))
-    _titled("matrix", words)
-    if len(shown) > SQUARES:
-        parts.html(f'<p class="sg-small">{escape(words("runs.first_axes", count=SQUARES))}</p>')
-    _chart(sweeps.matrix(run, shown[:SQUARES], surface, words), "runs_matrix", words("runs.matrix_alt"))
+    with st.container(key="runs_wide"):
+        _chart(sweeps.parallel(run, shown, surface, words), "runs_parallel", words("runs.parallel_alt"))
+    numbers = sweeps.squares(list(known.values()), shown, SQUARES)
+    if len(numbers) > 1:
+        _titled("matrix", words)
+        _chart(sweeps.matrix(run, numbers, surface, words), "runs_matrix", words("runs.matrix_alt"))
 
 
 def _chart(figure: charts.go.Figure, key: str, alt: str) -> None:

@@ -42,8 +42,8 @@ def show(words: Words) -> None:
     health()
     _state(models, words)
     decided = {name: judged(name) for name in names}
-    _models(models, health(), words)
-    _shadow(models, traffic(_minutes()), words)
+    _models(models, health(), decided, words)
+    _shadow(models, traffic(int(st.session_state["kept_minutes"])), words)
     _retrains(decided, models, words)
     parts.html(f'<p class="sg-small" style="margin-top:1.6rem">{escape(words("watch.watched"))}</p>')
 
@@ -84,7 +84,8 @@ def _hero(found: Sequence[Finding], words: Words) -> str:
     notes = f'<ul class="sg-notes" style="margin-top:1rem">{lines}</ul>' if lines else ""
     return (
         f'<section class="sg-hero" role="status"><p class="sg-eyebrow">{escape(words("nav.monitoring"))}</p>'
-        f'<h1><span class="sg-glyph" style="--c:{color}">{_glyph(worst)}</span> {escape(words(head))}</h1>{notes}</section>'
+        f'<h1><span class="sg-glyph" style="--c:{color}">{_glyph(worst)}</span> {escape(words(head))}</h1>'
+        f"{notes}</section>"
     )
 
 
@@ -239,7 +240,9 @@ def _answered(seen: Traffic, words: Words) -> str:
     return f'{head}<ul class="sg-list">{lines}</ul>'
 
 
-def _models(models: Mapping[str, Detail], now: Health, words: Words) -> None:
+def _models(
+    models: Mapping[str, Detail], now: Health, decided: Mapping[str, Sequence[Judged] | None], words: Words
+) -> None:
     rows = []
     for name, model in models.items():
         known = now.models.get(name)
@@ -249,13 +252,16 @@ def _models(models: Mapping[str, Detail], now: Health, words: Words) -> None:
         state = words("watch.served" if known.status == "ok" else "watch.old" if served else "watch.none")
         weight = GOOD if known.status == "ok" or not served else WARN
         period = model.data.period if model.data is not None else None
-        newest = f" · {words('data.newest', period=words.period(period))}" if period is not None else ""
+        told = [known.data_version or MISSING]
+        told += [words("data.newest", period=words.period(period))] if period is not None and served else []
+        if begun := first_seen(decided.get(name) or (), known.data_version):
+            told.append(words("watch.since", ago=words.ago(begun)))
         glyph = f'<i class="sg-glyph" style="--c:{_color(weight)}">{_glyph(weight)}</i> ' if served else ""
         rows.append(
             f'<tr><th scope="row">{escape(model.title(words.language))}</th><td>{glyph}{escape(state)}</td>'
             f"<td>{escape(known.model_version or MISSING)}</td>"
             f"<td>{escape(words.ago(known.trained_at) if known.trained_at else MISSING)}</td>"
-            f"<td>{escape(f'{known.data_version}{newest}' if known.data_version else MISSING)}</td></tr>"
+            f"<td>{escape(' · '.join(told))}</td></tr>"
         )
     heads = ("runs.model", "watch.state", "watch.version", "watch.trained", "watch.data")
     head = "".join(f"<th scope=col>{escape(words(key))}</th>" for key in heads)
@@ -263,6 +269,12 @@ def _models(models: Mapping[str, Detail], now: Health, words: Words) -> None:
         f'<h2 class="sg-title" style="margin-top:1.6rem">{escape(words("watch.models"))}</h2>'
         f'<div class="sg-scroll"><table class="sg-table"><tr>{head}</tr>{"".join(rows)}</table></div>'
     )
+
+
+def first_seen(decided: Sequence[Judged], data_version: str | None) -> str:
+    """When a data version was first trained on; empty where the decisions don't tell."""
+    known = [each.decided_at for each in decided if each.data_version == data_version and each.decided_at]
+    return min(known) if data_version and known else ""
 
 
 def _shadow(models: Mapping[str, Detail], seen: Traffic, words: Words) -> None:

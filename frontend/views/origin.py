@@ -9,6 +9,7 @@ import streamlit as st
 from frontend import catalogue, parts, runs
 from frontend.catalogue import Detail, Lineage
 from frontend.runs import Origin, Run
+from frontend.views.choice import duration
 from frontend.words import MISSING, Words
 
 LONGEST_ID = 64
@@ -67,7 +68,7 @@ def steps(title: str, found: Lineage, answered: Origin | None, words: Words) -> 
         links.append((words("runs.step_request"), answered.request_id, words.moment(answered.at)))
     aliases = ", ".join(version.aliases)
     registered = words("runs.registered", when=words.moment(version.registered_at)) if version.registered_at else ""
-    took = words("lineage.took", seconds=words.number(run.seconds, 0)) if run.seconds is not None else ""
+    took = duration(run.seconds, words) if run.seconds is not None else ""
     started = words.moment(run.started_at) if run.started_at else ""
     links += [
         (words("lineage.answer"), f"{title} {version.model_version}", _told(aliases, registered)),
