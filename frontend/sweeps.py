@@ -3,86 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from frontend import charts, scores
+from frontend.axes import Axis, span
 from frontend.palette import Surface
-from frontend.runs import Trial, Tried, measured, varied
-from frontend.words import MISSING, Words
+from frontend.runs import Trial, Tried, measured
+from frontend.words import Words
 
 # Marks that say without colour what a candidate is.
 SYMBOLS = {"chosen": "diamond", "open": "circle", "refused": "x"}
-
-
-class Axis(NamedTuple):
-    """A parameter or a metric, with each candidate's place on it.
-
-    Attributes:
-        key: `param:` or `metric:` and its name.
-        title: For people.
-        places: Where each candidate stands; None where it has no such value.
-        texts: The values as they are read.
-        ticks: Places and texts of a parameter that is no number.
-    """
-
-    key: str
-    title: str
-    places: list[float | None]
-    texts: list[str]
-    ticks: tuple[tuple[float, str], ...] = ()
-
-
-def axes(run: Tried, words: Words) -> list[Axis]:
-    """What the candidates differ in: the metric they are chosen by first, then parameters, then other metrics."""
-    trials = run.candidates
-    metrics = measured(trials)
-    first = [run.metric] if run.metric in metrics else []
-    found = [_metric(name, trials, words) for name in first]
-    found += [_param(name, values, words) for name, values in varied(trials).items()]
-    return found + [_metric(name, trials, words) for name in metrics if name not in first]
-
-
-def telling(known: Sequence[Axis], count: int) -> list[str]:
-    """Keys of the axes that tell most: the score that decides, two settings, and further scores."""
-    metrics = [axis.key for axis in known if axis.key.startswith("metric:")]
-    params = [axis.key for axis in known if axis.key.startswith("param:")]
-    first = [*metrics[:1], *params[:2], *metrics[1:], *params[2:]]
-    return first[:count]
-
-
-def _metric(name: str, trials: Sequence[Trial], words: Words) -> Axis:
-    scale = 100.0 if name in scores.SHARES else 1.0
-    unit = " (%)" if name in scores.SHARES or name in scores.PERCENT else ""
-    places = [each.metrics[name] * scale if name in each.metrics else None for each in trials]
-    texts = [scores.bare(name, each.metrics.get(name), words) for each in trials]
-    return Axis(f"metric:{name}", scores.name(name, words) + unit, places, texts)
-
-
-def _param(name: str, values: Sequence[str], words: Words) -> Axis:
-    title = param_name(name, words)
-    numbers = [_number(value) for value in values]
-    if all(number is not None or not value for number, value in zip(numbers, values, strict=True)):
-        return Axis(f"param:{name}", title, numbers, [words.figure(n) if n is not None else MISSING for n in numbers])
-    known = sorted({value for value in values if value})
-    ticks = tuple((float(at), value.replace("_", " ")) for at, value in enumerate(known))
-    places = [float(known.index(value)) if value else None for value in values]
-    return Axis(f"param:{name}", title, places, [value.replace("_", " ") or MISSING for value in values], ticks)
-
-
-def param_name(name: str, words: Words) -> str:
-    """A parameter's name for people."""
-    plain = name.removeprefix("options.")
-    return words.get(f"param.{plain}", plain.replace("_", " "))
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def state(trial: Trial) -> str:
@@ -243,11 +176,11 @@ def ranked(run: Tried, unit: str, surface: Surface, words: Words) -> go.Figure:
 def parallel(run: Tried, shown: Sequence[Axis], surface: Surface, words: Words) -> go.Figure:
     """A line a candidate through the chosen parameters and metrics, each axis from its least to its greatest."""
     figure = charts.base(surface, words, 400)
-    spans = [_span(axis) for axis in shown]
+    spans = [span(axis) for axis in shown]
     order = sorted(range(len(run.candidates)), key=lambda at: run.candidates[at].chosen)
     for at in order:
         each = run.candidates[at]
-        places = [_share(axis.places[at], span) for axis, span in zip(shown, spans, strict=True)]
+        places = [_share(axis.places[at], ends) for axis, ends in zip(shown, spans, strict=True)]
         told = "<br>".join(f"{axis.title}: {axis.texts[at]}" for axis in shown)
         figure.add_scatter(
             x=list(range(len(shown))),
@@ -263,12 +196,12 @@ def parallel(run: Tried, shown: Sequence[Axis], surface: Surface, words: Words) 
             hoverinfo="text",
             name=title(each, words),
         )
-    for at, (axis, span) in enumerate(zip(shown, spans, strict=True)):
+    for at, (axis, ends) in enumerate(zip(shown, spans, strict=True)):
         figure.add_vline(x=at, line={"color": surface.line, "width": 1.5}, layer="below")
-        for place, text in axis.ticks or [(span[0], _least(axis, span[0])), (span[1], _least(axis, span[1]))]:
+        for place, text in axis.ticks or [(end, _least(axis, end)) for end in ends]:
             figure.add_annotation(
                 x=at,
-                y=_share(place, span),
+                y=_share(place, ends),
                 text=_wrapped(text, 18),
                 showarrow=False,
                 yshift=8,
@@ -307,22 +240,11 @@ def _least(axis: Axis, place: float) -> str:
     return next((text for text, at in zip(axis.texts, axis.places, strict=True) if at == place), "")
 
 
-def _span(axis: Axis) -> tuple[float, float]:
-    known = [place for place in axis.places if place is not None] or [0.0]
-    return min(known), max(known)
-
-
-def _share(place: float | None, span: tuple[float, float]) -> float | None:
+def _share(place: float | None, ends: tuple[float, float]) -> float | None:
     if place is None:
         # Without a value of its own, below all that have one.
         return -0.08
-    return (place - span[0]) / (span[1] - span[0]) if span[1] > span[0] else 0.5
-
-
-def squares(known: Sequence[Axis], shown: Sequence[Axis], count: int) -> list[Axis]:
-    """Which axes are set against each other: numbers only, those that are shown first."""
-    numbers = [axis for axis in (*shown, *known) if not axis.ticks and None not in axis.places]
-    return list({axis.key: axis for axis in numbers}.values())[:count]
+    return (place - ends[0]) / (ends[1] - ends[0]) if ends[1] > ends[0] else 0.5
 
 
 def matrix(run: Tried, shown: Sequence[Axis], surface: Surface, words: Words) -> go.Figure:
@@ -384,6 +306,6 @@ def matrix(run: Tried, shown: Sequence[Axis], surface: Surface, words: Words) ->
 
 
 def _room(axis: Axis) -> list[float]:
-    low, high = _span(axis)
+    low, high = span(axis)
     room = (high - low) * 0.15 or 1.0
     return [low - room, high + room]

@@ -14,7 +14,7 @@ from frontend.palette import Surface
 from frontend.runs import Judged
 from frontend.words import Words
 
-
+# Of a shorter period, the seconds are told too.
 SHORT_SECONDS = 240.0
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from frontend import parts, runs, scores, sweeps
+from frontend import axes, parts, runs, scores, sweeps
 from frontend.catalogue import Detail
 from frontend.runs import Runs, Tried
 from frontend.views.choice import pick, run_title, verdict
@@ -108,7 +108,7 @@ def _params(one: Tried, other: Tried, words: Words) -> Iterator[Line]:
 def _param(name: str, words: Words) -> str:
     """`candidates.ridge.grid.alpha` as `ridge · alpha`."""
     steps = [step for step in name.split(".") if step not in ("candidates", "grid")]
-    return " · ".join(sweeps.param_name(step, words) for step in steps)
+    return " · ".join(axes.param_name(step, words) for step in steps)
 
 
 def _table(groups: list[tuple[str, list[Line]]], one: Tried, other: Tried, words: Words, *, only: bool) -> str:

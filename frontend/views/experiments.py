@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from frontend import catalogue, charts, parts, runs, scores, sweeps
+from frontend import axes, catalogue, charts, parts, runs, scores, sweeps
 from frontend.catalogue import Detail, Entry
 from frontend.runs import Run, Runs, Tried
 from frontend.views import compare, judged, origin, profile
@@ -37,7 +37,8 @@ def show(words: Words) -> None:
     model, found = catalogue.detail(name), runs.runs(name)
     if found is None or not found.runs:
         key = "runs.away" if found is None else "runs.none"
-        parts.html(parts.calm(words(f"{key}_title"), words(f"{key}_text"), "", code=f"./run pipeline {name}"))
+        code = f"./run pipeline {name}" if found is not None else ""
+        parts.html(parts.calm(words(f"{key}_title"), words(f"{key}_text"), "", code=code))
         return
     with right:
         chosen = _run(found, words)
@@ -182,14 +183,14 @@ def _refused(run: Tried, words: Words) -> None:
 @st.fragment
 def _axes(run: Tried, words: Words) -> None:
     """Lines through, and squares of, what the candidates differ in."""
-    known = {axis.key: axis for axis in sweeps.axes(run, words)}
+    known = {axis.key: axis for axis in axes.axes(run, words)}
     if len(known) < 2:
         return
     _titled("parallel", words)
     picked = st.multiselect(
         words("runs.axes"),
         list(known),
-        default=sweeps.telling(list(known.values()), AXES),
+        default=axes.telling(list(known.values()), AXES),
         format_func=lambda key: known[key].title,
         key=f"runs_axes_{run.run_id}",
         placeholder=words("runs.axes_hint"),
@@ -201,7 +202,7 @@ def _axes(run: Tried, words: Words) -> None:
     surface = parts.surface()
     with st.container(key="runs_wide"):
         _chart(sweeps.parallel(run, shown, surface, words), "runs_parallel", words("runs.parallel_alt"))
-    numbers = sweeps.squares(list(known.values()), shown, SQUARES)
+    numbers = axes.squares(list(known.values()), shown, SQUARES)
     if len(numbers) > 1:
         _titled("matrix", words)
         _chart(sweeps.matrix(run, numbers, surface, words), "runs_matrix", words("runs.matrix_alt"))

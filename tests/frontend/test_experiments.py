@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
-from frontend import runs, sweeps
+from frontend import axes, runs, sweeps
 from frontend.catalogue import Detail
 from frontend.palette import LIGHT
 from frontend.runs import Comparison, Profile, Trial, Tried
@@ -127,10 +127,10 @@ def test_a_gain_is_told_with_its_interval_and_what_was_needed() -> None:
 
 def test_axes_are_what_differs() -> None:
     run = tried(ridge={"rmse": 3.0, "mae": 1.0, "rmse_sd": 0.1}, forest={"rmse": 2.0, "mae": 1.0, "rmse_sd": 0.2})
-    axes = sweeps.axes(run, Words("en"))
-    assert [axis.key for axis in axes] == ["metric:rmse", "param:estimator"], "neither spreads nor what is the same"
-    assert axes[1].ticks == ((0.0, "forest"), (1.0, "ridge"))
-    assert sweeps.squares(axes, axes, 3) == [axes[0]], "names are no numbers"
+    found = axes.axes(run, Words("en"))
+    assert [axis.key for axis in found] == ["metric:rmse", "param:estimator"], "neither spreads nor what is the same"
+    assert found[1].ticks == ((0.0, "forest"), (1.0, "ridge"))
+    assert axes.squares(found, found, 3) == [found[0]], "names are no numbers"
 
 
 def test_the_best_stands_on_top_whichever_way_the_score_points() -> None:
