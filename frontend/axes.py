@@ -50,8 +50,15 @@ def _metric(name: str, trials: Sequence[Trial], words: Words) -> Axis:
     scale = 100.0 if name in scores.SHARES else 1.0
     unit = " (%)" if name in scores.SHARES or name in scores.PERCENT else ""
     places = [each.metrics[name] * scale if name in each.metrics else None for each in trials]
-    texts = [scores.bare(name, each.metrics.get(name), words) for each in trials]
+    texts = [told(name, each.metrics.get(name), words) for each in trials]
     return Axis(f"metric:{name}", scores.name(name, words) + unit, places, texts)
+
+
+def told(metric: str, value: float | None, words: Words) -> str:
+    """A score without unit; of one that has no bounds, no more digits than matter."""
+    if value is not None and abs(value) >= 100 and metric not in scores.SHARES:
+        return words.number(value, 0)
+    return scores.bare(metric, value, words)
 
 
 def _param(name: str, values: Sequence[str], words: Words) -> Axis:

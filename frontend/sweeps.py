@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from frontend import charts, scores
-from frontend.axes import Axis, span
+from frontend.axes import Axis, span, told
 from frontend.palette import Surface
 from frontend.runs import Trial, Tried, measured
 from frontend.words import Words
@@ -52,7 +52,7 @@ def over_k(run: Tried, metric: str, surface: Surface, words: Words) -> go.Figure
         y=[each.metrics[metric] for each in trials],
         mode="lines+markers+text",
         line={"color": surface.coast, "width": 2},
-        text=[scores.bare(metric, each.metrics[metric], words) for each in trials],
+        text=[told(metric, each.metrics[metric], words) for each in trials],
         textposition="top center",
         textfont={"size": 12, "color": surface.ink},
         cliponaxis=False,
@@ -90,7 +90,7 @@ def hover(trial: Trial, run: Tried, words: Words) -> str:
         if name in trial.metrics:
             spread = trial.metrics.get(f"{name}_sd")
             around = f" ± {scores.bare(name, spread, words, trial.metrics[name])}" if spread is not None else ""
-            lines.append(f"{scores.name(name, words)}: {scores.bare(name, trial.metrics[name], words)}{around}")
+            lines.append(f"{scores.name(name, words)}: {told(name, trial.metrics[name], words)}{around}")
     lines.append(words(f"runs.{state(trial)}"))
     if trial.reason is not None:
         lines.append(_folded(trial.reason(words.language)))
@@ -181,7 +181,7 @@ def parallel(run: Tried, shown: Sequence[Axis], surface: Surface, words: Words) 
     for at in order:
         each = run.candidates[at]
         places = [_share(axis.places[at], ends) for axis, ends in zip(shown, spans, strict=True)]
-        told = "<br>".join(f"{axis.title}: {axis.texts[at]}" for axis in shown)
+        values = "<br>".join(f"{axis.title}: {axis.texts[at]}" for axis in shown)
         figure.add_scatter(
             x=list(range(len(shown))),
             y=places,
@@ -192,7 +192,7 @@ def parallel(run: Tried, shown: Sequence[Axis], surface: Surface, words: Words) 
                 "dash": "dot" if state(each) == "refused" else "solid",
             },
             marker={"size": 11 if each.chosen else 8, "symbol": SYMBOLS[state(each)]},
-            hovertext=f"<b>{title(each, words)}</b><br>{told}",
+            hovertext=f"<b>{title(each, words)}</b><br>{values}",
             hoverinfo="text",
             name=title(each, words),
         )

@@ -246,10 +246,18 @@ def retrains_figure(
             hoverinfo="text",
             showlegend=bool(each),
         )
-    figure.update_xaxes(color=surface.muted, gridcolor=surface.line, fixedrange=True, nticks=6)
+    # In figures, which read the same in both languages.
+    figure.update_xaxes(
+        color=surface.muted,
+        gridcolor=surface.line,
+        fixedrange=True,
+        nticks=5,
+        tickformat="%d-%m<br>%H:%M",
+        tickangle=0,
+    )
     figure.update_yaxes(color=surface.ink, gridcolor=surface.line, fixedrange=True, automargin=True)
     figure.update_layout(
-        margin={"l": 8, "r": 8, "t": 34, "b": 26},
+        margin={"l": 8, "r": 8, "t": 34, "b": 46},
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"size": 12, "color": surface.ink}},
     )

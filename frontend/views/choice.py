@@ -27,7 +27,7 @@ def pick(
     """
     # A page change drops what its widgets held; the copy brings the reader back to where he was.
     asked = st.session_state.get(key) or st.query_params.get(address) or st.session_state.get(f"kept_{key}")
-    chosen = asked if asked in options else default if default in options else next(iter(options))
+    chosen = str(asked) if asked in options else default if default in options else next(iter(options))
     st.session_state[key] = st.session_state[f"kept_{key}"] = chosen
     st.query_params[address] = chosen
     picked = st.selectbox(label, list(options), format_func=options.__getitem__, key=key, width=width or "stretch")

@@ -92,11 +92,11 @@ def _scores(one: Tried, other: Tried, model: Detail, words: Words) -> Iterator[L
         if mine is not None and theirs is not None and mine != theirs:
             sign = "+" if mine > theirs else "−"
             note = f"{sign}{scores.difference(metric, abs(mine - theirs), model, words)}"
-        texts = (
+        first, second = (
             scores.score(metric, run.metrics.get(metric), model, words, run.metrics.get(f"{metric}_sd"))
             for run in (one, other)
         )
-        yield Line(scores.name(metric, words), *texts, same=mine == theirs, note=note)
+        yield Line(scores.name(metric, words), first, second, mine == theirs, note)
 
 
 def _params(one: Tried, other: Tried, words: Words) -> Iterator[Line]:
@@ -118,12 +118,12 @@ def _table(groups: list[tuple[str, list[Line]]], one: Tried, other: Tried, words
         shown = [line for line in lines if not (only and line.same)]
         if shown:
             body.append(f'<tr class="group"><th colspan="4" scope="rowgroup">{escape(title)}</th></tr>')
-        body += [_row(line, words) for line in shown]
+        body += [_row(line) for line in shown]
     return f'<div class="sg-scroll"><table class="sg-table wide sg-compared">{"".join(body)}</table></div>'
 
 
-def _row(line: Line, words: Words) -> str:
-    kind, told = ("", "=") if line.same else (' class="apart"', line.note or words("runs.other"))
+def _row(line: Line) -> str:
+    kind, told = ("", "=") if line.same else (' class="apart"', line.note or "≠")
     return (
         f'<tr{kind}><th scope="row">{escape(line.title)}</th><td>{escape(line.one)}</td>'
         f"<td>{escape(line.other)}</td><td>{escape(told)}</td></tr>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from frontend import axes, catalogue, charts, parts, runs, scores, sweeps
@@ -208,7 +209,7 @@ def _axes(run: Tried, words: Words) -> None:
         _chart(sweeps.matrix(run, numbers, surface, words), "runs_matrix", words("runs.matrix_alt"))
 
 
-def _chart(figure: charts.go.Figure, key: str, alt: str) -> None:
+def _chart(figure: go.Figure, key: str, alt: str) -> None:
     st.plotly_chart(figure, key=key, theme=None, config=charts.NO_BAR, alt=alt)
 
 

@@ -49,7 +49,8 @@ def _told(each: Judged, model: Detail, words: Words) -> str:
         score = record.score
         spread = scores.score(score.metric, score.score, model, words, score.spread)
         beside = scores.score(score.metric, score.baseline, model, words)
-        key = "runs.scored" if score.baseline is not None else "runs.scored_alone"
+        beaten = "runs.scored_chance" if model.task == "clustering" else "runs.scored"
+        key = beaten if score.baseline is not None else "runs.scored_alone"
         name = scores.name(score.metric, words)
         numbers = f'<p class="sg-small">{escape(words(key, metric=name, score=spread, baseline=beside))}</p>'
     return (

@@ -43,7 +43,7 @@ def show(words: Words) -> None:
     _state(models, words)
     decided = {name: judged(name) for name in names}
     _models(models, health(), decided, words)
-    _shadow(models, traffic(int(st.session_state["kept_minutes"])), words)
+    parts.html(shadow(models, traffic(int(st.session_state["kept_minutes"])), words))
     _retrains(decided, models, words)
     parts.html(f'<p class="sg-small" style="margin-top:1.6rem">{escape(words("watch.watched"))}</p>')
 
@@ -267,7 +267,7 @@ def _models(
     head = "".join(f"<th scope=col>{escape(words(key))}</th>" for key in heads)
     parts.html(
         f'<h2 class="sg-title" style="margin-top:1.6rem">{escape(words("watch.models"))}</h2>'
-        f'<div class="sg-scroll"><table class="sg-table"><tr>{head}</tr>{"".join(rows)}</table></div>'
+        f'<div class="sg-scroll"><table class="sg-table wide"><tr>{head}</tr>{"".join(rows)}</table></div>'
     )
 
 
@@ -277,11 +277,11 @@ def first_seen(decided: Sequence[Judged], data_version: str | None) -> str:
     return min(known) if data_version and known else ""
 
 
-def _shadow(models: Mapping[str, Detail], seen: Traffic, words: Words) -> None:
+def shadow(models: Mapping[str, Detail], seen: Traffic, words: Words) -> str:
+    """How challengers in the shadow answer beside their champions."""
     head = f'<h2 class="sg-title" style="margin-top:1.6rem">{escape(words("watch.shadow"))}</h2>'
     if not seen.shadow:
-        parts.html(f"{head}<p>{escape(words('watch.no_shadow'))}</p>")
-        return
+        return f"{head}<p>{escape(words('watch.no_shadow'))}</p>"
     rows = []
     for each in seen.shadow:
         compared = each.same + each.other
@@ -294,7 +294,7 @@ def _shadow(models: Mapping[str, Detail], seen: Traffic, words: Words) -> None:
         )
     heads = ("watch.shadow_model", "watch.compared", "watch.same", "watch.no_answer")
     head_row = "".join(f"<th scope=col>{escape(words(key))}</th>" for key in heads)
-    parts.html(
+    return (
         f'{head}<p class="sg-small">{escape(words("watch.shadow_text"))}</p>'
         f'<div class="sg-scroll"><table class="sg-table"><tr>{head_row}</tr>{"".join(rows)}</table></div>'
     )
@@ -309,7 +309,7 @@ def _retrains(decided: Mapping[str, Sequence[Judged] | None], models: Mapping[st
         return
     every = [each for found in known.values() for each in found]
     counts = {outcome: sum(each.outcome == outcome for each in every) for outcome in ("promoted", "refused", "failed")}
-    parts.html(f'<p class="sg-small">{escape(words("watch.retrains_text", total=len(every), **counts))}</p>')
+    parts.html(f'<p class="sg-small">{escape(words("watch.retrains_text", total=sum(counts.values()), **counts))}</p>')
     titles = {name: model.title(words.language) for name, model in models.items()}
     st.plotly_chart(
         retrains_figure(known, titles, parts.surface(), words),

@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from frontend.catalogue import Decision
-from frontend.traffic import Dependency, Errors, Health, Latency, ModelHealth, Period, Traffic
+from frontend.traffic import Dependency, Errors, Health, Latency, ModelHealth, Period, ShadowFigures, Traffic
 from frontend.verdicts import BAD, NOTE, WARN, findings
-from frontend.views.monitoring import milliseconds, wells
+from frontend.views.monitoring import milliseconds, shadow, wells
 from frontend.words import Words
 from sigap.catalog.car_price import CAR_PRICE
 from tests.frontend.conftest import StandIn
@@ -86,6 +86,14 @@ def test_a_time_beyond_what_is_measured_is_not_made_up() -> None:
 def test_no_request_is_no_division_by_nothing() -> None:
     period = Period(since="2026-11-20T06:00:00Z", until="2026-11-20T06:00:00Z", seconds=0)
     assert "0.0 a second" in wells(FINE, Traffic(period=period), Words("en"))
+
+
+def test_a_challenger_in_the_shadow_is_shown_with_how_often_it_agrees() -> None:
+    figures = ShadowFigures(model="car_price", model_version="v4", same=8, other=2, failed=1)
+    text = shadow({}, traffic(shadow=(figures,)), Words("id"))
+    assert "<td>10</td><td>80,0 %</td><td>1</td>" in text
+    untouched = figures.model_copy(update={"same": 0, "other": 0})
+    assert "<td>–</td>" in shadow({}, traffic(shadow=(untouched,)), Words("id")), "nothing compared is no agreement"
 
 
 @pytest.mark.browser
