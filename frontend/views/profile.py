@@ -47,12 +47,14 @@ def _changes(found: Profile, model: Detail, words: Words) -> str:
         removed=words.number(changes.removed, 0),
         changed=words.number(changes.changed, 0),
     )
-    moved = [each for each in changes.columns if each.psi is not None and each.psi > PSI_SOME]
+    keys = {each.name for each in found.columns if each.role == "key"}
+    shifts = [(each.psi, each.name) for each in changes.columns if each.psi is not None and each.name not in keys]
+    moved = sorted((shift for shift in shifts if shift[0] > PSI_SOME), reverse=True)
     lines = "".join(
-        f"<li><span>{escape(model.titled(each.name, words.language))}</span>"
-        f"<span>{escape(words('runs.much' if (each.psi or 0) > PSI_MUCH else 'runs.some'))}"
-        f' <span class="sg-small">PSI {words.number(each.psi, 2)}</span></span></li>'
-        for each in moved
+        f"<li><span>{escape(title(name, model, words))}</span>"
+        f"<span>{escape(words('runs.much' if psi > PSI_MUCH else 'runs.some'))}"
+        f' <span class="sg-small">PSI {words.number(psi, 2)}</span></span></li>'
+        for psi, name in moved
     )
     listed = f'<ul class="sg-list">{lines}</ul>' if lines else f"<p>{escape(words('runs.no_shift'))}</p>"
     return f"{head}<p>{escape(text)}</p>{listed}"
@@ -68,18 +70,24 @@ def _columns(found: Profile, model: Detail, words: Words) -> str:
     )
 
 
+def title(name: str, model: Detail, words: Words) -> str:
+    """A column's title, or its name where the declaration has none."""
+    if model.target is not None and _is_target(name, model):
+        return model.target.title(words.language)
+    return model.titled(name, words.language)
+
+
+def _is_target(name: str, model: Detail) -> bool:
+    return model.target is not None and name == model.target.name
+
+
 def _row(column: Column, model: Detail, words: Words) -> str:
-    language = words.language
-    feature = model.feature(column.name)
-    unit = feature.unit(language) if feature else ""
-    if model.target is not None and column.name == model.target.name:
-        title, unit = model.target.title(language), model.target.unit(language) if model.target.unit else ""
-    else:
-        title = model.titled(column.name, language)
+    feature = model.feature(column.name) or (model.target if _is_target(column.name, model) else None)
+    unit = feature.unit(words.language) if feature and feature.unit else ""
     missing = scores.share(column.missing_share, words) if column.missing else MISSING
     role = f'<br><span class="sg-small">{escape(words(f"runs.role_{column.role}"))}</span>'
     return (
-        f'<tr><th scope="row">{escape(title)}{role}</th><td>{escape(missing)}</td>'
+        f'<tr><th scope="row">{escape(title(column.name, model, words))}{role}</th><td>{escape(missing)}</td>'
         f"<td>{escape(_spread(column, unit, words))}</td><td>{escape(_typical(column, unit, words))}</td>"
         f"<td>{bars(column, words)}</td></tr>"
     )
