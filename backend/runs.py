@@ -248,15 +248,15 @@ async def _registered(
     number = (_named(run.tags.get("model_version")) or "").removeprefix("v")
     if not number.isdecimal():
         return None, None
+    entry = None
     try:
         entry = await registry.version(model, number)
         # A run that found an earlier version to be the same has no bundle of its own.
-        if entry.run_id != run.run_id:
-            return entry, None
-        return entry, await registry.manifest(bundle_of(model, number, entry.tags))
+        own = entry.run_id == run.run_id
+        return entry, await registry.manifest(bundle_of(model, number, entry.tags)) if own else None
     except (RegistryError, BundleError):
         # Deleted since, or without a bundle: the sweep is still there to be shown.
-        return None, None
+        return entry, None
 
 
 def _told(manifest: Manifest | None) -> dict[str, tuple[bool, Bilingual | None]]:

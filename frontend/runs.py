@@ -232,14 +232,14 @@ def card(model: str, model_version: str) -> str:
     return "" if response is None or response.is_error else response.text
 
 
-@st.cache_data(ttl=30, show_spinner=False)
+@st.cache_data(ttl=3, show_spinner=False)
 def origins(models: tuple[str, ...], request_id: str) -> tuple[str, Origin] | str:
     """The model and version that answered a request, or why that can't be told: `nothing`, `access`, `unavailable`.
 
     Raises:
         ApiDownError: The API can't be reached.
     """
-    fetch, worst = api.fetcher(), "nothing"
+    fetch = api.fetcher()
     for model in models:
         response = fetch(f"/{MODELS}/{model}/predictions/{quote(request_id, safe='')}/origin")
         if response is None:
@@ -250,7 +250,7 @@ def origins(models: tuple[str, ...], request_id: str) -> tuple[str, Origin] | st
             return "access"
         if response.status_code != httpx.codes.NOT_FOUND:
             return "unavailable"
-    return worst
+    return "nothing"
 
 
 def short(commit: str) -> str:

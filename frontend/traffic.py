@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError
 
 from frontend import api, charts
 from frontend.api import Answer, ApiDownError
+from frontend.catalogue import Decision
 from frontend.palette import Surface
-from frontend.runs import Judged
 from frontend.words import Words
 
 # Of a shorter period, the seconds are told too.
@@ -220,7 +220,7 @@ OUTCOMES = {"promoted": "diamond", "refused": "circle-open", "failed": "x", "run
 
 
 def retrains_figure(
-    decided: Mapping[str, Sequence[Judged]], titles: Mapping[str, str], surface: Surface, words: Words
+    decided: Mapping[str, Sequence[Decision]], titles: Mapping[str, str], surface: Surface, words: Words
 ) -> go.Figure:
     """Every training by when it ended, a row a model, marked by what it led to."""
     rows = [name for name, found in decided.items() if found][::-1]

@@ -9,9 +9,8 @@ import streamlit as st
 
 from frontend import catalogue, charts, parts, scores
 from frontend.api import ApiDownError
-from frontend.catalogue import Detail
+from frontend.catalogue import Decision, Detail
 from frontend.palette import glyphs, level_colors
-from frontend.runs import Judged, judged
 from frontend.traffic import (
     Dependency,
     Health,
@@ -41,7 +40,7 @@ def show(words: Words) -> None:
     # Asked before anything is drawn: an API that is away is told by the frame, not in the middle of the page.
     health()
     _state(models, words)
-    decided = {name: judged(name) for name in names}
+    decided = catalogue.decisions(names)
     _models(models, health(), decided, words)
     parts.html(shadow(models, traffic(int(st.session_state["kept_minutes"])), words))
     _retrains(decided, models, words)
@@ -63,7 +62,7 @@ def _state(models: Mapping[str, Detail], words: Words) -> None:
     """The verdict and the last minutes, asked again and again."""
     try:
         now, seen = health(), traffic(_minutes())
-        decided = {name: judged(name) for name in models}
+        decided = catalogue.decisions(tuple(models))
     except ApiDownError:
         # The frame tells it within seconds, on the whole page.
         parts.html(parts.calm(words("state.down.title"), words("state.down.text"), ""))
@@ -241,7 +240,7 @@ def _answered(seen: Traffic, words: Words) -> str:
 
 
 def _models(
-    models: Mapping[str, Detail], now: Health, decided: Mapping[str, Sequence[Judged] | None], words: Words
+    models: Mapping[str, Detail], now: Health, decided: Mapping[str, Sequence[Decision] | None], words: Words
 ) -> None:
     rows = []
     for name, model in models.items():
@@ -271,7 +270,7 @@ def _models(
     )
 
 
-def first_seen(decided: Sequence[Judged], data_version: str | None) -> str:
+def first_seen(decided: Sequence[Decision], data_version: str | None) -> str:
     """When a data version was first trained on; empty where the decisions don't tell."""
     known = [each.decided_at for each in decided if each.data_version == data_version and each.decided_at]
     return min(known) if data_version and known else ""
@@ -300,7 +299,7 @@ def shadow(models: Mapping[str, Detail], seen: Traffic, words: Words) -> str:
     )
 
 
-def _retrains(decided: Mapping[str, Sequence[Judged] | None], models: Mapping[str, Detail], words: Words) -> None:
+def _retrains(decided: Mapping[str, Sequence[Decision] | None], models: Mapping[str, Detail], words: Words) -> None:
     parts.html(f'<h2 class="sg-title" style="margin-top:1.6rem">{escape(words("watch.retrains"))}</h2>')
     known = {name: found for name, found in decided.items() if found}
     if not known:

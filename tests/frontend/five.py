@@ -20,10 +20,20 @@ import numpy as np
 from fastapi import FastAPI
 
 from backend.app import create_app
-from backend.registry_client import RegistryStatus, RunEntry, VersionEntry
+from backend.registry_client import RegistryStatus, RunEntry, Target, VersionEntry
 from backend.requests import Validator
 from backend.served import Served, load
-from sigap.bundle import MANIFEST, MEMBERS, MODEL, digest, parse_manifest
+from sigap.bundle import (
+    MANIFEST,
+    MEMBERS,
+    MODEL,
+    TAG_BUNDLE_PATH,
+    TAG_BUNDLE_RUN,
+    TAG_MANIFEST_SHA256,
+    Manifest,
+    digest,
+    parse_manifest,
+)
 from sigap.catalog import Declaration
 from sigap.catalog.bitcoin_price import BITCOIN_PRICE
 from sigap.catalog.car_price import CAR_PRICE
@@ -69,11 +79,13 @@ class Registry:
 
     refused: set[str] = field(default_factory=lambda: {REFUSED})
     away: bool = False
+    manifests: dict[str, Manifest] = field(default_factory=dict)
 
     async def versions(self, model: str) -> list[VersionEntry]:
         record = {"run_id": f"run-{model}", "promote": True, "rule": "first", "mode": "auto", "asked_by": "pipeline",
                   "reason": "There is no champion, and the challenger meets every floor."}  # fmt: skip
         tags = {"decision": json.dumps(record), "data_version": "v1", "data_md5": "0" * 32}
+        tags |= {TAG_BUNDLE_RUN: f"run-{model}", TAG_BUNDLE_PATH: "bundle", TAG_MANIFEST_SHA256: "a" * 64}
         return [] if model in self.refused else [VersionEntry("3", f"run-{model}", MOMENT, tags)]
 
     async def version(self, model: str, _number: str) -> VersionEntry:
@@ -88,6 +100,12 @@ class Registry:
         if not found:
             raise trials.unknown(run_id)
         return found[0]
+
+    async def manifest(self, target: Target) -> Manifest:
+        model = target.run_id.partition("-")[2]
+        if model not in self.manifests:
+            raise trials.unknown(target.run_id)
+        return self.manifests[model]
 
     async def experiment(self, model: str) -> str:
         return model
@@ -133,6 +151,7 @@ class Five:
             self.service = self.app.state.service
             self.registry = self.service.registry = Registry()
             self.served = {each.name: _served(Path(folder), each) for each in FIVE}
+            self.registry.manifests = {name: served.manifest for name, served in self.served.items()}
         self.refuse(REFUSED)
 
     def refuse(self, *names: str) -> None:
