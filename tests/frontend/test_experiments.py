@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
@@ -84,8 +87,8 @@ def test_two_runs_are_compared_by_what_differs(app: AppTest, monkeypatch: pytest
     assert "random seed" not in text, "both have the same"
     app.toggle(key="runs_differ").set_value(False).run()
     assert "random seed" in shown(app)
-    alone = drawn(app, monkeypatch, model="credit_approval", tab="compare")
-    assert alone
+    app.selectbox(key="runs_model").set_value("credit_approval").run()
+    assert "only one run yet" in shown(app)
 
 
 def test_the_chain_leads_to_commit_and_rows(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +99,41 @@ def test_the_chain_leads_to_commit_and_rows(app: AppTest, monkeypatch: pytest.Mo
     app.text_input(key="runs_request").set_value("nobodys").run()
     assert not app.exception
     assert "can't be looked up right now" in shown(app), "the stand-in keeps no predictions"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(404, "No answer is kept"), (403, "does not let this page"), (503, "moment")]
+)
+def test_an_answer_that_cannot_be_followed_is_told_why(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, status: int, said: str
+) -> None:
+    monkeypatch.setattr(runs.api, "fetcher", _refusing(runs.api.fetcher, status))
+    assert said in drawn(app, monkeypatch, model=CAR, tab="origin", request="some-id")
+
+
+def _refusing(fetcher: Callable[[], Any], status: int) -> Callable[[], Any]:
+    """The API, which answers questions about single predictions with `status`."""
+
+    def made() -> Any:
+        fetch = fetcher()
+        return lambda path: httpx.Response(status, json={}) if "/predictions/" in path else fetch(path)
+
+    return made
+
+
+def test_an_answer_is_followed_to_the_model_that_gave_it(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = {"request_id": "some-id", "at": "2026-11-20T06:12:00Z", "model_version": "v3"}
+    answered = {"/models/loan_approval/predictions/some-id/origin": httpx.Response(200, json=origin)}
+    fetcher = runs.api.fetcher
+
+    def made() -> Any:
+        fetch = fetcher()
+        return lambda path: answered.get(path) or (httpx.Response(404, json={}) if "/pred" in path else fetch(path))
+
+    monkeypatch.setattr(runs.api, "fetcher", made)
+    text = drawn(app, monkeypatch, model=CAR, tab="origin", request="some-id")
+    assert "<b>some-id</b><small>20 November 2026 06:12 UTC</small>" in text
+    assert "Loan approval v3" in text, "whichever model gave it"
 
 
 def test_the_data_is_told_with_what_changed(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
