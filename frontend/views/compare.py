@@ -91,7 +91,10 @@ def _scores(one: Tried, other: Tried, model: Detail, words: Words) -> Iterator[L
         note = ""
         if mine is not None and theirs is not None and mine != theirs:
             sign = "+" if mine > theirs else "−"
-            note = f"{sign}{scores.difference(metric, abs(mine - theirs), model, words)}"
+            points = metric in scores.SHARES or metric in scores.PERCENT
+            unit = words("score.points") if points else scores.unit(metric, model, words)
+            # With the digits of the scores themselves.
+            note = f"{sign}{scores.bare(metric, abs(mine - theirs), words, mine)} {unit}".rstrip()
         first, second = (
             scores.score(metric, run.metrics.get(metric), model, words, run.metrics.get(f"{metric}_sd"))
             for run in (one, other)

@@ -98,7 +98,7 @@ def test_the_chain_leads_to_commit_and_rows(app: AppTest, monkeypatch: pytest.Mo
     assert "SELECT" in app.code[0].value
     app.text_input(key="runs_request").set_value("nobodys").run()
     assert not app.exception
-    assert "can't be looked up right now" in shown(app), "the stand-in keeps no predictions"
+    assert "Kept answers can&#x27;t be looked up right now" in shown(app), "the stand-in keeps no predictions"
 
 
 @pytest.mark.parametrize(
