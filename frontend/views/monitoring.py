@@ -23,6 +23,7 @@ from frontend.traffic import (
     traffic,
 )
 from frontend.verdicts import BAD, GOOD, NOTE, WARN, Finding, findings
+from frontend.views.overview import stale
 from frontend.words import MISSING, Words
 
 MINUTES = (1, 5, 15)
@@ -68,9 +69,18 @@ def _state(models: Mapping[str, Detail], words: Words) -> None:
         parts.html(parts.calm(words("state.down.title"), words("state.down.text"), ""))
         return
     titles = {name: model.title(words.language) for name, model in models.items()}
-    found = findings(now, seen, decided, titles, words)
+    found = [*findings(now, seen, decided, titles, words), *_old(models, words)]
     parts.html(_hero(found, words) + wells(now, seen, words))
     _period(seen, words)
+
+
+def _old(models: Mapping[str, Detail], words: Words) -> list[Finding]:
+    """Forecasts whose newest figures are too old for what comes next."""
+    return [
+        Finding(NOTE, words("concern.stale", title=model.title(words.language), period=words.period(model.data.period)))
+        for model in models.values()
+        if model.task == "forecasting" and model.data is not None and stale(model.data.period)
+    ]
 
 
 def _hero(found: Sequence[Finding], words: Words) -> str:
