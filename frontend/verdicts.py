@@ -45,6 +45,12 @@ def findings(
     return sorted(found, key=lambda each: -each.weight)
 
 
+def away(health: Health) -> bool:
+    """Whether the registry can't be asked which versions should be in use."""
+    registry = health.dependencies.get("registry")
+    return registry is not None and registry.status != "up"
+
+
 def _services(health: Health, words: Words) -> Iterator[Finding]:
     for name, service in health.dependencies.items():
         if service.status == "down":
@@ -83,7 +89,7 @@ def _models(
                 yield Finding(NOTE, words("watch.refused", title=title))
         elif model.held:
             yield Finding(NOTE, words("watch.held", title=title, version=model.held))
-        elif model.status != "ok":
+        elif model.status != "ok" and not away(health):
             yield Finding(WARN, words("watch.behind", title=title, version=model.model_version))
 
 

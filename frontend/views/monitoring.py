@@ -22,7 +22,7 @@ from frontend.traffic import (
     retrains_figure,
     traffic,
 )
-from frontend.verdicts import BAD, GOOD, NOTE, WARN, Finding, findings
+from frontend.verdicts import BAD, GOOD, NOTE, WARN, Finding, away, findings
 from frontend.views.overview import stale
 from frontend.words import MISSING, Words
 
@@ -85,27 +85,28 @@ def _old(models: Mapping[str, Detail], words: Words) -> list[Finding]:
 
 def _hero(found: Sequence[Finding], words: Words) -> str:
     worst = max((each.weight for each in found), default=GOOD)
-    head = {GOOD: "watch.good", NOTE: "watch.good", WARN: "watch.look", BAD: "watch.bad"}[worst]
-    color = _color(worst)
+    verdict = GOOD if worst == NOTE else worst
+    head = {GOOD: "watch.good", WARN: "watch.look", BAD: "watch.bad"}[verdict]
     lines = "".join(
-        f'<li style="--c:{_color(each.weight)}">{_glyph(each.weight)} {escape(each.text)}</li>' for each in found
+        f'<li style="--c:{_color(each.weight)}"><i class="sg-glyph">{_glyph(each.weight)}</i> {escape(each.text)}</li>'
+        for each in found
     )
     notes = f'<ul class="sg-notes" style="margin-top:1rem">{lines}</ul>' if lines else ""
     return (
         f'<section class="sg-hero" role="status"><p class="sg-eyebrow">{escape(words("nav.monitoring"))}</p>'
-        f'<h1><span class="sg-glyph" style="--c:{color}">{_glyph(worst)}</span> {escape(words(head))}</h1>'
+        f'<h1><span class="sg-glyph" style="--c:{_color(verdict)}">{_glyph(verdict)}</span> {escape(words(head))}</h1>'
         f"{notes}</section>"
     )
 
 
 def _color(weight: int) -> str:
     good, middle, bad = level_colors(3)
-    return {GOOD: good, NOTE: good, WARN: middle, BAD: bad}[weight]
+    return {GOOD: good, NOTE: "var(--sg-muted)", WARN: middle, BAD: bad}[weight]
 
 
 def _glyph(weight: int) -> str:
     good, middle, bad = glyphs(3)
-    return {GOOD: good, NOTE: good, WARN: middle, BAD: bad}[weight]
+    return {GOOD: good, NOTE: "○", WARN: middle, BAD: bad}[weight]
 
 
 def wells(now: Health, seen: Traffic, words: Words) -> str:
@@ -258,7 +259,8 @@ def _models(
         if known is None:
             continue
         served = known.model_version is not None
-        state = words("watch.served" if known.status == "ok" else "watch.old" if served else "watch.none")
+        behind = "watch.unsure" if away(now) else "watch.old"
+        state = words("watch.served" if known.status == "ok" else behind if served else "watch.none")
         weight = GOOD if known.status == "ok" or not served else WARN
         period = model.data.period if model.data is not None else None
         told = [known.data_version or MISSING]

@@ -63,6 +63,15 @@ def test_only_the_services_own_faults_are_trouble(errors: dict[str, int], weight
     assert [each for each, _ in judge(FINE, seen)] == ([] if weight is None else [weight])
 
 
+def test_without_the_registry_nobody_knows_what_is_newest() -> None:
+    behind = FINE.model_copy(update={"models": {"car_price": ModelHealth(status="degraded", model_version="v3")}})
+    ((weight, text),) = judge(behind)
+    assert (weight, text) == (WARN, "Car price: v3 is in use, but not the newest version that should be.")
+    away = behind.model_copy(update={"dependencies": {"registry": Dependency(status="down")}})
+    ((weight, text),) = judge(away)
+    assert "registry" in text, "the one cause, not each of its effects"
+
+
 def test_slow_answers_and_lost_ones_are_told() -> None:
     slow = traffic(latency={"predict": Latency(count=9, p95_ms=1500.0)}, dropped=4)
     assert len(judge(FINE, slow)) == 2
