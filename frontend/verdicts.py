@@ -62,8 +62,8 @@ def _requests(traffic: Traffic, words: Words) -> Iterator[Finding]:
     if faults := traffic.failed("fault"):
         weight = BAD if faults > FAILED_SHARE * total else WARN
         yield Finding(weight, words("watch.faults", count=words.number(faults, 0), total=words.number(total, 0)))
-    if away := traffic.failed("unavailable"):
-        yield Finding(WARN, words("watch.unavailable", count=words.number(away, 0)))
+    if unavailable := traffic.failed("unavailable"):
+        yield Finding(WARN, words("watch.unavailable", count=words.number(unavailable, 0)))
     if limited := traffic.failed("limit"):
         yield Finding(NOTE, words("watch.limited", count=words.number(limited, 0)))
     if traffic.dropped:
