@@ -81,11 +81,11 @@ class Service:
         self.default = declaration(settings.default_model).name
         self.metrics = Metrics()
         self.workers = Workers(settings.state / "api-workers", self.metrics.registry)
-        self.traffic = Traffic(self.workers)
         self.registry = RegistryClient(settings.tracking_uri)
         self.started = time.monotonic()
         self.followers = {model.name: self._follower(model) for model in models}
         self.challengers: dict[str, ShadowFollower] = {}
+        self.traffic = Traffic(self.workers)
         self.listener = Listener(settings, self._moved)
         self.log = PredictionLog(
             (lambda: settings.dsn) if settings.prediction_log and settings.has_database else None,
@@ -242,9 +242,9 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(_model_routes(service))
     app.include_router(series_routes(service))
     app.include_router(provenance_routes(service))
-    app.include_router(experiment_routes(service))
     app.include_router(prediction_routes(service))
     app.include_router(explain_routes(service))
+    app.include_router(experiment_routes(service))
     app.include_router(v2_routes(service))
     app.include_router(_operation_routes(service))
     app.include_router(traffic_routes(service))

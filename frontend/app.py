@@ -34,8 +34,7 @@ ICONS = {
     "forecasting": ":material/show_chart:",
     "clustering": ":material/groups:",
 }
-# Pages beside those of the models, by their address: what draws them, and their icon.
-OWN: dict[str, tuple[Callable[[Words], None], str]] = {
+TOOLS: dict[str, tuple[Callable[[Words], None], str]] = {
     "experiments": (experiments.show, ":material/account_tree:"),
     "monitoring": (monitoring.show, ":material/monitor_heart:"),
 }
@@ -115,7 +114,7 @@ def _page(entry: Entry, words: Words) -> st.Page:
 def _asked(words: Words) -> dict[str, st.Page]:
     """A page for the address that is open while the API has not told yet which models there are."""
     name = urlsplit(st.context.url or "").path.strip("/").rpartition("/")[2] or FIRST
-    if name in ("overview", *OWN):
+    if name in ("overview", *TOOLS):
         name = FIRST
     page = st.Page(_guarded(_wait, words), title="Sigap", url_path=name, icon=":material/hourglass_empty:")
     return {name: page}
@@ -125,6 +124,14 @@ def _wait(_words: Words) -> None:
     """Asks once more: the API's silence is told by the guard, and its first answer draws the pages anew."""
     catalogue.entries()
     st.rerun()
+
+
+def _tools(words: Words) -> list[st.Page]:
+    """The pages that are about no single model."""
+    return [
+        st.Page(_guarded(show, words), title=words(f"nav.{name}"), icon=icon, url_path=name)
+        for name, (show, icon) in TOOLS.items()
+    ]
 
 
 def main() -> None:
@@ -144,11 +151,7 @@ def main() -> None:
     leading = pages.get(FIRST, first)
     # The default page has no path of its own. A hidden one leads on, so that every page's address can be passed on.
     start = st.Page(lambda: _lead_on(leading), title="Sigap", default=True, visibility="hidden")
-    own = [
-        st.Page(_guarded(view, words), title=words(f"nav.{name}"), icon=icon, url_path=name)
-        for name, (view, icon) in OWN.items()
-    ]
-    page = st.navigation([start, first, *pages.values(), *own])
+    page = st.navigation([start, first, *pages.values(), *_tools(words)])
     st.session_state["pages"] = pages
     with st.sidebar:
         st.segmented_control(

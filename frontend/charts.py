@@ -562,4 +562,4 @@ def _stretched(times: Sequence[str]) -> list[str]:
 
 
 # For charts that have modules of their own.
-base, rgb = _base, _red_green_blue
+base = _base

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from frontend import charts, scores
 from frontend.axes import Axis, span, told
-from frontend.palette import Surface
+from frontend.palette import Surface, translucent
 from frontend.runs import Trial, Tried, measured
 from frontend.words import Words
 
@@ -206,7 +206,7 @@ def parallel(run: Tried, shown: Sequence[Axis], surface: Surface, words: Words) 
                 showarrow=False,
                 yshift=8,
                 yanchor="bottom",
-                bgcolor=f"rgba({charts.rgb(surface.paper)},0.75)",
+                bgcolor=translucent(surface.paper, 0.75),
                 font={"size": 11, "color": surface.muted},
             )
     figure.update_xaxes(

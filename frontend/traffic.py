@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from frontend import api, charts
 from frontend.api import Answer, ApiDownError
 from frontend.catalogue import Decision
-from frontend.palette import Surface
+from frontend.palette import Surface, translucent
 from frontend.words import Words
 
 # Of a shorter period, the seconds are told too.
@@ -161,7 +161,7 @@ def requests_figure(found: Traffic, surface: Surface, words: Words) -> go.Figure
         mode="lines",
         line={"color": surface.accent, "width": 2.5, "shape": "hv"},
         fill="tozeroy",
-        fillcolor=f"rgba({charts.rgb(surface.accent)},0.16)",
+        fillcolor=translucent(surface.accent, 0.16),
         hovertemplate="%{x|%H:%M:%S} · %{y:.2f}<extra></extra>",
     )
     figure.add_scatter(

@@ -11,7 +11,7 @@ import streamlit as st
 from frontend import axes, parts, runs, scores, sweeps
 from frontend.catalogue import Detail
 from frontend.runs import Runs, Tried
-from frontend.views.choice import pick, run_title, verdict
+from frontend.views.run_choice import pick, run_title, verdict
 from frontend.words import MISSING, Words
 
 

@@ -12,7 +12,7 @@ from frontend import axes, catalogue, charts, parts, runs, scores, sweeps
 from frontend.catalogue import Detail, Entry
 from frontend.runs import Run, Runs, Tried
 from frontend.views import compare, judged, origin, profile
-from frontend.views.choice import duration, pick, run_title, verdict
+from frontend.views.run_choice import duration, pick, run_title, verdict
 from frontend.words import Words
 
 TABS = ("sweep", "compare", "origin", "decisions", "data", "card")

@@ -9,7 +9,7 @@ import streamlit as st
 from frontend import catalogue, parts, runs
 from frontend.catalogue import Detail, Lineage
 from frontend.runs import Origin, Run
-from frontend.views.choice import duration
+from frontend.views.run_choice import duration
 from frontend.words import MISSING, Words
 
 LONGEST_ID = 64

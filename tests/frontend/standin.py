@@ -328,10 +328,6 @@ def make_app(mode: str = "3") -> FastAPI:
         status, body = predict(await request.json(), int(app.state.mode))
         return JSONResponse(body, status)
 
-    @app.get("/models/education/decisions")
-    async def decided() -> Any:
-        return Decisions(model="education", decisions=await decisions(five.registry, "education"))  # type: ignore[arg-type]
-
     @app.get("/models/education/runs")
     async def runs() -> Any:
         found = await five.registry.runs("education", 50)
@@ -342,6 +338,10 @@ def make_app(mode: str = "3") -> FastAPI:
     @app.get("/models/education/runs/{run}")
     async def run(run: str) -> Any:
         return await run_detail(five.registry, await five.registry.run(run), EDUCATION, PAGES)  # type: ignore[arg-type]
+
+    @app.get("/models/education/decisions")
+    async def decided() -> Any:
+        return Decisions(model="education", decisions=await decisions(five.registry, "education"))  # type: ignore[arg-type]
 
     app.mount("/", five.app)
     return app
