@@ -11,6 +11,7 @@ import streamlit as st
 from frontend import axes, parts, runs, scores, sweeps
 from frontend.catalogue import Detail
 from frontend.runs import Runs, Tried
+from frontend.tables import table
 from frontend.views.run_choice import pick, run_title, verdict
 from frontend.words import MISSING, Words
 
@@ -122,7 +123,7 @@ def _table(groups: list[tuple[str, list[Line]]], one: Tried, other: Tried, words
         if shown:
             body.append(f'<tr class="group"><th colspan="4" scope="rowgroup">{escape(title)}</th></tr>')
         body += [_row(line) for line in shown]
-    return f'<div class="sg-scroll"><table class="sg-table wide sg-compared">{"".join(body)}</table></div>'
+    return table("".join(body), words("runs.tab_compare"), "wide sg-compared")
 
 
 def _row(line: Line) -> str:

@@ -188,21 +188,23 @@ def _axes(run: Tried, words: Words) -> None:
     if len(known) < 2:
         return
     _titled("parallel", words)
-    picked = st.multiselect(
-        words("runs.axes"),
-        list(known),
-        default=axes.telling(list(known.values()), AXES),
-        format_func=lambda key: known[key].title,
-        key=f"runs_axes_{run.run_id}",
-        placeholder=words("runs.axes_hint"),
-    )
-    shown = [known[key] for key in picked]
+    surface = parts.surface()
+    # On a phone the chart is swiped within this frame; what chooses its axes stays in sight.
+    with st.container(key="runs_wide"):
+        picked = st.multiselect(
+            words("runs.axes"),
+            list(known),
+            default=axes.telling(list(known.values()), AXES),
+            format_func=lambda key: known[key].title,
+            key=f"runs_axes_{run.run_id}",
+            placeholder=words("runs.axes_hint"),
+        )
+        shown = [known[key] for key in picked]
+        if len(shown) > 1:
+            _chart(sweeps.parallel(run, shown, surface, words), "runs_parallel", words("runs.parallel_alt"))
     if len(shown) < 2:
         parts.html(f"<p>{escape(words('runs.two_axes'))}</p>")
         return
-    surface = parts.surface()
-    with st.container(key="runs_wide"):
-        _chart(sweeps.parallel(run, shown, surface, words), "runs_parallel", words("runs.parallel_alt"))
     numbers = axes.squares(list(known.values()), shown, SQUARES)
     if len(numbers) > 1:
         _titled("matrix", words)

@@ -11,6 +11,7 @@ from frontend import catalogue, charts, parts, scores
 from frontend.api import ApiDownError
 from frontend.catalogue import Decision, Detail
 from frontend.palette import glyphs, level_colors
+from frontend.tables import table
 from frontend.traffic import (
     Dependency,
     Health,
@@ -224,7 +225,7 @@ def _times(seen: Traffic, words: Words) -> str:
     head = "".join(f"<th scope=col>{escape(words(key))}</th>" for key in heads)
     return (
         f"<h3 style='font-size:1.02rem'>{escape(words('watch.times'))}</h3>"
-        f'<div class="sg-scroll"><table class="sg-table"><tr>{head}</tr>{rows}</table></div>'
+        f"{table(f'<tr>{head}</tr>{rows}', words('watch.times'))}"
     )
 
 
@@ -276,9 +277,10 @@ def _models(
         )
     heads = ("runs.model", "watch.state", "watch.version", "watch.trained", "watch.data")
     head = "".join(f"<th scope=col>{escape(words(key))}</th>" for key in heads)
+    body = "".join(rows)
     parts.html(
         f'<h2 class="sg-title" style="margin-top:1.6rem">{escape(words("watch.models"))}</h2>'
-        f'<div class="sg-scroll"><table class="sg-table wide"><tr>{head}</tr>{"".join(rows)}</table></div>'
+        f"{table(f'<tr>{head}</tr>{body}', words('watch.models'), 'wide')}"
     )
 
 
@@ -304,10 +306,11 @@ def shadow(models: Mapping[str, Detail], seen: Traffic, words: Words) -> str:
             f"<td>{words.number(each.refused + each.failed, 0)}</td></tr>"
         )
     heads = ("watch.shadow_model", "watch.compared", "watch.same", "watch.no_answer")
+    body = "".join(rows)
     head_row = "".join(f"<th scope=col>{escape(words(key))}</th>" for key in heads)
     return (
         f'{head}<p class="sg-small">{escape(words("watch.shadow_text"))}</p>'
-        f'<div class="sg-scroll"><table class="sg-table"><tr>{head_row}</tr>{"".join(rows)}</table></div>'
+        f"{table(f'<tr>{head_row}</tr>{body}', words('watch.shadow'))}"
     )
 
 

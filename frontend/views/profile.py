@@ -9,6 +9,7 @@ import streamlit as st
 from frontend import parts, runs, scores
 from frontend.catalogue import Detail
 from frontend.runs import Column, Profile, Run
+from frontend.tables import table
 from frontend.words import MISSING, Words
 
 # The usual reading of the population stability index.
@@ -66,7 +67,7 @@ def _columns(found: Profile, model: Detail, words: Words) -> str:
     head = "".join(f"<th scope=col>{escape(words(key))}</th>" for key in heads)
     return (
         f'<h2 class="sg-title" style="margin-top:1.3rem">{escape(words("runs.columns"))}</h2>'
-        f'<div class="sg-scroll"><table class="sg-table wide"><tr>{head}</tr>{rows}</table></div>'
+        f"{table(f'<tr>{head}</tr>{rows}', words('runs.columns'), 'wide')}"
     )
 
 
