@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,6 +24,7 @@ from backend.batch import batch_examples, batch_routes
 from backend.describe import detail, summary
 from backend.documentation import add_documentation, problems
 from backend.edge import Edge
+from backend.experiments import experiment_routes
 from backend.explain import explain_routes
 from backend.files.routes import file_routes
 from backend.follower import Follower
@@ -39,16 +41,17 @@ from backend.personal import Mask
 from backend.predict import direct, handler, request_id, serving
 from backend.prediction_log import PredictionLog
 from backend.predictions import prediction_routes
-from backend.problems import MEDIA_TYPE, UNFORESEEN, RequestError, problem_response
+from backend.problems import MEDIA_TYPE, UNFORESEEN, FieldProblem, RequestError, problem_response, shown
 from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
-from backend.requests import documented_body, problem_example, request_model
+from backend.requests import documented_body, problem_example, refused, request_model
 from backend.schemas import Clusters, ModelDetail, Models, SegmentClusters, SegmentsDetail, SupervisedDetail
 from backend.security.protection import protect
 from backend.series import series_routes
 from backend.shadow import Shadow, ShadowFollower, ShadowMetrics
 from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
+from backend.traffic import Traffic, traffic_routes
 from backend.v2 import v2_routes
 from backend.workers import Workers
 from sigap import __version__
@@ -83,6 +86,7 @@ class Service:
         self.started = time.monotonic()
         self.followers = {model.name: self._follower(model) for model in models}
         self.challengers: dict[str, ShadowFollower] = {}
+        self.traffic = Traffic(self.workers)
         self.listener = Listener(settings, self._moved)
         self.log = PredictionLog(
             (lambda: settings.dsn) if settings.prediction_log and settings.has_database else None,
@@ -158,6 +162,7 @@ class Service:
         tasks = [asyncio.create_task(follower.run()) for follower in self.followers.values()]
         tasks.append(asyncio.create_task(self.listener.run()))
         tasks.append(asyncio.create_task(self.workers.run()))
+        tasks.append(asyncio.create_task(self.traffic.run()))
         if self.shadow is not None:
             tasks.append(asyncio.create_task(self.shadow.run()))
         writing = asyncio.create_task(self.log.run())
@@ -246,11 +251,14 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(provenance_routes(service))
     app.include_router(prediction_routes(service))
     app.include_router(explain_routes(service))
+    app.include_router(experiment_routes(service))
     app.include_router(v2_routes(service))
     app.include_router(_operation_routes(service))
+    app.include_router(traffic_routes(service))
     add_documentation(app, _examples(service) | batch_examples(service.followers, service.default))
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse)
     app.add_exception_handler(Exception, _fail)
     hot = Hot(
         {path: follower for name, follower in service.followers.items() for path in _paths(service, name)},
@@ -420,6 +428,8 @@ def _operation_routes(service: Service) -> APIRouter:
 async def _refuse(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         error = _http_error(request, error)
+    if isinstance(error, RequestValidationError):
+        error = _parameter_error(error)
     if not isinstance(error, RequestError):
         raise error
     return problem_response(error, request_id(request), request.url.path)
@@ -428,6 +438,21 @@ async def _refuse(request: Request, error: Exception) -> Response:
 async def _fail(request: Request, _error: Exception) -> Response:
     # The framework raises the error again afterwards: the edge writes it down.
     return problem_response(UNFORESEEN, request_id(request), request.url.path)
+
+
+def _parameter_error(error: RequestValidationError) -> RequestError:
+    """A parameter of the address that is not what its documentation says."""
+    return refused(
+        [
+            FieldProblem(
+                field=str(each["loc"][-1]),
+                value=shown(each.get("input")),
+                expected=str(each["msg"]),
+                remedy="/docs tells what it may be.",
+            )
+            for each in error.errors()
+        ]
+    )
 
 
 def _http_error(request: Request, error: HTTPException) -> RequestError:

@@ -15,7 +15,7 @@ from sigap.promotion import Move, decision_of, moves_by_hand
 
 DECISIONS_LISTED = 50
 RUNS_SEARCHED = 200
-_COMMIT = "mlflow.source.git.commit"
+COMMIT = "mlflow.source.git.commit"
 
 
 class VersionLink(BaseModel):
@@ -254,7 +254,7 @@ def _decision(run: RunEntry, record: Mapping[str, Any] | None) -> Decision:
     return Decision(
         run_id=run.run_id,
         decided_at=run.ended_at,
-        outcome=_outcome(run, known),
+        outcome=outcome(run, known),
         model_version=_named(tags.get("model_version")),
         champion=_named(tags.get("champion")),
         rule=str(rule) if rule else None,
@@ -262,7 +262,7 @@ def _decision(run: RunEntry, record: Mapping[str, Any] | None) -> Decision:
         reason_id=known.get("reason_id") or tags.get("reason_id") or None,
         data_version=tags.get(TAG_DATA_VERSION, ""),
         data_md5=tags.get(TAG_DATA_MD5, ""),
-        git_commit=tags.get(_COMMIT, ""),
+        git_commit=tags.get(COMMIT, ""),
         mode=known.get("mode"),
         asked_by=known.get("asked_by"),
         record=dict(known) or None,
@@ -287,7 +287,8 @@ def _moved(version: VersionEntry, move: Move) -> Decision:
     )
 
 
-def _outcome(run: RunEntry, record: Mapping[str, Any]) -> Literal["promoted", "refused", "failed", "running"]:
+def outcome(run: RunEntry, record: Mapping[str, Any]) -> Literal["promoted", "refused", "failed", "running"]:
+    """What a run led to, by its state and its version's record."""
     if run.status in ("RUNNING", "SCHEDULED"):
         return "running"
     if run.status != "FINISHED":

@@ -20,6 +20,8 @@ log = logging.getLogger("sigap.api")
 
 QUERY_SECONDS = 5.0
 SHOWN = 20
+ORIGINS_AT_ONCE = 2
+RequestId = Annotated[str, Path(description="As the answer's header `x-request-id` told it.")]
 _QUERY = """
     SELECT at, model_version, shadow, principal, latency_ms, fields, answer
     FROM predictions WHERE request_id = %s AND model = %s ORDER BY id DESC LIMIT %s
@@ -49,6 +51,18 @@ class KeptPredictions(BaseModel):
     predictions: list[Kept] = Field(description="The newest first, at most 20.")
 
 
+class Origin(BaseModel):
+    """Which version answered a request, without what was asked and who asked."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model: str
+    request_id: str
+    at: datetime
+    model_version: str
+    lineage: str = Field(description="Path that tells which version, run, data and query it comes from.")
+
+
 class Asked(Protocol):
     """What these routes need of the service."""
 
@@ -61,18 +75,38 @@ class Asked(Protocol):
 
 def prediction_routes(service: Asked) -> APIRouter:
     """The route that shows a kept prediction."""
-    router = APIRouter(tags=["admin"])
+    router = APIRouter()
+    # Whoever may read may ask: so few at once that they leave the database its connections.
+    looking = asyncio.Semaphore(ORIGINS_AT_ONCE)
 
     @router.get(
         "/models/{model}/predictions/{request_id}",
+        tags=["admin"],
         summary="What was kept of a prediction, with the way to its origin",
         responses=problems(404, 503),
         operation_id="kept_prediction",
     )
-    async def kept_prediction(
-        model: str,
-        request_id: Annotated[str, Path(description="As the answer's header `x-request-id` told it.")],
-    ) -> KeptPredictions:
+    async def kept_prediction(model: str, request_id: RequestId) -> KeptPredictions:
+        rows = await found(model, request_id)
+        return KeptPredictions(model=model, request_id=request_id, predictions=[_kept(model, row) for row in rows])
+
+    # No part of the admin's: it tells neither what was asked nor who asked.
+    @router.get(
+        "/models/{model}/predictions/{request_id}/origin",
+        summary="Which version answered a request, with the way to its data",
+        responses=problems(404, 503),
+        tags=["provenance"],
+    )
+    async def prediction_origin(model: str, request_id: RequestId) -> Origin:
+        async with looking:
+            kept = [_kept(model, row) for row in await found(model, request_id)]
+        # The champion's, which the client was given; a challenger in the shadow answered too, and nobody saw it.
+        first = next((each for each in kept if not each.shadow), kept[0])
+        return Origin(
+            model=model, request_id=request_id, at=first.at, model_version=first.model_version, lineage=first.lineage
+        )
+
+    async def found(model: str, request_id: str) -> list[tuple[Any, ...]]:
         service.follower(model)
         rows = await _asked(service, request_id, model)
         if not rows:
@@ -83,7 +117,7 @@ def prediction_routes(service: Asked) -> APIRouter:
                 f"No prediction of {model} is kept under {request_id[:80]!r}.",
                 remedy=f"Predictions are written within a second and kept {service.settings.prediction_log_days} days.",
             )
-        return KeptPredictions(model=model, request_id=request_id, predictions=[_kept(model, row) for row in rows])
+        return rows
 
     return router
 

@@ -6,9 +6,10 @@ The `mlflow` package would cost the API's process 4 seconds and 350 MB.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import PurePosixPath
@@ -28,7 +29,9 @@ TIMEOUT = httpx.Timeout(5.0, connect=2.0)
 _NOT_FOUND = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 # The tag that a pipeline's own run has, and the runs of its candidates have not.
 PIPELINE_RUN = "pipeline_run"
+PARENT = "mlflow.parentRunId"
 VERSIONS_LISTED = 200
+CANDIDATES_LISTED = 500
 
 
 class NoChampionError(RegistryError):
@@ -37,6 +40,10 @@ class NoChampionError(RegistryError):
 
 class NotRegisteredError(RegistryError):
     """The registry answers, and knows no such model, version or experiment."""
+
+
+class MissingFileError(RegistryError):
+    """The registry answers, and keeps no such file of a run."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +79,18 @@ class VersionEntry:
 
 @dataclass(frozen=True)
 class RunEntry:
-    """A pipeline's run, as the registry tells it."""
+    """A run of a pipeline, or of one of its candidates, as the registry tells it."""
 
     run_id: str
     status: str
     started_at: datetime
     ended_at: datetime | None
     tags: Mapping[str, str]
+    name: str = ""
+    experiment: str = ""
+    root: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -225,18 +237,48 @@ class RegistryClient:
         Raises:
             RegistryError: The registry can't be reached or answers nonsense.
         """
+        experiment = await self.experiment(model)
+        return await self._search(experiment, f"tags.{PIPELINE_RUN} != ''", limit, "DESC") if experiment else []
+
+    async def experiment(self, model: str) -> str:
+        """Id of the model's experiment; empty where it has none yet.
+
+        Raises:
+            RegistryError: The registry can't be reached or answers nonsense.
+        """
         try:
-            experiment = await self._json("experiments/get-by-name", {"experiment_name": model})
+            answer = await self._json("experiments/get-by-name", {"experiment_name": model})
         except NotRegisteredError:
-            return []
+            return ""
+        return _read(lambda: str(answer["experiment"]["experiment_id"]), model)
+
+    async def candidates(self, run: RunEntry) -> list[RunEntry]:
+        """The runs of the candidates that a pipeline's run tried, oldest first.
+
+        Raises:
+            RegistryError: The registry can't be reached or answers nonsense.
+        """
+        return await self._search(run.experiment, f"tags.`{PARENT}` = '{run.run_id}'", CANDIDATES_LISTED, "ASC")
+
+    async def _search(self, experiment: str, condition: str, limit: int, order: str) -> list[RunEntry]:
         body = {
-            "experiment_ids": [_read(lambda: experiment["experiment"]["experiment_id"], model)],
-            "filter": f"tags.{PIPELINE_RUN} != ''",
+            "experiment_ids": [experiment],
+            "filter": condition,
             "max_results": limit,
-            "order_by": ["attributes.start_time DESC"],
+            "order_by": [f"attributes.start_time {order}"],
         }
         answer = await self._json("runs/search", {}, body)
-        return _read(lambda: [_run(entry) for entry in answer.get("runs", [])], model)
+        return _read(lambda: [_run(entry) for entry in answer.get("runs", [])], f"experiment {experiment}")
+
+    async def run_file(self, run: RunEntry, path: str, limit: int) -> bytes:
+        """A file that a run has stored, of at most `limit` bytes.
+
+        Raises:
+            MissingFileError: It has stored no such file.
+            RegistryError: The registry can't be reached or answers nonsense.
+            BundleError: The file is longer.
+        """
+        return await self._stored(run.root, run.run_id, path, limit)
 
     async def _root(self, target: Target) -> str:
         run = await self._json("runs/get", {"run_id": target.run_id})
@@ -257,17 +299,22 @@ class RegistryClient:
             raise BundleError(f"The manifest of version {target.version} can't be read: {error}.") from error
 
     async def _file(self, root: str, target: Target, name: str, limit: int) -> bytes:
-        path = f"{target.path.strip('/')}/{name}"
+        return await self._stored(root, target.run_id, f"{target.path.strip('/')}/{name}", limit)
+
+    async def _stored(self, root: str, run_id: str, path: str, limit: int) -> bytes:
+        name = PurePosixPath(path).name
         if root.startswith("mlflow-artifacts:"):
             url = f"api/2.0/mlflow-artifacts/artifacts/{quote(urlsplit(root).path.strip('/'))}/{quote(path)}"
             return await self._download(url, {}, limit, name)
         # A server that does not proxy its artefacts still hands out a run's files, from wherever it keeps them.
-        return await self._download("get-artifact", {"run_uuid": target.run_id, "path": path}, limit, name)
+        return await self._download("get-artifact", {"run_uuid": run_id, "path": path}, limit, name)
 
     async def _download(self, url: str, query: Mapping[str, str], limit: int, name: str) -> bytes:
         content = bytearray()
         try:
             async with self._client.stream("GET", url, params=query) as response:
+                if response.status_code == httpx.codes.NOT_FOUND:
+                    raise MissingFileError(f"The registry at {self.address} answers 404 for the bundle's {name}.")
                 if response.status_code != httpx.codes.OK:
                     raise RegistryError(
                         f"The registry at {self.address} answers {response.status_code} for the bundle's {name}."
@@ -365,7 +412,18 @@ def _run(entry: Mapping[str, Any]) -> RunEntry:
         started_at=_moment(info["start_time"]),
         ended_at=_moment(info["end_time"]) if info.get("end_time") else None,
         tags=_tags(entry["data"]),
+        name=str(info.get("run_name") or ""),
+        experiment=str(info.get("experiment_id") or ""),
+        root=str(info.get("artifact_uri") or ""),
+        params={str(each["key"]): str(each["value"]) for each in entry["data"].get("params", [])},
+        metrics=_metrics(entry["data"].get("metrics", [])),
     )
+
+
+def _metrics(entries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """The finite ones; MLflow writes others as texts such as NaN."""
+    found = {str(each["key"]): float(each["value"]) for each in entries}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def _moment(milliseconds: Any) -> datetime:

@@ -78,6 +78,14 @@ class Workers:
         """The metrics of all workers in Prometheus' text format."""
         if self._group is None:
             return generate_latest(self._registry)
+        together = CollectorRegistry()
+        together.register(_Fixed(self.families()))
+        return generate_latest(together)
+
+    def families(self) -> list[Metric]:
+        """The metrics of all workers."""
+        if self._group is None:
+            return list(self._registry.collect())
         try:
             # First: what is told here must still be told when this worker is gone.
             own = self._write()
@@ -86,10 +94,8 @@ class Workers:
                 told = [(_worker(path), _alive(path), json.loads(path.read_bytes())) for path in others]
         except OSError as error:
             log.warning("The workers' metrics can't be read: %s.", error.strerror)
-            return generate_latest(self._registry)
-        together = CollectorRegistry()
-        together.register(_Fixed(_added([*told, (str(self.pid), True, own)])))
-        return generate_latest(together)
+            return list(self._registry.collect())
+        return list(_added([*told, (str(self.pid), True, own)]))
 
     def _files(self) -> list[Path]:
         return sorted(self._group.glob("*.json")) if self._group else []

@@ -20,7 +20,7 @@ from frontend import catalogue, parts
 from frontend.api import ApiDownError
 from frontend.catalogue import Entry
 from frontend.palette import level_colors
-from frontend.views import education, model, overview
+from frontend.views import education, experiments, model, monitoring, overview
 from frontend.words import LANGUAGES, Words
 from sigap.settings import get_settings
 
@@ -33,6 +33,10 @@ ICONS = {
     "classification": ":material/fact_check:",
     "forecasting": ":material/show_chart:",
     "clustering": ":material/groups:",
+}
+TOOLS: dict[str, tuple[Callable[[Words], None], str]] = {
+    "experiments": (experiments.show, ":material/account_tree:"),
+    "monitoring": (monitoring.show, ":material/monitor_heart:"),
 }
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 172 40">
 <path d="M4 31 L14 12 L24 31 Z" fill="{0}"/><circle cx="38" cy="22" r="9.5" fill="{1}"/>
@@ -110,7 +114,7 @@ def _page(entry: Entry, words: Words) -> st.Page:
 def _asked(words: Words) -> dict[str, st.Page]:
     """A page for the address that is open while the API has not told yet which models there are."""
     name = urlsplit(st.context.url or "").path.strip("/").rpartition("/")[2] or FIRST
-    if name == "overview":
+    if name in ("overview", *TOOLS):
         name = FIRST
     page = st.Page(_guarded(_wait, words), title="Sigap", url_path=name, icon=":material/hourglass_empty:")
     return {name: page}
@@ -120,6 +124,14 @@ def _wait(_words: Words) -> None:
     """Asks once more: the API's silence is told by the guard, and its first answer draws the pages anew."""
     catalogue.entries()
     st.rerun()
+
+
+def _tools(words: Words) -> list[st.Page]:
+    """The pages that are about no single model."""
+    return [
+        st.Page(_guarded(show, words), title=words(f"nav.{name}"), icon=icon, url_path=name)
+        for name, (show, icon) in TOOLS.items()
+    ]
 
 
 def main() -> None:
@@ -139,7 +151,7 @@ def main() -> None:
     leading = pages.get(FIRST, first)
     # The default page has no path of its own. A hidden one leads on, so that every page's address can be passed on.
     start = st.Page(lambda: _lead_on(leading), title="Sigap", default=True, visibility="hidden")
-    page = st.navigation([start, first, *pages.values()])
+    page = st.navigation([start, first, *pages.values(), *_tools(words)])
     st.session_state["pages"] = pages
     with st.sidebar:
         st.segmented_control(

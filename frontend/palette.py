@@ -114,6 +114,11 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+def translucent(color: str, share: float) -> str:
+    """A colour through which `share` of 1 of it is seen, as CSS and Plotly take it."""
+    return f"rgba({','.join(map(str, _channels(color)))},{share})"
+
+
 def ink_on(color: str) -> str:
     """The text colour that is easier to read on `color`."""
     return max((DARK_INK, LIGHT_INK), key=lambda ink: contrast(ink, color))

@@ -140,6 +140,16 @@ class Settings(BaseSettings):
     file_jobs: int = Field(2, ge=1, le=64, description="Files that one worker answers at once; more are told to wait.")
     file_threads: int = Field(2, ge=1, le=64, description="Threads that work on one file.")
     language: Literal["id", "en"] = Field("id", description="Language in which the dashboard opens.")
+    mlflow_page: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s]+$",
+        description="Address at which a reader's browser finds MLflow; by default that of the one started here.",
+    )
+    mage_page: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s]+$",
+        description="Address at which a reader's browser finds Mage; by default that of the one started here.",
+    )
 
     boundaries_file: Path | None = Field(
         None,

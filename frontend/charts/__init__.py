@@ -3,7 +3,7 @@
 from frontend.charts.coast import MAP_BAR
 from frontend.charts.flows import flows_figure
 from frontend.charts.forecast import forecast_figure
-from frontend.charts.frame import NO_BAR, axis_title, facts
+from frontend.charts.frame import NO_BAR, axis_title, base, facts
 from frontend.charts.map import map_figure
 from frontend.charts.radar import radar_figure, scaled
 from frontend.charts.regions import regions_figure
@@ -16,6 +16,7 @@ __all__ = [
     "MAP_BAR",
     "NO_BAR",
     "axis_title",
+    "base",
     "facts",
     "flows_figure",
     "forecast_figure",

@@ -144,7 +144,7 @@ def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) 
         found.append((2, words("concern.failed", title=title)))
     if model.baseline is not None and not model.baseline.better:
         found.append((1, words("concern.ties", title=title, rule=model.baseline.text(words.language))))
-    if model.task == "forecasting" and model.data is not None and _stale(model.data.period):
+    if model.task == "forecasting" and model.data is not None and stale(model.data.period):
         found.append((1, words("concern.stale", title=title, period=words.period(model.data.period))))
     if model.calibrated is False:
         found.append((1, words("concern.uncalibrated", title=title)))
@@ -154,7 +154,7 @@ def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) 
     return found
 
 
-def _stale(period: int | str | None) -> bool:
+def stale(period: int | str | None) -> bool:
     """Whether the newest value is too old for a forecast of what comes next to be of use."""
     try:
         newest = datetime.fromisoformat(str(period))

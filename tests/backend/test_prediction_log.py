@@ -289,7 +289,7 @@ def test_a_prediction_is_found_by_its_request_id(seeded_database: str, tmp_path:
     settings = Settings(state_dir=tmp_path, DATABASE_URL=seeded_database, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     application = create_app(settings)
 
-    async def run() -> tuple[Any, Any, list[Any]]:
+    async def run() -> tuple[Any, Any, list[Any], Any]:
         import httpx
 
         service = application.state.service
@@ -307,9 +307,17 @@ def test_a_prediction_is_found_by_its_request_id(seeded_database: str, tmp_path:
                 for model, name in (("education", "other"), ("car_price", "mine-1"), ("none", "mine-1"))
             ]
             missing.append(await api.get("/models/education/predictions/a%00b", headers=admin))
-            return answer, found, missing
+            # Whoever may read is told its origin, and no more.
+            origin = await api.get("/models/education/predictions/mine-1/origin")
+            missing += [
+                await api.get(f"/models/{model}/predictions/{name}/origin")
+                for model, name in (("education", "other"), ("car_price", "mine-1"), ("none", "x"), (MODEL, "a%00b"))
+            ]
+            return answer, found, missing, origin
 
-    answer, found, missing = asyncio.run(run())
+    answer, found, missing, origin = asyncio.run(run())
+    known = {"model": "education", "request_id": "mine-1", "model_version": "v7", "at": origin.json()["at"]}
+    assert origin.json() == {**known, "lineage": "/models/education/lineage?version=v7"}
     assert answer.status_code == found.status_code == 200, found.text
     assert {each.status_code for each in missing} == {404}
     (kept,) = found.json()["predictions"]

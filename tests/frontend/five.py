@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,20 @@ import numpy as np
 from fastapi import FastAPI
 
 from backend.app import create_app
-from backend.registry_client import RunEntry, VersionEntry
+from backend.registry_client import RegistryStatus, RunEntry, Target, VersionEntry
 from backend.requests import Validator
 from backend.served import Served, load
-from sigap.bundle import MANIFEST, MEMBERS, MODEL, digest, parse_manifest
+from sigap.bundle import (
+    MANIFEST,
+    MEMBERS,
+    MODEL,
+    TAG_BUNDLE_PATH,
+    TAG_BUNDLE_RUN,
+    TAG_MANIFEST_SHA256,
+    Manifest,
+    digest,
+    parse_manifest,
+)
 from sigap.catalog import Declaration
 from sigap.catalog.bitcoin_price import BITCOIN_PRICE
 from sigap.catalog.car_price import CAR_PRICE
@@ -31,6 +42,7 @@ from sigap.catalog.customer_segments import CUSTOMER_SEGMENTS
 from sigap.catalog.loan_approval import LOAN_APPROVAL
 from sigap.settings import Settings
 from tests.backend.task_bundles import encoded, inputs, linear, nearest
+from tests.frontend import trials
 
 FIVE: tuple[Declaration, ...] = (CAR_PRICE, CUSTOMER_SEGMENTS, LOAN_APPROVAL, CREDIT_APPROVAL, BITCOIN_PRICE)
 MOMENT = datetime(2026, 11, 20, 6, 12, tzinfo=UTC)
@@ -66,11 +78,14 @@ class Registry:
     """What the API would ask MLflow for: versions, runs and their decisions."""
 
     refused: set[str] = field(default_factory=lambda: {REFUSED})
+    away: bool = False
+    manifests: dict[str, Manifest] = field(default_factory=dict)
 
     async def versions(self, model: str) -> list[VersionEntry]:
         record = {"run_id": f"run-{model}", "promote": True, "rule": "first", "mode": "auto", "asked_by": "pipeline",
                   "reason": "There is no champion, and the challenger meets every floor."}  # fmt: skip
         tags = {"decision": json.dumps(record), "data_version": "v1", "data_md5": "0" * 32}
+        tags |= {TAG_BUNDLE_RUN: f"run-{model}", TAG_BUNDLE_PATH: "bundle", TAG_MANIFEST_SHA256: "a" * 64}
         return [] if model in self.refused else [VersionEntry("3", f"run-{model}", MOMENT, tags)]
 
     async def version(self, model: str, _number: str) -> VersionEntry:
@@ -80,9 +95,28 @@ class Registry:
         return {} if model in self.refused else {"3": ["champion"]}
 
     async def run(self, run_id: str) -> RunEntry:
-        return RunEntry(run_id, "FINISHED", MOMENT, MOMENT + timedelta(seconds=41), {})
+        model = run_id.partition("-")[2]
+        found = [each for each in await self.runs(model, 2) if each.run_id == run_id]
+        if not found:
+            raise trials.unknown(run_id)
+        return found[0]
 
-    async def runs(self, model: str, _limit: int) -> list[RunEntry]:
+    async def manifest(self, target: Target) -> Manifest:
+        model = target.run_id.partition("-")[2]
+        if model not in self.manifests:
+            raise trials.unknown(target.run_id)
+        return self.manifests[model]
+
+    async def experiment(self, model: str) -> str:
+        return model
+
+    async def candidates(self, run: RunEntry) -> list[RunEntry]:
+        return trials.candidates(run)
+
+    async def run_file(self, run: RunEntry, path: str, _limit: int) -> bytes:
+        return trials.stored(run, path)
+
+    async def runs(self, model: str, limit: int) -> list[RunEntry]:
         tags = {"model_version": "v3", "champion": "v3", "data_version": "v1", "promoted": "True"}
         if model in self.refused:
             tags = {
@@ -92,7 +126,19 @@ class Registry:
                 "data_version": "v1",
                 "promoted": "False",
             }
-        return [RunEntry(f"run-{model}", "FINISHED", MOMENT, MOMENT + timedelta(seconds=41), tags)]
+        newest = trials.run(model, f"run-{model}", tags)
+        if model != "car_price":
+            return [newest]
+        before = {"data_version": "v0", "promoted": "False", "rule": "worse", "reason": "It is worse."}
+        return [newest, trials.run(model, trials.earlier(model), before)][:limit]
+
+    @property
+    def address(self) -> str:
+        return "http://127.0.0.1:5000"
+
+    @property
+    def status(self) -> RegistryStatus:
+        return RegistryStatus(not self.away, 0.004, time.monotonic(), "gone" if self.away else None)
 
 
 class Five:
@@ -105,6 +151,7 @@ class Five:
             self.service = self.app.state.service
             self.registry = self.service.registry = Registry()
             self.served = {each.name: _served(Path(folder), each) for each in FIVE}
+            self.registry.manifests = {name: served.manifest for name, served in self.served.items()}
         self.refuse(REFUSED)
 
     def refuse(self, *names: str) -> None:

@@ -22,6 +22,9 @@ from sklearn.preprocessing import StandardScaler
 
 from backend.describe import summary
 from backend.history import Decisions, decisions
+from backend.runs import Pages, RunList, RunSummary
+from backend.runs import detail as run_detail
+from backend.runs import summary as run_summary
 from backend.schemas import ModelSummary
 from sigap.bundle import Bilingual
 from sigap.catalog import declaration
@@ -30,6 +33,7 @@ from tests.frontend.five import Five
 SEED = Path(__file__).resolve().parents[2] / "data" / "seed" / "education"
 EDUCATION = declaration("education")
 USED = ("rata_lama_sekolah", "harapan_lama_sekolah", "rasio_guru_murid")
+PAGES = Pages(mlflow=None, mage=None)
 SIGN = np.array([1, 1, -1])
 RISEN = "P14"
 NONE_YET = {
@@ -359,6 +363,17 @@ def make_app(mode: str = "3") -> FastAPI:
             status, told = predict(body, levels_of(app.state.mode))
             rows.append({"row": number, "status": "answered" if status == 200 else "refused", **told})
         return {"model_version": version_of(app.state.mode), "data_version": "v2", "predictions": rows}
+
+    @app.get("/models/education/runs")
+    async def runs() -> Any:
+        found = await five.registry.runs("education", 50)
+        listed = [RunSummary(**run_summary(each, EDUCATION, PAGES)) for each in found]
+        return RunList(model="education", task="clustering", metric="silhouette", less_is_better=False, pages=PAGES,
+                       runs=listed)  # fmt: skip
+
+    @app.get("/models/education/runs/{run}")
+    async def run(run: str) -> Any:
+        return await run_detail(five.registry, await five.registry.run(run), EDUCATION, PAGES)  # type: ignore[arg-type]
 
     @app.get("/models/education/decisions")
     async def decided() -> Any:
