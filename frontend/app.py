@@ -20,7 +20,7 @@ from frontend import catalogue, parts
 from frontend.api import ApiDownError
 from frontend.catalogue import Entry
 from frontend.palette import level_colors
-from frontend.views import education, model, overview
+from frontend.views import batch, education, model, overview
 from frontend.words import LANGUAGES, Words
 from sigap.settings import get_settings
 
@@ -122,6 +122,13 @@ def _wait(_words: Words) -> None:
     st.rerun()
 
 
+def _tools(words: Words) -> list[st.Page]:
+    """The pages that are about no single model."""
+    return [
+        st.Page(_guarded(batch.show, words), title=words("batch.nav"), icon=":material/upload_file:", url_path="batch"),
+    ]
+
+
 def main() -> None:
     """Draws the frame and the page that the address asks for."""
     # A file of our own: Streamlit would fetch the picture of a named icon from the internet.
@@ -139,7 +146,7 @@ def main() -> None:
     leading = pages.get(FIRST, first)
     # The default page has no path of its own. A hidden one leads on, so that every page's address can be passed on.
     start = st.Page(lambda: _lead_on(leading), title="Sigap", default=True, visibility="hidden")
-    page = st.navigation([start, first, *pages.values()])
+    page = st.navigation([start, first, *pages.values(), *_tools(words)])
     st.session_state["pages"] = pages
     with st.sidebar:
         st.segmented_control(

@@ -79,9 +79,10 @@ def clear_caches() -> None:
 
 
 @pytest.fixture
-def app(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+def app(standin: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AppTest]:
     """The dashboard inside this process, not yet run."""
     monkeypatch.setenv("SIGAP_API_URL", standin.address)
+    monkeypatch.setenv("SIGAP_STATE_DIR", str(tmp_path))
     clear_caches()
     yield AppTest.from_file(str(ROOT / "frontend" / "app.py"), default_timeout=30)
     clear_caches()
@@ -93,11 +94,12 @@ def shown(app: AppTest) -> str:
 
 
 @pytest.fixture(scope="session")
-def dashboard(standin: StandIn) -> Iterator[str]:
+def dashboard(standin: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a running dashboard, started as `./run` starts it."""
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "frontend/app.py", "--server.address=127.0.0.1"]
-    environment = os.environ | {"SIGAP_API_URL": standin.address}
+    state = str(tmp_path_factory.mktemp("dashboard"))
+    environment = os.environ | {"SIGAP_API_URL": standin.address, "SIGAP_STATE_DIR": state}
     with subprocess.Popen(
         [*command, f"--server.port={port}"],
         cwd=ROOT,
