@@ -137,8 +137,8 @@ class Mage:
         # An error comes with status 200 too, and a wrong trigger token with an empty body.
         if response.is_success and isinstance(answer, dict) and answer and "error" not in answer:
             return answer
-        error = answer.get("error") if isinstance(answer, dict) else None
-        told = error if isinstance(error, dict) else {}
+        fault = answer.get("error") if isinstance(answer, dict) else None
+        told: Json = fault if isinstance(fault, dict) else {}
         if told.get("code") in (401, 403) or response.status_code in (401, 403):
             self._signed_in = 0.0
         said = told.get("exception") or told.get("message") or f"status {response.status_code}"

@@ -20,7 +20,7 @@ from frontend import catalogue, parts
 from frontend.api import ApiDownError
 from frontend.catalogue import Entry
 from frontend.palette import level_colors
-from frontend.views import batch, education, model, overview
+from frontend.views import batch, education, model, operations, overview
 from frontend.words import LANGUAGES, Words
 from sigap.settings import get_settings
 
@@ -33,6 +33,10 @@ ICONS = {
     "classification": ":material/fact_check:",
     "forecasting": ":material/show_chart:",
     "clustering": ":material/groups:",
+}
+TOOLS: dict[str, tuple[Callable[[Words], None], str]] = {
+    "batch": (batch.show, ":material/upload_file:"),
+    "operations": (operations.show, ":material/tune:"),
 }
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 172 40">
 <path d="M4 31 L14 12 L24 31 Z" fill="{0}"/><circle cx="38" cy="22" r="9.5" fill="{1}"/>
@@ -110,7 +114,7 @@ def _page(entry: Entry, words: Words) -> st.Page:
 def _asked(words: Words) -> dict[str, st.Page]:
     """A page for the address that is open while the API has not told yet which models there are."""
     name = urlsplit(st.context.url or "").path.strip("/").rpartition("/")[2] or FIRST
-    if name == "overview":
+    if name in ("overview", *TOOLS):
         name = FIRST
     page = st.Page(_guarded(_wait, words), title="Sigap", url_path=name, icon=":material/hourglass_empty:")
     return {name: page}
@@ -125,7 +129,8 @@ def _wait(_words: Words) -> None:
 def _tools(words: Words) -> list[st.Page]:
     """The pages that are about no single model."""
     return [
-        st.Page(_guarded(batch.show, words), title=words("batch.nav"), icon=":material/upload_file:", url_path="batch"),
+        st.Page(_guarded(show, words), title=words(f"nav.{name}"), icon=icon, url_path=name)
+        for name, (show, icon) in TOOLS.items()
     ]
 
 

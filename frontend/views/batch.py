@@ -143,7 +143,7 @@ def _prepare(model: Detail, file: Any, words: Words) -> None:
     parts.html(f'<h2 class="sg-title" style="margin-top:1rem">{escape(words("batch.preview"))}</h2>')
     parts.html(f'<p class="sg-small">{escape(words("batch.preview_text", rows=len(found.rows), name=file.name))}</p>')
     st.dataframe(
-        [dict(zip(found.headings, row, strict=True)) for row in found.rows],
+        [dict(zip(found.headings, row, strict=False)) for row in found.rows],
         hide_index=True,
         key="batch_preview",
     )

@@ -84,7 +84,7 @@ def _told(job: Job, found: Result, model: Detail, words: Words) -> None:
         f'<p class="sg-small by">{escape(by)}</p></section>'
     )
     _downloads(job, found, words)
-    _table(found, model, words)
+    _table(job, found, model, words)
 
 
 def _why(found: Result, model: Detail, words: Words) -> str:
@@ -124,7 +124,7 @@ def _downloads(job: Job, found: Result, words: Words) -> None:
             )
 
 
-def _table(found: Result, model: Detail, words: Words) -> None:
+def _table(job: Job, found: Result, model: Detail, words: Words) -> None:
     names = {"all": words("batch.show_all"), "refused": words("batch.show_refused")}
     wanted = "all"
     if found.refused:
@@ -142,21 +142,25 @@ def _table(found: Result, model: Detail, words: Words) -> None:
     if total > SHOWN:
         first = words("batch.first", shown=words.number(SHOWN, 0), total=words.number(total, 0))
         parts.html(f'<p class="sg-small">{escape(first)}</p>')
-    st.dataframe(
-        [_row(number, cells, found, model, words) for number, cells in rows], hide_index=True, key="batch_rows"
-    )
+    own = len(job.preview.headings)
+    shown = [_row(number, cells, own, found, model, words) for number, cells in rows]
+    wide = {words("batch.reason"): st.column_config.TextColumn(width="large")}
+    st.dataframe(shown, hide_index=True, key="batch_rows", column_config=wide)
 
 
-def _row(number: int, cells: tuple[str, ...], found: Result, model: Detail, words: Words) -> dict[str, Any]:
+def _row(number: int, cells: tuple[str, ...], own: int, found: Result, model: Detail, words: Words) -> dict[str, Any]:
+    """A row as the table has it: its status, its answer, why it has none, then the file's `own` columns."""
     refused = cells[-2] == REFUSED
-    shown = {
+    shown: dict[str, Any] = {
         words("batch.row"): number,
         words("batch.status"): f"✕ {words('batch.refused')}" if refused else f"✓ {words('batch.answered')}",
     }
+    named = dict(zip(found.columns, cells, strict=False))
+    answers = [name for name in found.columns[own:-3] if name not in shown]
+    shown |= {name: named[name] for name in answers}
     if found.refused:
         shown[words("batch.reason")] = reason(cells[-1], model, words)
-    own = dict(zip(found.columns[:-3], cells[:-3], strict=True))
-    return shown | {name: value for name, value in own.items() if name not in shown}
+    return shown | {name: named[name] for name in found.columns[:own] if name not in shown}
 
 
 def reason(problem: str, model: Detail, words: Words) -> str:

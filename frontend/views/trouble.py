@@ -21,10 +21,13 @@ _TROUBLE = {
 def told(trouble: Trouble, words: Words) -> str:
     """Why a file was not answered, as HTML: in the reader's words, then in the API's own."""
     own = trouble.detail if trouble.kind not in ("down", "unforeseen") else ""
-    return alert(words(_TROUBLE.get(trouble.kind, "batch.trouble_other")), own, quoted=True)
+    head = words(_TROUBLE.get(trouble.kind, "batch.trouble_other"))
+    advice = words("batch.advice") if trouble.kind == "unusable-file" else ""
+    return alert(head, advice, own)
 
 
-def alert(head: str, text: str, *, quoted: bool = False) -> str:
-    """What went wrong, in a panel; `quoted` says that the text is the API's own, in English."""
-    body = f'<p class="sg-quote" lang="en">{escape(text)}</p>' if quoted and text else f"<p>{escape(text)}</p>"
-    return f'<section class="sg-panel sg-refused" role="alert"><h3 class="sg-title">{escape(head)}</h3>{body}</section>'
+def alert(head: str, text: str, quote: str = "") -> str:
+    """What went wrong, in a panel; `quote` is what the API says of it, in English."""
+    told = f"<p>{escape(text)}</p>" if text else ""
+    told += f'<p class="sg-quote" lang="en">{escape(quote)}</p>' if quote else ""
+    return f'<section class="sg-panel sg-refused" role="alert"><h3 class="sg-title">{escape(head)}</h3>{told}</section>'
