@@ -126,7 +126,7 @@ def confirm() -> None:
         st.session_state[OUTCOME] = Outcome(act, "ended")
         return
     try:
-        st.session_state[OUTCOME] = _done(act, who)
+        st.session_state[OUTCOME] = carry_out(act, who)
     except SignedOutError:
         st.session_state[operator.SESSION] = None
         st.session_state["operator_ended"] = True
@@ -137,7 +137,8 @@ def confirm() -> None:
         st.session_state[OUTCOME] = Outcome(act, "down", by=who.name)
 
 
-def _done(act: Act, who: Operator) -> Outcome:
+def carry_out(act: Act, who: Operator) -> Outcome:
+    """Does it, if what was confirmed is still what would be done; raises as `versions` does."""
     if act.kind == "start":
         started = operator.ask(who, "POST", f"/models/{act.model}/pipeline")
         return Outcome(act, "done", str(started["run"]), who.name)

@@ -6,11 +6,13 @@ The page may be drawn anew at any time meanwhile, by a second click or another l
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import IO, Any, Literal, cast
 
 import httpx
@@ -133,7 +135,8 @@ class Job:
         folder = get_settings().state / "dashboard"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Goes when nobody holds this job any more, and at the latest when the dashboard ends.
-        self._folder = TemporaryDirectory(prefix="batch-", dir=folder, ignore_cleanup_errors=True)
+        self._folder = Path(mkdtemp(prefix="batch-", dir=folder))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._stop = threading.Event()
         self._columns = [f"{field}={heading}" for field, heading in columns.items()]
         # The caches that hold the connection belong to the page's thread.
@@ -156,11 +159,11 @@ class Job:
     @property
     def answers(self) -> Path:
         """The CSV file with the answers."""
-        return Path(self._folder.name) / "answers.csv"
+        return self._folder / "answers.csv"
 
     def workbook(self) -> Path:
         """The answers as a workbook, written when first asked for."""
-        target = Path(self._folder.name) / "answers.xlsx"
+        target = self._folder / "answers.xlsx"
         if not target.exists():
             results.write_workbook(self.answers, self.preview.delimiter, target)
         return target

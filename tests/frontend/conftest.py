@@ -17,6 +17,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from sigap.settings import get_settings
 from tests.frontend.standin import make_app
@@ -91,6 +92,15 @@ def app(standin: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
 def shown(app: AppTest) -> str:
     """All HTML that a page shows."""
     return "\n".join(element.proto.body for element in app.get("html"))
+
+
+def opened(app: AppTest, name: str, **address: str) -> AppTest:
+    """Runs the page at the address `/name`, which has no file that `AppTest.switch_page` could be given."""
+    app._page_hash = calc_hash(name)
+    app.query_params.update({"lang": "en", **address})
+    app.run()
+    assert not app.exception
+    return app
 
 
 @pytest.fixture(scope="session")
