@@ -9,6 +9,7 @@ import streamlit as st
 
 from frontend import acts, catalogue, operator, parts
 from frontend.api import ApiDownError
+from frontend.catalogue import Decision
 from frontend.operator import DeniedError, Operator, SignedOutError
 from frontend.views import confirmation, pipeline, versions
 from frontend.views.trouble import alert
@@ -122,7 +123,7 @@ def _choose(words: Words) -> str | None:
         parts.html(f'<p class="sg-muted">{escape(words("state.empty.text"))}</p>')
         return None
     decided = catalogue.decisions(tuple(entries))
-    waiting = [name for name, known in decided.items() if known and known[0].rule == "waiting"]
+    waiting = [name for name, known in decided.items() if _waits(known or ())]
     key = "operator_model"
     if st.session_state.get(key) not in entries:
         asked = st.query_params.get("model")
@@ -139,3 +140,9 @@ def _choose(words: Words) -> str | None:
     )
     st.query_params["model"] = name
     return name
+
+
+def _waits(decided: tuple[Decision, ...]) -> bool:
+    """Whether the newest run that came to its end left a version for a person to approve."""
+    newest = next((each for each in decided if each.outcome != "running"), None)
+    return newest is not None and newest.rule == "waiting"

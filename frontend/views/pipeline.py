@@ -38,8 +38,9 @@ def _watch(who: Operator, model: str, words: Words) -> None:
         parts.html(alert(words("ops.no_pipelines"), words("ops.no_pipelines_text"), error.detail))
         return
     except (SignedOutError, ApiDownError):
-        # The whole page says what is the matter.
-        st.rerun()
+        # Where that lasts, the whole page says so when it is next drawn.
+        parts.html(alert(words("ops.no_pipelines"), words("ops.no_pipelines_text")))
+        return
     going_on = newest is not None and newest.going_on
     st.button(
         words("ops.start"),

@@ -116,9 +116,7 @@ def desk_routes(desk: Desk) -> APIRouter:
         return {"revoked": "token", "value": ""}
 
     @router.get("/models/car_price/versions")
-    def versions(request: Request) -> Any:
-        if who(request) is None:
-            return problem(401, "unauthorized", "The token was revoked.")
+    def versions() -> Any:
         return {"model": "car_price", "versions": desk.versions()}
 
     @router.post("/models/car_price/pipeline")

@@ -96,6 +96,7 @@ def test_the_operator_s_double_clicks_do_nothing_twice(
     expect(page.get_by_role("dialog")).to_have_count(0, timeout=SLOW)
     desk.tokens.clear()
     page.get_by_role("button", name="Roll back").click()
+    page.get_by_role("button", name="Yes, do it").click()
     expect(page.get_by_text("The sign-in has ended.")).to_be_visible(timeout=SLOW)
     assert len(desk.acts) == 2
     other.close()
