@@ -22,16 +22,16 @@ from starlette.responses import Response, StreamingResponse
 from backend.batch import count
 from backend.documentation import problems
 from backend.files.faults import unusable
-from backend.files.headers import headings
 from backend.files.kinds import FileKind, recognise
 from backend.files.limits import add_limits_route
+from backend.files.parameters import XLSX_MEDIA, chosen_columns, chosen_format
 from backend.files.preview import add_preview_route
 from backend.files.reader import Limits
 from backend.files.upload import Upload, documented_form, receive, temporary
 from backend.follower import Follower
 from backend.metrics import Metrics
 from backend.predict import Handler, direct, serving
-from backend.problems import FieldProblem, RequestError, shown
+from backend.problems import FieldProblem, RequestError
 from backend.served import Served
 from backend.tasks.forecasting import ForecastingPredictor
 from sigap.catalog import Declaration
@@ -44,7 +44,6 @@ log = logging.getLogger("sigap.api")
 # with a problem instead of half an answer.
 HELD_BYTES = 8 * 2**20
 LOOK_SECONDS = 0.5
-XLSX_MEDIA = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 class FileRow(BaseModel):
@@ -306,53 +305,6 @@ class Work:
                 if self._stopped.is_set():
                     raise RequestError(400, "gone", "The client went away", "The connection closed before the answer.")
                 yield block
-
-
-def chosen_format(request: Request) -> str:
-    """The form of the answer: that of the parameter `format`, else the first known one of `Accept`, else CSV.
-
-    Raises:
-        RequestError: 422, the parameter names another.
-    """
-    known = ("csv", "json", "xlsx")
-    if (asked := request.query_params.get("format")) is not None:
-        if asked.lower() in known:
-            return asked.lower()
-        problem = FieldProblem(
-            field="format", value=asked[:80], expected="csv, json or xlsx", remedy="Leave it out for CSV."
-        )
-        raise unusable("The parameter `format` can't be used.", "See `errors`.", errors=(problem,))
-    media = {"text/csv": "csv", "application/json": "json", XLSX_MEDIA: "xlsx", "*/*": "csv", "text/*": "csv"}
-    weighted = []
-    for entry in request.headers.get("accept", "").split(","):
-        name, *parameters = (part.strip().lower() for part in entry.split(";"))
-        quality = next((each[2:] for each in parameters if each.startswith("q=")), "1")
-        with contextlib.suppress(ValueError):
-            if name in media and float(quality) > 0:
-                weighted.append((-float(quality), media[name]))
-    return min(weighted, key=lambda each: each[0])[1] if weighted else "csv"
-
-
-def chosen_columns(request: Request, declaration: Declaration) -> dict[str, str]:
-    """By field: the heading that the parameters `column` name for it.
-
-    Raises:
-        RequestError: 422, one of them is no field and heading, or names a field twice.
-    """
-    known = set(headings(declaration))
-    chosen: dict[str, str] = {}
-    for asked in request.query_params.getlist("column"):
-        field, _, heading = asked.partition("=")
-        if field not in known or not heading.strip() or field in chosen:
-            problem = FieldProblem(
-                field="column",
-                value=shown(asked),
-                expected=f"FIELD=HEADING, each field once; fields are {', '.join(sorted(known))}",
-                remedy="Leave it out where the heading is the field's name.",
-            )
-            raise unusable("A parameter `column` can't be used.", "See `errors`.", errors=(problem,))
-        chosen[field] = heading
-    return chosen
 
 
 def _yield_the_processor() -> None:
