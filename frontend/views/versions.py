@@ -72,7 +72,8 @@ def _back(model: str, known: tuple[Version, ...], standing: dict[str, Version], 
             names,
             index=others.index(former) if former in others else 0,
             format_func=lambda name: f"{name} · {notes[name]}",
-            key=f"operator_back_{model}",
+            # Of another version in use, another choice is the likely one.
+            key=f"operator_back_{model}_{champion.model_version}",
         )
         st.button(
             words("ops.rollback"),

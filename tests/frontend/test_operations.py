@@ -91,8 +91,8 @@ def test_an_act_that_is_given_up_is_not_done(app: AppTest, desk: Desk) -> None:
 
 def test_rolling_back_to_a_chosen_version(app: AppTest, desk: Desk) -> None:
     page = signed_in(app)
-    assert page.selectbox(key="operator_back_car_price").value == "v2"
-    page.selectbox(key="operator_back_car_price").set_value("v1").run()
+    assert page.selectbox(key="operator_back_car_price_v3").value == "v2"
+    page.selectbox(key="operator_back_car_price_v3").set_value("v1").run()
     confirmed(page, "operator_rollback")
     assert desk.acts == [("sari", "rollback", {"version": "v1"})]
     assert "version v1 is in use again, instead of v3" in shown(page)
