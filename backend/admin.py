@@ -290,10 +290,10 @@ def admin_routes(service: Service) -> APIRouter:
 
         async def on_model(model: str, request: Request) -> Changed:
             service.follower(model)
-            return await answer(model, await _body(request, body), _asker(request))
+            return await answer(model, await fields_of(request, body), asker_of(request))
 
         async def on_default(request: Request) -> Changed:
-            return await answer(service.default, await _body(request, body), _asker(request))
+            return await answer(service.default, await fields_of(request, body), asker_of(request))
 
         router.post(f"/models/{{model}}/{path}", summary=summary, operation_id=f"{path}_model", **told)(on_model)
         router.post(f"/model/{path}", summary=f"{summary} (the default model)", operation_id=f"{path}_default", **told)(
@@ -333,7 +333,12 @@ def admin_routes(service: Service) -> APIRouter:
     return router
 
 
-async def _body(request: Request, kind: type[Body]) -> Body:
+async def fields_of(request: Request, kind: type[Body]) -> Body:
+    """The request's body; an empty one has no fields.
+
+    Raises:
+        RequestError: 400 or 422, it is no such body.
+    """
     content = await read_body(request, 4096)
     fields = decode(content) if content.strip() else {}
     try:
@@ -353,7 +358,8 @@ def _problem(kind: type[BaseModel], entry: Any) -> FieldProblem:
     )
 
 
-def _asker(request: Request) -> str:
+def asker_of(request: Request) -> str:
+    """Who asks, as it is written down."""
     principal = request.scope.get(PRINCIPAL)
     return f"api: {principal.name}" if principal is not None else "api: anonymous"
 

@@ -34,10 +34,12 @@ from backend.hot import Hot, HotRoutes
 from backend.lane import Lane
 from backend.lean import give_memory_back
 from backend.listener import Listener
+from backend.mage import Mage
 from backend.metrics import CONTENT_TYPE, Metrics
 from backend.newest import NewestRows
 from backend.page import POLICY, page
 from backend.personal import Mask
+from backend.pipelines import pipeline_routes
 from backend.predict import direct, handler, request_id, serving
 from backend.prediction_log import PredictionLog
 from backend.predictions import prediction_routes
@@ -83,6 +85,7 @@ class Service:
         self.metrics = Metrics()
         self.workers = Workers(settings.state / "api-workers", self.metrics.registry)
         self.registry = RegistryClient(settings.tracking_uri)
+        self.mage = Mage(settings)
         self.started = time.monotonic()
         self.followers = {model.name: self._follower(model) for model in models}
         self.challengers: dict[str, ShadowFollower] = {}
@@ -178,7 +181,7 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.log.close(writing)
             await asyncio.gather(*(table.close() for table in self.tables.values()))
-            await self.registry.close()
+            await asyncio.gather(self.registry.close(), self.mage.close())
 
 
 class Api(FastAPI):
@@ -233,6 +236,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
             {"name": "models", "description": "What is served, how it was made, and every entity's place."},
             {"name": "provenance", "description": "Where an answer comes from, and what was decided why."},
             {"name": "admin", "description": "Which version is served; needs a token with the scope `admin`."},
+            {"name": "pipelines", "description": "Runs of the pipelines in Mage, step by step."},
             {"name": "token", "description": "Who may ask."},
             {"name": "open inference protocol", "description": "V2, for clients of KServe, MLServer and Triton."},
             {"name": "operation", "description": "Health and metrics."},
@@ -249,6 +253,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(_model_routes(service))
     app.include_router(series_routes(service))
     app.include_router(provenance_routes(service))
+    app.include_router(pipeline_routes(service))
     app.include_router(prediction_routes(service))
     app.include_router(explain_routes(service))
     app.include_router(experiment_routes(service))

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from backend.registry_client import RegistryClient, RunEntry, VersionEntry
 from sigap.bundle import TAG_DATA_MD5, TAG_DATA_VERSION, CodeEntry, Manifest
 from sigap.catalog import Declaration
-from sigap.promotion import Move, decision_of, moves_by_hand
+from sigap.promotion import CHALLENGER, Move, decision_of, moves_by_hand
 
 DECISIONS_LISTED = 50
 RUNS_SEARCHED = 200
@@ -99,6 +99,27 @@ class Decisions(BaseModel):
 
     model: str
     decisions: list[Decision]
+
+
+class RegisteredVersion(BaseModel):
+    """A version of a model, served or not."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_version: str
+    aliases: list[str] = Field(description="Such as `champion`, `challenger` and `previous`.")
+    registered_at: datetime
+    data_version: str
+    waiting: bool = Field(description="Whether it passed the gate and needs a person's approval.")
+    reason: str | None = Field(description="What the gate said of it.")
+    reason_id: str | None = Field(description="The same in Indonesian, where the run wrote it down.")
+
+
+class RegisteredVersions(BaseModel):
+    """The versions of a model, newest first."""
+
+    model: str
+    versions: list[RegisteredVersion]
 
 
 class Seen(BaseModel):
@@ -201,6 +222,30 @@ async def with_moves(registry: RegistryClient, model: str, limit: int = DECISION
         decided += [_moved(version, move) for move in moves_by_hand(version.tags)]
     ongoing = datetime.max.replace(tzinfo=UTC)
     return sorted(decided, key=lambda each: each.decided_at or ongoing, reverse=True)[:limit]
+
+
+async def versions(registry: RegistryClient, model: str) -> list[RegisteredVersion]:
+    """The versions of a model, newest first.
+
+    Raises:
+        RegistryError: The registry can't be reached or answers nonsense.
+    """
+    aliases = await registry.aliases(model)
+    found = []
+    for entry in sorted(await registry.versions(model), key=lambda each: int(each.number), reverse=True):
+        record, standing = decision_of(entry.tags), aliases.get(entry.number, [])
+        found.append(
+            RegisteredVersion(
+                model_version=entry.name,
+                aliases=standing,
+                registered_at=entry.created_at,
+                data_version=entry.tags.get(TAG_DATA_VERSION, ""),
+                waiting=record.get("rule") == "waiting" and CHALLENGER in standing,
+                reason=record.get("reason") or None,
+                reason_id=record.get("reason_id") or None,
+            )
+        )
+    return found
 
 
 async def seen(registry: RegistryClient, declaration: Declaration, data_version: str) -> DataLineage | None:

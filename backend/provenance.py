@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from backend.documentation import problems
 from backend.follower import Follower
-from backend.history import DataLineage, Decisions, Lineage, lineage, seen, with_moves
+from backend.history import DataLineage, Decisions, Lineage, RegisteredVersions, lineage, seen, versions, with_moves
 from backend.predict import serving
 from backend.problems import RequestError
 from backend.registry_client import NotRegisteredError, RegistryClient, bundle_of
@@ -86,6 +86,11 @@ def provenance_routes(service: Models) -> APIRouter:
     async def model_decisions(model: str) -> Decisions:
         service.follower(model)
         return Decisions(model=model, decisions=await asked(with_moves(service.registry, model)))
+
+    @router.get("/versions", summary="All registered versions and their aliases", responses=problems(404, 503))
+    async def model_versions(model: str) -> RegisteredVersions:
+        service.follower(model)
+        return RegisteredVersions(model=model, versions=await asked(versions(service.registry, model)))
 
     return router
 

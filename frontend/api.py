@@ -279,8 +279,6 @@ class _Bearer(httpx.Auth):
         key: The dashboard's.
     """
 
-    requires_response_body = True
-
     def __init__(self, address: str, key: str) -> None:
         self._address = address
         self._key = key
@@ -295,6 +293,8 @@ class _Bearer(httpx.Auth):
         if response.status_code != httpx.codes.UNAUTHORIZED:
             return
         told = yield httpx.Request("POST", f"{self._address.rstrip('/')}/token", json={"api_key": self._key})
+        # This answer alone is read here: others may be long, and are taken piece by piece.
+        told.read()
         if told.is_success:
             self._token = told.json()["access_token"]
             request.headers["authorization"] = f"Bearer {self._token}"
@@ -324,6 +324,11 @@ def read(path: str) -> Any:
     if response.is_error:
         raise ApiDownError(f"The API answers {path} with {response.status_code}.")
     return response.json()
+
+
+def connection() -> httpx.Client:
+    """The connection to the API, for what is sent and taken piece by piece, in any thread."""
+    return _client(get_settings().api_address)
 
 
 def fetcher() -> Callable[[str], httpx.Response | None]:

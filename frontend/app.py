@@ -20,7 +20,7 @@ from frontend import catalogue, parts
 from frontend.api import ApiDownError
 from frontend.catalogue import Entry
 from frontend.palette import level_colors
-from frontend.views import education, experiments, model, monitoring, overview
+from frontend.views import batch, education, experiments, model, monitoring, operations, overview
 from frontend.words import LANGUAGES, Words
 from sigap.settings import get_settings
 
@@ -35,8 +35,10 @@ ICONS = {
     "clustering": ":material/groups:",
 }
 TOOLS: dict[str, tuple[Callable[[Words], None], str]] = {
+    "batch": (batch.show, ":material/upload_file:"),
     "experiments": (experiments.show, ":material/account_tree:"),
     "monitoring": (monitoring.show, ":material/monitor_heart:"),
+    "operations": (operations.show, ":material/tune:"),
 }
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 172 40">
 <path d="M4 31 L14 12 L24 31 Z" fill="{0}"/><circle cx="38" cy="22" r="9.5" fill="{1}"/>

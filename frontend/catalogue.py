@@ -11,7 +11,7 @@ import streamlit as st
 from pydantic import AliasChoices, Field, ValidationError, model_validator
 
 from frontend import api
-from frontend.api import Answer, ApiDownError, Candidate, Feature, LeftOut, Level, RejectedError, Text
+from frontend.api import Answer, ApiDownError, Candidate, Feature, LeftOut, Level, RejectedError, RequestColumn, Text
 
 MODELS = "models"
 
@@ -147,6 +147,7 @@ class Detail(Answer):
     task: str
     data_source: Text
     features: tuple[FormField, ...]
+    request_columns: tuple[RequestColumn, ...] = ()
     example: dict[str, Any] = Field(default_factory=dict)
     served: bool = False
     reason: str = ""

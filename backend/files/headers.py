@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from backend.files.faults import unusable
@@ -45,19 +45,32 @@ def matches(cells: Iterable[str], expected: Iterable[str]) -> int:
     return len({_folded(cell) for cell in cells} & {_folded(name) for name in expected})
 
 
-def plan(declaration: Declaration, names: Sequence[str]) -> Plan:
+def titles(names: Sequence[str]) -> tuple[str, ...]:
+    """The headings as the answer has them: those that are blank are named by their position."""
+    return tuple(name.strip() or f"column_{at}" for at, name in enumerate(names, 1))
+
+
+def plan(declaration: Declaration, names: Sequence[str], columns: Mapping[str, str] | None = None) -> Plan:
     """Finds the fields of the model among a file's headings.
+
+    Args:
+        declaration: Of the model.
+        names: The file's headings.
+        columns: By field: the heading that brings it, whatever the field's own headings are.
 
     Raises:
         RequestError: 422, a field has no column, or two of them.
     """
-    folded = [_folded(name) for name in names]
+    shown_names = titles(names)
+    folded = [_folded(name) for name in shown_names]
     fields: dict[str, int] = {}
     faults: list[FieldProblem] = []
+    chosen = columns or {}
     for field, known in headings(declaration).items():
-        heading = next((each for each in map(_folded, known) if each in folded), None)
+        candidates = (chosen[field],) if field in chosen else known
+        heading = next((each for each in map(_folded, candidates) if each in folded), None)
         if heading is None:
-            faults.append(_missing(declaration, field, names))
+            faults.append(_not_there(field, chosen[field]) if field in chosen else _missing(declaration, field, names))
         elif Counter(folded)[heading] > 1:
             remedy = "Keep the one that is meant."
             faults.append(FieldProblem(field=field, value=None, expected="one column of this name", remedy=remedy))
@@ -70,7 +83,57 @@ def plan(declaration: Declaration, names: Sequence[str]) -> Plan:
             "The first row has to hold the fields' names; `errors` says what is expected of each.",
             errors=tuple(faults),
         )
-    return Plan(tuple(name.strip() or f"column_{at}" for at, name in enumerate(names, 1)), fields)
+    return Plan(shown_names, fields)
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which column brings a field.
+
+    Attributes:
+        field: Of the request.
+        heading: The heading that is taken for it; None where no heading is its name.
+        near: A heading that looks like its name; None where none does, or where one is taken.
+    """
+
+    field: str
+    heading: str | None
+    near: str | None
+
+
+def match(declaration: Declaration, names: Sequence[str]) -> tuple[Match, ...]:
+    """What `plan` would take for each field, and what might be meant where it would find nothing."""
+    by_folded = {_folded(name): name for name in reversed(titles(names))}
+    known = headings(declaration)
+    sure = {
+        field: next((by_folded[h] for h in map(_folded, own) if h in by_folded), None) for field, own in known.items()
+    }
+    free = {_plain(name): name for name in titles(names) if name not in sure.values()}
+    found = []
+    for field, heading in sure.items():
+        near = None
+        if heading is None:
+            for name in known[field]:
+                close = difflib.get_close_matches(_plain(name), free, n=1)
+                if close:
+                    near = free.pop(close[0])
+                    break
+        found.append(Match(field, heading, near))
+    return tuple(found)
+
+
+def _plain(name: str) -> str:
+    """A heading without what people write between words."""
+    return "".join(sign for sign in _folded(name) if sign.isalnum())
+
+
+def _not_there(field: str, heading: str) -> FieldProblem:
+    return FieldProblem(
+        field=field,
+        value=shown(heading),
+        expected="a heading of the file",
+        remedy="Name one of those that were found, or leave the parameter out.",
+    )
 
 
 def _missing(declaration: Declaration, field: str, names: Sequence[str]) -> FieldProblem:

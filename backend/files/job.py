@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from backend.files.reader import Limits, ReadingError
 from backend.files.text import TextFile
 from backend.served import Served
 from backend.tasks.predictor import RowPredictor, Words
+from sigap.catalog import Declaration
 
 # Blocks that are worked on ahead of the one that is sent.
 AHEAD = 2
@@ -64,36 +65,76 @@ class Rows:
     blocks: Iterator[Block]
 
 
+@dataclass
+class Sheet:
+    """An open file, before anybody asks which of its columns is which field.
+
+    Attributes:
+        names: The headings.
+        delimiter: Of a CSV file; a comma for the others.
+        decimal_comma: Whether 92,5 is a number.
+        bom: Whether it begins with a byte order mark.
+        tables: The rows below the headings, and what is wrong with whole rows of each.
+    """
+
+    names: tuple[str, ...]
+    delimiter: str
+    decimal_comma: bool
+    bom: bool
+    tables: Iterator[tuple[pa.Table, dict[int, str]]]
+
+
 @contextlib.contextmanager
-def opened(path: Path, kind: FileKind, served: Served, limits: Limits, most_rows: int) -> Iterator[Rows]:
-    """The rows of the file at `path`.
+def sheet(path: Path, kind: FileKind, declaration: Declaration, limits: Limits) -> Iterator[Sheet]:
+    """The file at `path` with its headings.
 
     Raises:
         RequestError: 413 or 422, the file can't be used.
     """
     without_pandas()
-    declaration = served.declaration
     if kind is FileKind.CSV:
         text = TextFile(path, known_headings(declaration))
-        tables = (text.table(piece) for piece in text.pieces())
         dialect = text.dialect
-        yield Rows(
-            plan(declaration, text.names),
-            dialect.delimiter,
-            dialect.decimal_comma,
-            dialect.bom,
-            _blocks(tables, most_rows),
-        )
+        tables = (text.table(piece) for piece in text.pieces())
+        yield Sheet(text.names, dialect.delimiter, dialect.decimal_comma, dialect.bom, tables)
         return
     try:
         with contextlib.closing(Reading(path, kind.value, limits)) as reading:
-            tables = ((table, {}) for table in reading.tables())
-            yield Rows(plan(declaration, reading.names), ",", False, False, _blocks(tables, most_rows))
+            yield Sheet(reading.names, ",", False, False, ((table, {}) for table in reading.tables()))
     except ReadingError as fault:
         raise as_told(fault.told) from None
 
 
-def _blocks(tables: Iterator[tuple[pa.Table, dict[int, str]]], most_rows: int) -> Iterator[Block]:
+@contextlib.contextmanager
+def opened(
+    path: Path,
+    kind: FileKind,
+    served: Served,
+    limits: Limits,
+    most_rows: int,
+    columns: Mapping[str, str] | None = None,
+) -> Iterator[Rows]:
+    """The rows of the file at `path`; `columns` names the headings of fields that the file calls otherwise.
+
+    Raises:
+        RequestError: 413 or 422, the file can't be used.
+    """
+    with sheet(path, kind, served.declaration, limits) as found:
+        yield Rows(
+            plan(served.declaration, found.names, columns or {}),
+            found.delimiter,
+            found.decimal_comma,
+            found.bom,
+            blocks_of(found.tables, most_rows),
+        )
+
+
+def blocks_of(tables: Iterator[tuple[pa.Table, dict[int, str]]], most_rows: int) -> Iterator[Block]:
+    """The rows in blocks, without empty ones.
+
+    Raises:
+        RequestError: 413, there are more than `most_rows`; 422, there is none.
+    """
     rows = 0
     for table, faults in tables:
         whole = _without_empty(table, faults)

@@ -23,8 +23,11 @@ from backend.batch import count
 from backend.documentation import problems
 from backend.files.faults import unusable
 from backend.files.kinds import FileKind, recognise
+from backend.files.limits import add_limits_route
+from backend.files.parameters import XLSX_MEDIA, chosen_columns, chosen_format
+from backend.files.preview import add_preview_route
 from backend.files.reader import Limits
-from backend.files.upload import Upload, receive, temporary
+from backend.files.upload import Upload, documented_form, receive, temporary
 from backend.follower import Follower
 from backend.metrics import Metrics
 from backend.predict import Handler, direct, serving
@@ -41,7 +44,6 @@ log = logging.getLogger("sigap.api")
 # with a problem instead of half an answer.
 HELD_BYTES = 8 * 2**20
 LOOK_SECONDS = 0.5
-XLSX_MEDIA = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 class FileRow(BaseModel):
@@ -129,7 +131,9 @@ def file_routes(settings: Settings, followers: Mapping[str, Follower], default: 
     for name, follower in followers.items():
         for path in file_paths(name, default):
             _add_route(router, path, follower.declaration, file_handler(follower, desk))
+        add_preview_route(router, follower.declaration, desk)
     router.route_class = APIRoute
+    add_limits_route(router, settings)
     return router
 
 
@@ -138,6 +142,7 @@ def file_handler(follower: Follower, desk: FileDesk) -> Handler:
 
     async def predict_file(request: Request) -> Response:
         form = chosen_format(request)
+        columns = chosen_columns(request, follower.declaration)
         with contextlib.ExitStack() as stack:
             path, file = stack.enter_context(temporary(desk.folder))
             upload = await receive(request, path, file, desk.settings.max_file_bytes)
@@ -146,7 +151,7 @@ def file_handler(follower: Follower, desk: FileDesk) -> Handler:
                 raise unusable("A forecast looks at a series, not at rows.", "Send candles to …/predict.")
             kind = recognise(path, upload.name)
             stack.enter_context(desk.place())
-            work = Work(desk, upload, kind, served, form, stack.pop_all())
+            work = Work(desk, upload, kind, served, form, stack.pop_all(), columns)
         return await work.response(request)
 
     return predict_file
@@ -162,15 +167,24 @@ class Work:
         served: The version that answers all its rows.
         form: How the answer is written.
         held: What is to be let go at the end: the temporary file and the place.
+        columns: By field: the file's heading for it, where that is none of the field's own.
     """
 
     def __init__(
-        self, desk: FileDesk, upload: Upload, kind: FileKind, served: Served, form: str, held: contextlib.ExitStack
+        self,
+        desk: FileDesk,
+        upload: Upload,
+        kind: FileKind,
+        served: Served,
+        form: str,
+        held: contextlib.ExitStack,
+        columns: Mapping[str, str],
     ) -> None:
         self._desk = desk
         self._served = served
         self._form = form
         self._held = held
+        self._columns = columns
         self._stopped = threading.Event()
         self._begun = threading.Event()
         self._ended = False
@@ -272,7 +286,7 @@ class Work:
         scratch = path.with_name("answer")
         write = None
         try:
-            with opened(path, kind, self._served, desk.limits, desk.settings.max_file_rows) as rows:
+            with opened(path, kind, self._served, desk.limits, desk.settings.max_file_rows, self._columns) as rows:
                 write = writer(Format(self._form), rows, self._served, scratch)
                 blocks = answered(rows, self._served, write.write, desk.blocks)
                 yield from write.stream(self._while_wanted(blocks), tally)
@@ -291,31 +305,6 @@ class Work:
                 if self._stopped.is_set():
                     raise RequestError(400, "gone", "The client went away", "The connection closed before the answer.")
                 yield block
-
-
-def chosen_format(request: Request) -> str:
-    """The form of the answer: that of the parameter `format`, else the first known one of `Accept`, else CSV.
-
-    Raises:
-        RequestError: 422, the parameter names another.
-    """
-    known = ("csv", "json", "xlsx")
-    if (asked := request.query_params.get("format")) is not None:
-        if asked.lower() in known:
-            return asked.lower()
-        problem = FieldProblem(
-            field="format", value=asked[:80], expected="csv, json or xlsx", remedy="Leave it out for CSV."
-        )
-        raise unusable("The parameter `format` can't be used.", "See `errors`.", errors=(problem,))
-    media = {"text/csv": "csv", "application/json": "json", XLSX_MEDIA: "xlsx", "*/*": "csv", "text/*": "csv"}
-    weighted = []
-    for entry in request.headers.get("accept", "").split(","):
-        name, *parameters = (part.strip().lower() for part in entry.split(";"))
-        quality = next((each[2:] for each in parameters if each.startswith("q=")), "1")
-        with contextlib.suppress(ValueError):
-            if name in media and float(quality) > 0:
-                weighted.append((-float(quality), media[name]))
-    return min(weighted, key=lambda each: each[0])[1] if weighted else "csv"
 
 
 def _yield_the_processor() -> None:
@@ -338,10 +327,14 @@ def _add_route(router: APIRouter, path: str, declaration: Declaration, handle: H
         format: Annotated[
             FormatName | None, Query(description="Form of the answer; by default as `Accept` says, else CSV.")
         ] = None,
+        column: Annotated[
+            list[Annotated[str, Field(pattern="^[^=]+=.+$")]] | None,
+            Query(description="`FIELD=HEADING`, once for each field that the file calls otherwise."),
+        ] = None,
     ) -> None:
         """Stands for the handler in the documentation; its route class answers instead."""
 
-    headings = ",".join((*declaration.request_columns, *declaration.feature_names))
+    names = ",".join((*declaration.request_columns, *declaration.feature_names))
     answers = problems(400, 408, 413, 415, 422, 503)
     binary = {"schema": {"type": "string", "format": "binary"}}
     answers[200] = {
@@ -349,18 +342,7 @@ def _add_route(router: APIRouter, path: str, declaration: Declaration, handle: H
         "content": {"text/csv": {"schema": {"type": "string"}}, XLSX_MEDIA: binary},
         "model": FileAnswer,
     }
-    form = {
-        "type": "object",
-        "required": ["file"],
-        "properties": {
-            "file": {
-                "type": "string",
-                "format": "binary",
-                "description": f"CSV, XLSX, XLS or Parquet with the headings {headings}, in any case and order; others "
-                "are passed through.",
-            }
-        },
-    }
+    told = f"CSV, XLSX, XLS or Parquet with the headings {names}, in any case and order; others are passed through."
     router.route_class = direct(handle)
     router.add_api_route(
         path,
@@ -373,5 +355,5 @@ def _add_route(router: APIRouter, path: str, declaration: Declaration, handle: H
         description="A row that is wrong is refused with its reasons; the others are answered all the same. One model "
         "version answers the whole file.",
         operation_id="_".join(part for part in path.replace("-", "_").split("/") if part),
-        openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}},
+        openapi_extra={"requestBody": documented_form(told)},
     )

@@ -59,6 +59,13 @@ def temporary(folder: Path) -> Iterator[tuple[Path, IO[bytes]]]:
             yield path, file
 
 
+def documented_form(description: str) -> dict[str, Any]:
+    """The request's body in the OpenAPI document: a form with the file that `description` is about."""
+    file = {"type": "string", "format": "binary", "description": description}
+    form = {"type": "object", "required": [FIELD], "properties": {FIELD: file}}
+    return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
+
+
 async def receive(request: Request, path: Path, file: IO[bytes], limit: int) -> Upload:
     """Writes the form's field `file` to `file`, which is open at `path`.
 

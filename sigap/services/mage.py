@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from sigap.mage_access import OWNER as OWNER
+from sigap.mage_access import PASSWORD
 from sigap.services.service import Service, environment
 from sigap.settings import Settings
-
-OWNER = "admin@sigap.local"
-"""Who signs in to Mage's page; the password is the generated secret `mage_password`."""
 
 _CODE = Path(__file__).resolve().parents[2]
 
@@ -41,7 +40,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "REQUIRE_USER_AUTHENTICATION": "1",
         "DEFAULT_OWNER_EMAIL": OWNER,
         "DEFAULT_OWNER_USERNAME": OWNER.partition("@")[0],
-        "DEFAULT_OWNER_PASSWORD": settings.secret("mage_password"),
+        "DEFAULT_OWNER_PASSWORD": settings.secret(PASSWORD),
         # Mage's own default is a public constant, with which anybody could sign a session.
         "JWT_SECRET": settings.secret("mage_jwt"),
         "DISABLE_TERMINAL": "1",

@@ -8,13 +8,11 @@ from typing import Any
 import httpx
 
 from sigap.errors import PipelineError
-from sigap.services.mage import OWNER
+from sigap.mage_access import CLIENT_ID, OWNER, PASSWORD
 from sigap.settings import Settings
 
 Json = dict[str, Any]
 
-# NOTE: the client id of Mage's own page, the same in every installation; not a secret.
-_CLIENT_ID = "zkWlN0PkIKSN0C11CfUHUj84OT5XOJ6tDZ6bDRO2"
 _ERROR_LEVELS = frozenset({"ERROR", "EXCEPTION", "CRITICAL"})
 
 
@@ -36,7 +34,7 @@ class MageApi:
         self.address = settings.mage_address
         # No proxy, whatever the environment says: Mage is on this machine.
         self._http = httpx.Client(
-            base_url=f"{self.address}/api/", headers={"X-API-KEY": _CLIENT_ID}, timeout=60, trust_env=False
+            base_url=f"{self.address}/api/", headers={"X-API-KEY": CLIENT_ID}, timeout=60, trust_env=False
         )
 
     def __enter__(self) -> MageApi:
@@ -51,7 +49,7 @@ class MageApi:
         Raises:
             PipelineError: Mage doesn't know the password.
         """
-        session = {"email": OWNER, "password": self._settings.secret("mage_password")}
+        session = {"email": OWNER, "password": self._settings.secret(PASSWORD)}
         try:
             answer = self._call("POST", "sessions", {"session": session})
         except RefusedError as error:

@@ -17,6 +17,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from sigap.settings import get_settings
 from tests.frontend.standin import make_app
@@ -79,9 +80,10 @@ def clear_caches() -> None:
 
 
 @pytest.fixture
-def app(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+def app(standin: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AppTest]:
     """The dashboard inside this process, not yet run."""
     monkeypatch.setenv("SIGAP_API_URL", standin.address)
+    monkeypatch.setenv("SIGAP_STATE_DIR", str(tmp_path))
     clear_caches()
     yield AppTest.from_file(str(ROOT / "frontend" / "app.py"), default_timeout=30)
     clear_caches()
@@ -92,12 +94,22 @@ def shown(app: AppTest) -> str:
     return "\n".join(element.proto.body for element in app.get("html"))
 
 
+def opened(app: AppTest, name: str, **address: str) -> AppTest:
+    """Runs the page at the address `/name`, which has no file that `AppTest.switch_page` could be given."""
+    app._page_hash = calc_hash(name)
+    app.query_params.update({"lang": "en", **address})
+    app.run()
+    assert not app.exception
+    return app
+
+
 @pytest.fixture(scope="session")
-def dashboard(standin: StandIn) -> Iterator[str]:
+def dashboard(standin: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a running dashboard, started as `./run` starts it."""
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "frontend/app.py", "--server.address=127.0.0.1"]
-    environment = os.environ | {"SIGAP_API_URL": standin.address}
+    state = str(tmp_path_factory.mktemp("dashboard"))
+    environment = os.environ | {"SIGAP_API_URL": standin.address, "SIGAP_STATE_DIR": state}
     with subprocess.Popen(
         [*command, f"--server.port={port}"],
         cwd=ROOT,

@@ -28,6 +28,7 @@ from backend.runs import summary as run_summary
 from backend.schemas import ModelSummary
 from sigap.bundle import Bilingual
 from sigap.catalog import declaration
+from tests.frontend.desk import Desk, desk_routes
 from tests.frontend.five import Five
 
 SEED = Path(__file__).resolve().parents[2] / "data" / "seed" / "education"
@@ -379,6 +380,8 @@ def make_app(mode: str = "3") -> FastAPI:
     async def decided() -> Any:
         return Decisions(model="education", decisions=await decisions(five.registry, "education"))  # type: ignore[arg-type]
 
+    app.state.desk = desk = Desk()
+    app.include_router(desk_routes(desk))
     app.mount("/", five.app)
     return app
 

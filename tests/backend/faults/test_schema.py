@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
 import schemathesis
 from schemathesis import engine
 from schemathesis.engine import events
 
-from tests.backend.conftest import MlflowServer
+from sigap.settings import Settings
+from tests.backend.conftest import MlflowServer, free_port
 from tests.backend.faults.conftest import Workers, aliased
+from tests.backend.mage import mage_standin
 
 EXAMPLES = 8
 # Ends the very token that the others ask with, so it comes last.
@@ -40,12 +44,26 @@ def configuration(token: str, beyond: dict[str, Any]) -> schemathesis.Config:
     )
 
 
+@pytest.fixture
+def mage_port(tmp_path: Path) -> Iterator[str]:
+    """Where a stand-in for Mage answers, so that no pipeline is really started; it has the workers' state folder."""
+    settings = Settings(_env_file=None, state_dir=tmp_path / "state", mage_port=free_port())
+    with mage_standin(settings):
+        yield str(settings.mage_port)
+
+
 def test_no_answer_breaks_the_document_and_none_is_a_server_error(
-    registry: MlflowServer, start_workers: Callable[..., Workers], seeded_database: str
+    registry: MlflowServer, start_workers: Callable[..., Workers], seeded_database: str, mage_port: str
 ) -> None:
     aliased(registry, "schema")
     api = start_workers(
-        registry.uri, "schema", workers=1, DATABASE_URL=seeded_database, SIGAP_MAX_BATCH_ROWS="5", SIGAP_PROTECT="all"
+        registry.uri,
+        "schema",
+        workers=1,
+        DATABASE_URL=seeded_database,
+        SIGAP_MAX_BATCH_ROWS="5",
+        SIGAP_PROTECT="all",
+        SIGAP_MAGE_PORT=mage_port,
     )
     found: dict[tuple[str, str], str] = {}
     counted: Counter[str] = Counter()

@@ -1,0 +1,183 @@
+"""Acts of an operator: each is asked for once, confirmed once, and done at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import streamlit as st
+from pydantic import ValidationError
+
+from frontend import operator
+from frontend.api import Answer, ApiDownError
+from frontend.operator import DeniedError, Operator, SignedOutError
+
+T = TypeVar("T", bound=Answer)
+Kind = Literal["approve", "rollback", "start"]
+
+INTENT = "operations_intent"
+OUTCOME = "operations_outcome"
+
+
+class Version(Answer):
+    """A registered version."""
+
+    model_version: str
+    aliases: tuple[str, ...] = ()
+    registered_at: str
+    data_version: str = ""
+    waiting: bool = False
+    reason: str | None = None
+    reason_id: str | None = None
+
+    def told(self, language: str) -> tuple[str, str]:
+        """What the gate said, and the language that it is in."""
+        return (self.reason_id, "id") if language == "id" and self.reason_id else (self.reason or "", "en")
+
+
+class Run(Answer):
+    """A run of a pipeline."""
+
+    run: int
+    status: str
+    asked_by: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    blocks_done: int = 0
+    blocks_total: int = 0
+
+    @property
+    def going_on(self) -> bool:
+        """Whether it has not ended."""
+        return self.status in ("initial", "running")
+
+
+class Block(Answer):
+    """A step of a run."""
+
+    block: str
+    status: str
+    started_at: str | None = None
+    ended_at: str | None = None
+    error: str | None = None
+
+
+class RunDetail(Run):
+    """A run with its steps."""
+
+    blocks: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True)
+class Act:
+    """What somebody asked for and has not confirmed yet.
+
+    Attributes:
+        kind: Which act.
+        model: On which model.
+        before: The version in use when it was asked for; empty if none was.
+        after: The version that shall be in use then; empty where a pipeline is started.
+    """
+
+    kind: Kind
+    model: str
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an act.
+
+    Attributes:
+        act: Which one.
+        state: `done`, `refused`, `changed` (somebody was faster), `ended` (signed out) or `down`.
+        detail: The run's number, or what the API said, in English.
+        by: Who did it, by the key's name.
+    """
+
+    act: Act
+    state: Literal["done", "refused", "changed", "ended", "down"]
+    detail: str = ""
+    by: str = ""
+
+
+def ask_for(act: Act) -> None:
+    """Notes what is to be confirmed."""
+    st.session_state[OUTCOME] = None
+    st.session_state[INTENT] = act
+
+
+def drop() -> None:
+    """Forgets what was to be confirmed."""
+    st.session_state[INTENT] = None
+
+
+def confirm() -> None:
+    """Does what was asked for; a second click finds nothing left to do."""
+    act: Act | None = st.session_state.get(INTENT)
+    # Before anything is sent: whatever happens, it is not sent twice.
+    st.session_state[INTENT] = None
+    who = operator.current()
+    if act is None:
+        return
+    if who is None:
+        st.session_state[OUTCOME] = Outcome(act, "ended")
+        return
+    try:
+        st.session_state[OUTCOME] = carry_out(act, who)
+    except SignedOutError:
+        st.session_state[operator.SESSION] = None
+        st.session_state["operator_ended"] = True
+        st.session_state[OUTCOME] = Outcome(act, "ended")
+    except DeniedError as error:
+        st.session_state[OUTCOME] = Outcome(act, "refused", error.detail, who.name)
+    except ApiDownError:
+        st.session_state[OUTCOME] = Outcome(act, "down", by=who.name)
+
+
+def carry_out(act: Act, who: Operator) -> Outcome:
+    """Does it, if what was confirmed is still what would be done; raises as `versions` does."""
+    if act.kind == "start":
+        started = operator.ask(who, "POST", f"/models/{act.model}/pipeline")
+        return Outcome(act, "done", str(started["run"]), who.name)
+    known = versions(who, act.model)
+    standing = {alias: each.model_version for each in known for alias in each.aliases}
+    # What was confirmed is what is done: not what somebody else made of it meanwhile.
+    if standing.get("champion", "") != act.before:
+        return Outcome(act, "changed", by=who.name)
+    if act.kind == "approve" and standing.get("challenger") != act.after:
+        return Outcome(act, "changed", by=who.name)
+    body: Mapping[str, Any] = {} if act.kind == "approve" else {"version": act.after}
+    path = "update" if act.kind == "approve" else "rollback"
+    told = operator.ask(who, "POST", f"/models/{act.model}/{path}", body)
+    return Outcome(act, "done", str(told.get("reason") or ""), who.name)
+
+
+def versions(who: Operator, model: str) -> tuple[Version, ...]:
+    """The registered versions of a model, newest first.
+
+    Raises:
+        SignedOutError: The token has ended.
+        DeniedError: The registry can't be asked.
+        ApiDownError: The API can't be reached or its answer can't be read.
+    """
+    return tuple(_read(Version, each) for each in operator.ask(who, "GET", f"/models/{model}/versions")["versions"])
+
+
+def runs(who: Operator, model: str) -> tuple[Run, ...]:
+    """The last runs of a model's pipeline, newest first; raises as `versions` does."""
+    return tuple(_read(Run, each) for each in operator.ask(who, "GET", f"/models/{model}/pipeline/runs")["runs"])
+
+
+def run(who: Operator, model: str, number: int) -> RunDetail:
+    """A run with its steps; raises as `versions` does."""
+    return _read(RunDetail, operator.ask(who, "GET", f"/models/{model}/pipeline/runs/{number}"))
+
+
+def _read(kind: type[T], answer: Any) -> T:
+    try:
+        return kind.model_validate(answer)
+    except ValidationError as error:
+        raise ApiDownError(f"The API's answer can't be read: {error}.") from error

@@ -1,0 +1,181 @@
+"""Who may operate, and that every act is asked for once, confirmed once and done once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from frontend import acts, operator
+from frontend.api import ApiDownError
+from frontend.operator import Operator
+from tests.frontend.conftest import ROOT, StandIn, opened, shown
+from tests.frontend.desk import Desk
+
+
+@pytest.fixture
+def desk(standin: StandIn) -> Iterator[Desk]:
+    """The stand-in's desk as it is at first, and again afterwards."""
+    found: Desk = standin.app.state.desk
+    found.__init__()  # type: ignore[misc]
+    yield found
+    found.__init__()  # type: ignore[misc]
+
+
+def signed_in(app: AppTest, key: str = "operator-key") -> AppTest:
+    page = opened(app, "operations", model="car_price")
+    return sign_in(page, key)
+
+
+def sign_in(page: AppTest, key: str) -> AppTest:
+    page.text_input(key="operator_key").set_value(key)
+    next(button for button in page.button if button.label == "Sign in").click()
+    page.run()
+    assert not page.exception
+    return page
+
+
+def confirmed(page: AppTest, button: str) -> AppTest:
+    page.button(key=button).click().run()
+    page.button(key="operator_confirm").click().run()
+    assert not page.exception
+    return page
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [("", "Type your key first."), ("wrong", "This key is not known."), ("plain", "It needs the scope admin.")],
+)
+def test_without_a_key_that_may_nobody_gets_in(app: AppTest, desk: Desk, key: str, said: str) -> None:
+    page = signed_in(app, key)
+    assert said in shown(page)
+    assert "Versions" not in shown(page)
+    # A token of a key that may not operate is not left lying about.
+    assert desk.tokens == {}
+
+
+def test_the_token_stays_in_the_session(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    (token,) = desk.tokens
+    assert "Signed in as sari" in shown(page)
+    assert token not in str(page.query_params)
+    assert token not in shown(page)
+    assert token not in repr(page.session_state[operator.SESSION])
+    assert "operator-key" not in str(page.session_state)
+    page.button(key="operator_out").click().run()
+    assert desk.revoked == ["sari"]
+    assert page.text_input(key="operator_key").value == ""
+
+
+def test_approving_says_what_will_happen_and_what_has(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    page.button(key="operator_approve").click().run()
+    assert desk.acts == []
+    assert "Car price: version v4 will answer instead of v3." in shown(page)
+    assert "v3 has been in use since 20 November 2026" in shown(page)
+    assert "It is recorded as done by sari." in shown(page)
+    page.button(key="operator_confirm").click().run()
+    assert desk.acts == [("sari", "update", {})]
+    assert "Car price: version v4 is in use now." in shown(page)
+    assert acts.INTENT not in page.session_state or page.session_state[acts.INTENT] is None
+
+
+def test_an_act_that_is_given_up_is_not_done(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    page.button(key="operator_approve").click().run()
+    page.button(key="operator_cancel").click().run()
+    assert desk.acts == []
+    assert "will answer instead" not in shown(page)
+
+
+def test_rolling_back_to_a_chosen_version(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    assert page.selectbox(key="operator_back_car_price_v3").value == "v2"
+    page.selectbox(key="operator_back_car_price_v3").set_value("v1").run()
+    confirmed(page, "operator_rollback")
+    assert desk.acts == [("sari", "rollback", {"version": "v1"})]
+    assert "version v1 is in use again, instead of v3" in shown(page)
+
+
+def test_what_somebody_changed_meanwhile_is_not_done_over(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    page.button(key="operator_rollback").click().run()
+    desk.move("v1")
+    page.button(key="operator_confirm").click().run()
+    assert desk.acts == []
+    assert "Meanwhile somebody else changed which version is in use." in shown(page)
+
+
+def test_a_pipeline_is_started_once_and_followed(app: AppTest, desk: Desk) -> None:
+    page = confirmed(signed_in(app), "operator_start")
+    assert "Car price: run 1 of the pipeline has started." in shown(page)
+    assert "Run 1: running" in shown(page)
+    assert "Train a candidate (k = 2)" in shown(page)
+    assert page.button(key="operator_start").disabled
+    desk.end("There is no table 'cars'.")
+    page.run()
+    assert "There is no table &#x27;cars&#x27;." in shown(page)
+    assert not page.button(key="operator_start").disabled
+
+
+def test_a_run_that_somebody_started_meanwhile_is_told(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    page.button(key="operator_start").click().run()
+    desk.start("api: budi")
+    page.button(key="operator_confirm").click().run()
+    assert "nothing was changed" in shown(page)
+    assert "Run 1 goes on." in shown(page)
+    assert len(desk.runs) == 1
+
+
+def test_a_token_that_ended_is_asked_for_anew_and_nothing_is_done(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    page.button(key="operator_approve").click().run()
+    desk.tokens.clear()
+    page.button(key="operator_confirm").click().run()
+    assert desk.acts == []
+    assert "The sign-in has ended." in shown(page)
+    assert "Sign in again, then ask once more." in shown(page)
+    sign_in(page, "operator-key")
+    confirmed(page, "operator_approve")
+    assert desk.acts == [("sari", "update", {})]
+
+
+def test_a_token_ends_by_itself(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    known: Operator = page.session_state[operator.SESSION]
+    page.session_state[operator.SESSION] = Operator(known.name, known.token, 1.0)
+    page.run()
+    assert "The sign-in has ended." in shown(page)
+    assert page.session_state[operator.SESSION] is None
+
+
+def test_two_tabs_act_each_in_its_own_name(app: AppTest, desk: Desk) -> None:
+    other = AppTest.from_file(str(ROOT / "frontend" / "app.py"), default_timeout=30)
+    one, two = signed_in(app), signed_in(other, "second-key")
+    confirmed(two, "operator_start")
+    confirmed(one, "operator_approve")
+    assert [(name, act) for name, act, _ in desk.acts] == [("budi", "pipeline"), ("sari", "update")]
+    one.button(key="operator_out").click().run()
+    two.run()
+    assert "Signed in as budi" in shown(two)
+
+
+def test_an_act_whose_answer_was_lost_is_not_called_done(
+    app: AppTest, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = signed_in(app)
+    page.button(key="operator_start").click().run()
+    real = operator.ask
+
+    def lost(who: Operator, method: str, path: str, body: object = None) -> object:
+        real(who, method, path)
+        if method == "POST":
+            raise ApiDownError("The API can't be reached.")
+        return real(who, method, path)
+
+    monkeypatch.setattr(operator, "ask", lost)
+    page.button(key="operator_confirm").click().run()
+    assert "not sure whether it was done" in shown(page)
+    assert len(desk.runs) == 1
