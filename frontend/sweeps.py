@@ -147,16 +147,7 @@ def ranked(run: Tried, unit: str, surface: Surface, words: Words) -> go.Figure:
             font={"size": 12, "color": surface.ink if each.chosen else surface.muted},
         )
     if run.baseline is not None:
-        figure.add_vline(x=run.baseline * scale, line={"color": surface.muted, "width": 1.5, "dash": "dash"})
-        figure.add_annotation(
-            x=run.baseline * scale,
-            y=1,
-            yref="paper",
-            yanchor="bottom",
-            text=words("tried.baseline"),
-            showarrow=False,
-            font={"size": 12, "color": surface.muted},
-        )
+        charts.mark_baseline(figure, run.baseline * scale, surface, words)
     figure.update_xaxes(
         gridcolor=surface.line,
         zeroline=False,

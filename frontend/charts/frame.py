@@ -43,6 +43,20 @@ def base(surface: Surface, words: Words, height: int | None) -> go.Figure:
     return figure
 
 
+def mark_baseline(figure: go.Figure, score: float, surface: Surface, words: Words) -> None:
+    """Draws the baseline's score as an upright dashed line with its name."""
+    figure.add_vline(x=score, line={"color": surface.muted, "width": 1.5, "dash": "dash"})
+    figure.add_annotation(
+        x=score,
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        text=words("tried.baseline"),
+        showarrow=False,
+        font={"size": 12, "color": surface.muted},
+    )
+
+
 def facts(member: Member, model: Model, words: Words) -> str:
     """The member's figures as lines for a hover label."""
     level = model.levels[member.cluster]

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from frontend.api import Candidate
 from frontend.catalogue import Detail
-from frontend.charts.frame import base
+from frontend.charts.frame import base, mark_baseline
 from frontend.palette import Surface
 from frontend.scores import SHARES, unit
 from frontend.scores import name as metric_name
@@ -84,16 +84,7 @@ def tried_figure(model: Detail, surface: Surface, words: Words) -> go.Figure:
             font={"size": 12, "color": surface.ink if each.name == model.winner else surface.muted},
         )
     if beside is not None and beside.baseline is not None:
-        figure.add_vline(x=beside.baseline * scale, line={"color": surface.muted, "width": 1.5, "dash": "dash"})
-        figure.add_annotation(
-            x=beside.baseline * scale,
-            y=1,
-            yref="paper",
-            yanchor="bottom",
-            text=words("tried.baseline"),
-            showarrow=False,
-            font={"size": 12, "color": surface.muted},
-        )
+        mark_baseline(figure, beside.baseline * scale, surface, words)
     figure.update_xaxes(
         gridcolor=surface.line,
         zeroline=False,

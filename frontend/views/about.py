@@ -8,6 +8,7 @@ import streamlit as st
 
 from frontend import catalogue, charts, parts, scores
 from frontend.catalogue import Decision, Detail, Lineage
+from frontend.views import card
 from frontend.views.ask import limits
 from frontend.words import MISSING, Words
 from sigap.settings import get_settings
@@ -223,22 +224,6 @@ def outcome(decision: Decision, words: Words) -> str:
 
 
 def _card(model: Detail, words: Words) -> None:
-    text = catalogue.card(model.name, model.model_version)
-    if not text:
-        parts.html(f"<p>{escape(words('more.not_now'))}</p>")
-        return
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        parts.html(f'<p class="sg-small">{escape(words("card.english"))}</p>')
-        st.download_button(
-            words("card.download"),
-            text,
-            file_name=f"{model.name}-{model.model_version}.md",
-            mime="text/markdown",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-    with st.container(border=True, key=f"card_text_{model.name}"):
-        # A heading within the page, not a second one of the page.
-        st.markdown(text.replace("\n## ", "\n#### ").replace("# ", "### ", 1))
+    card.show(model.name, model.model_version, catalogue.card(model.name, model.model_version), words)
     address = get_settings().api_address
     parts.html(f'<p class="sg-small">API: <a href="{escape(address)}/docs">{escape(address)}/docs</a></p>')

@@ -11,7 +11,7 @@ import streamlit as st
 from frontend import axes, catalogue, charts, parts, runs, scores, sweeps
 from frontend.catalogue import Detail, Entry
 from frontend.runs import Run, Runs, Tried
-from frontend.views import compare, judged, origin, profile
+from frontend.views import card, compare, judged, origin, profile
 from frontend.views.run_choice import duration, pick, run_title, verdict
 from frontend.words import Words
 
@@ -219,20 +219,4 @@ def _card(model: Detail, run: Run, words: Words) -> None:
     if not run.model_version:
         parts.html(f"<p>{escape(words('runs.no_version'))}</p>")
         return
-    text = runs.card(model.name, run.model_version)
-    if not text:
-        parts.html(f"<p>{escape(words('more.not_now'))}</p>")
-        return
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        parts.html(f'<p class="sg-small">{escape(words("card.english"))}</p>')
-        st.download_button(
-            words("card.download"),
-            text,
-            file_name=f"{model.name}-{run.model_version}.md",
-            mime="text/markdown",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-    with st.container(border=True, key="card_text_runs"):
-        # A heading within the page, not a second one of the page.
-        st.markdown(text.replace("\n## ", "\n#### ").replace("# ", "### ", 1))
+    card.show(model.name, run.model_version, runs.card(model.name, run.model_version), words)
