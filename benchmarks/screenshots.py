@@ -1,8 +1,8 @@
 """Pictures for the README and the documentation, taken from the running system.
 
 `./run bench screenshots` opens the dashboard and Mage's page (start them with `./run` first) in headless Chromium and
-writes `docs/images/dashboard.png` and `docs/images/mage.png`; `--all` takes every page of the dashboard instead, in
-both themes, languages and widths.
+writes `docs/images/dashboard.png`, `docs/images/mage.png` and a picture of each page for docs/dashboard.md; `--all`
+takes every page of the dashboard instead, in both themes, languages and widths.
 """
 
 from __future__ import annotations
@@ -25,31 +25,54 @@ WIDTHS = {"desktop": 1440, "phone": 390}
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture: where, how wide in pixels, in which theme, and which tab is opened first (0 the first)."""
+    """One picture: where, how wide and high in pixels (as the page without a height), and in which theme."""
 
     name: str
     path: str
     width: int = 1440
     height: int | None = None
     theme: str = "light"
-    tab: int = 0
 
 
 README = Shot("dashboard", "education?lang=en&province=P96", height=1380)
 
 
+# Every page, each tab of the education page too.
+PAGES = {
+    "overview": "overview?",
+    "education": "education?province=P32",
+    **{
+        f"education-{tab}": f"education?province=P32&tab={tab}"
+        for tab in ("beside", "moved", "try", "figures", "about")
+    },
+    **{
+        model: f"{model}?"
+        for model in ("car_price", "customer_segments", "loan_approval", "credit_approval", "bitcoin_price")
+    },
+    "batch": "batch?model=credit_approval",
+    "experiments": "experiments?model=car_price",
+    "monitoring": "monitoring?",
+    "operations": "operations?",
+}
+
+
+def documented() -> list[Shot]:
+    """A picture of each page for the documentation."""
+    return [
+        Shot(name, f"{path}&lang=en", 1280, 1000)
+        for name, path in PAGES.items()
+        if "-" not in name and name != "education"
+    ]
+
+
 def every_page() -> list[Shot]:
-    """Both pages and every tab, on a desktop and a phone, light and dark, in both languages."""
-    shots = []
-    for theme, language in (("light", "id"), ("dark", "en")):
-        for device, width in WIDTHS.items():
-            tail = f"{device}-{theme}-{language}"
-            shots.append(Shot(f"overview-{tail}", f"overview?lang={language}", width, None, theme))
-            shots += [
-                Shot(f"education-{tab + 1}-{tail}", f"education?lang={language}&province=P32", width, None, theme, tab)
-                for tab in range(5)
-            ]
-    return shots
+    """Every page, on a desktop and a phone, light and dark, in both languages."""
+    return [
+        Shot(f"{name}-{device}-{theme}-{language}", f"{path}&lang={language}", width, None, theme)
+        for theme, language in (("light", "id"), ("dark", "en"))
+        for device, width in WIDTHS.items()
+        for name, path in PAGES.items()
+    ]
 
 
 def take(browser: Browser, address: str, shot: Shot, folder: Path) -> Path:
@@ -66,13 +89,10 @@ def take(browser: Browser, address: str, shot: Shot, folder: Path) -> Path:
     page = context.new_page()
     try:
         page.goto(f"{address}/{shot.path}", timeout=WAIT_MS)
-        page.locator(".sg-squares").first.wait_for(timeout=WAIT_MS)
+        page.locator("h1").first.wait_for(timeout=WAIT_MS)
     except Exception as error:
-        raise SystemExit(f"{address}/{shot.path} shows no champion. Start the system with ./run first.") from error
+        raise SystemExit(f"{address}/{shot.path} shows nothing. Start the system with ./run first.") from error
     _settle(page)
-    if shot.tab:
-        page.get_by_role("tab").nth(shot.tab).click()
-        _settle(page)
     if shot.height is None:
         full = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
         page.set_viewport_size({"width": shot.width, "height": int(full) + 10})
@@ -109,6 +129,7 @@ def _settle(page: Page) -> None:
     """Waits until charts are drawn: nothing in the page tells when the last one is."""
     if page.locator(".st-key-map_frame").count():
         page.locator(".st-key-map_frame .scatterlayer .points path").first.wait_for(timeout=WAIT_MS)
+    page.locator("[data-testid=stStatusWidget]").wait_for(state="hidden", timeout=WAIT_MS)
     page.wait_for_timeout(1500)
 
 
@@ -126,7 +147,7 @@ def main() -> None:
     chosen.folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        for shot in every_page() if chosen.all else [README]:
+        for shot in every_page() if chosen.all else [README, *documented()]:
             print(take(browser, address, shot, chosen.folder))
         if not chosen.all:
             print(take_mage(browser, settings, chosen.folder))
