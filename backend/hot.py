@@ -75,6 +75,8 @@ class Hot:
             return None
         counted(self._metrics, served, part)
         self._keep(logged(scope, served, values, part, started))
+        if not predictor.constant_last:
+            return _ENCODE(predictor.whole(part))
         # What stands the same in every answer is encoded once.
         return b"%b,%b" % (_ENCODE(part)[:-1], served.constant)
 

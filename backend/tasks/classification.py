@@ -99,6 +99,7 @@ class ClassificationPredictor:
     """Answers yes or no."""
 
     outcome = "prediction"
+    constant_last = True
 
     def __init__(self, declaration: Declaration, manifest: ClassificationManifest, model: bytes, version: str) -> None:
         self._task = declaration.task_as(Classification)
@@ -132,7 +133,11 @@ class ClassificationPredictor:
 
     def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `Predictor.answer`."""
-        return {**self.part(values), **self.constant}
+        return self.whole(self.part(values))
+
+    def whole(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        """See `RowPredictor.whole`."""
+        return {**part, **self.constant}
 
     def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `RowPredictor.part`."""

@@ -85,13 +85,13 @@ def answer_example(declaration: Declaration) -> dict[str, Any]:
             "cluster": 1,
             "cluster_label": f"{label.id} ({label.en})",
             "distance_to_center": 0.45,
-            "gap_to_next_level": dict.fromkeys(names[:-1], 0.5),
-            "out_of_training_range": [],
             "model_version": "v3",
             "model": declaration.name,
             "data_version": "v_2025_Q1",
             "features_used": names[:-1],
             "features_left_out": names[-1:],
+            "gap_to_next_level": dict.fromkeys(names[:-1], 0.5),
+            "out_of_training_range": [],
         }
     feature = declaration.features[0]
     category = feature.categories[0] if feature.categories else None
@@ -126,6 +126,7 @@ class ClusterPredictor:
     """The nearest cluster of a row."""
 
     outcome = "cluster"
+    constant_last = True
 
     def __init__(self, declaration: Declaration, manifest: ClusteringManifest, model: bytes, version: str) -> None:
         self._manifest = manifest
@@ -163,7 +164,11 @@ class ClusterPredictor:
 
     def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `Predictor.answer`."""
-        return {**self.part(values), **self.constant}
+        return self.whole(self.part(values))
+
+    def whole(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        """See `RowPredictor.whole`."""
+        return {**part, **self.constant}
 
     def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `RowPredictor.part`."""
@@ -203,6 +208,13 @@ class ClusterPredictor:
 
 class LevelPredictor(ClusterPredictor):
     """Levels from the best to the worst; answers as `Answer` describes them."""
+
+    constant_last = False
+
+    def whole(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        """See `RowPredictor.whole`; in the order in which the system that Sigap takes up here answers."""
+        lead = {name: part[name] for name in ("cluster", "cluster_label", "distance_to_center")}
+        return {**lead, **self.constant, **part}
 
     def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `RowPredictor.part`."""

@@ -63,12 +63,19 @@ class RowPredictor(Predictor, Protocol):
     """A predictor whose requests are rows, so that many can be answered by column."""
 
     def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What `answer` says of a row, without the `constant` part, which follows it.
+        """What `answer` says of a row, without the `constant` part.
 
         Raises:
             RequestError: 422, the request is valid but not for this version.
             BundleError: The model gives no answer that could be told.
         """
+
+    def whole(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer of which this is the part."""
+
+    @property
+    def constant_last(self) -> bool:
+        """Whether the `constant` part follows the rest of an answer."""
 
     def parts(self, columns: Columns) -> list[dict[str, Any]]:
         """What `answer` says of each row, without the `constant` part.

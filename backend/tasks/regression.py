@@ -84,6 +84,8 @@ def answer_example(declaration: Declaration) -> dict[str, Any]:
 class RegressionPredictor:
     """Answers with a number."""
 
+    constant_last = True
+
     def __init__(self, declaration: Declaration, manifest: RegressionManifest, model: bytes, version: str) -> None:
         self._declaration = declaration
         self._target = target_of(declaration)
@@ -121,7 +123,11 @@ class RegressionPredictor:
 
     def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `Predictor.answer`."""
-        return {**self.part(values), **self.constant}
+        return self.whole(self.part(values))
+
+    def whole(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        """See `RowPredictor.whole`."""
+        return {**part, **self.constant}
 
     def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `RowPredictor.part`."""

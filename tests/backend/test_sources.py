@@ -119,7 +119,7 @@ def test_c_education(education: Declaration, figures: pd.DataFrame, params: Para
     _, served = trained_and_served(tmp_path / "bundle", lenient, figures, quick)
     with system(tmp_path, "education", served) as c:
         answer = c.post("/predict", PROVINCE)
-        assert list(answer)[:3] == ["cluster", "cluster_label", "distance_to_center"]
+        assert list(answer)[:4] == ["cluster", "cluster_label", "distance_to_center", "model_version"]
         assert answer["cluster_label"] == LEVELS[answer["cluster"]]
         assert answer["distance_to_center"] > 0
         assert answer["model_version"] == "v1"
