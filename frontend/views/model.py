@@ -77,7 +77,8 @@ def refusal(model: Detail, words: Words) -> str:
     decided = (catalogue.decisions((model.name,)) or {}).get(model.name)
     last = next((each for each in decided or () if each.outcome != "running"), None)
     if last is None:
-        key = "none.untrained" if decided is not None else "none.unknown"
+        running = any(each.outcome == "running" for each in decided or ())
+        key = "none.unknown" if decided is None else "none.running" if running else "none.untrained"
         return f"<p>{escape(words(key))}</p>"
     key = "none.failed" if last.outcome == "failed" else "none.refused"
     key = "none.waiting" if last.rule == "waiting" else key

@@ -119,6 +119,13 @@ def test_what_was_never_trained_is_no_fault() -> None:
     ]
 
 
+def test_a_first_training_that_goes_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Text(id="Perahu", en="Boats")
+    model = Detail(name="boats", title=text, question=text, task="regression", data_source=text, features=())
+    monkeypatch.setattr(catalogue, "decisions", lambda names: {"boats": (Decision(outcome="running"),)})
+    assert "being trained for the first time" in refusal(model, Words("en"))
+
+
 def test_a_first_version_that_waits_is_not_called_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     text = Text(id="Perahu", en="Boats")
     model = Detail(name="boats", title=text, question=text, task="regression", data_source=text, features=())
