@@ -89,9 +89,11 @@ def test_the_operator_s_double_clicks_do_nothing_twice(
     assert other.evaluate(WIDTH) <= 390
     assert [(name, act) for name, act, _ in desk.acts] == [("sari", "update"), ("budi", "pipeline")]
     # With the keyboard alone, and given up once.
-    page.get_by_role("button", name="Roll back").focus()
-    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Roll back").press("Enter")
     expect(page.get_by_role("dialog")).to_contain_text("version v3 will answer instead of v4", timeout=SLOW)
+    # The keys are the dialog's as soon as it has the focus.
+    inside = "document.querySelector('[role=dialog]')?.contains(document.activeElement)"
+    page.wait_for_function(inside, timeout=SLOW)
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0, timeout=SLOW)
     desk.tokens.clear()
