@@ -148,7 +148,7 @@ class ClassificationPredictor:
 
     def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """See `Predictor.answers`."""
-        return [{**part, **self.constant} for part in self.parts(Columns.of(self._declaration, rows))]
+        return [self.whole(part) for part in self.parts(Columns.of(self._declaration, rows))]
 
     def parts(self, columns: Columns) -> list[dict[str, Any]]:
         """See `RowPredictor.parts`."""

@@ -22,7 +22,7 @@ def run_tests(settings: Settings, arguments: list[str]) -> None:
     # Tests that start a fresh clone use this environment instead of installing one each.
     os.environ["SIGAP_VENV"] = sys.prefix
     os.chdir(ROOT)
-    # Most tests wait for a service: two files at a time take two thirds of the time. Chosen tests run one by one.
+    # Most tests wait for a service, so two files go at a time. Chosen tests run one by one.
     whole = all(argument.startswith("-") for argument in arguments)
     together = ["--numprocesses=2", "--dist=loadfile"] if whole else []
     _become([sys.executable, "-m", "pytest", *together, *arguments])
