@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from backend.engine import Engine
 from backend.tasks.predictor import ROW_EXAMPLE, Flat, Row, RowAnswer, Words, about_example, indonesian
 from sigap.bundle import Bilingual, ClusteringManifest, Profile, Trait
 from sigap.catalog import Declaration
-from sigap.catalog.declaration import Clustering
+from sigap.catalog.declaration import Clustering, shortfall
 from sigap.errors import BundleError
 
 TRAITS = 5
@@ -264,14 +264,17 @@ class LevelPredictor(ClusterPredictor):
     def _gap(self, cluster: int, values: Mapping[str, Any]) -> dict[str, float] | None:
         if cluster == 0:
             return None
-        return {name: shortfall(values[name], goal) for name, shortfall, goal in self._goals[cluster - 1]}
+        return {
+            name: shortfall(values[name], goal, higher_is_better=better)
+            for name, goal, better in self._goals[cluster - 1]
+        }
 
     @cached_property
-    def _goals(self) -> list[list[tuple[str, Callable[[float, float], float], float]]]:
-        """By level: of each used feature how far a value falls short, and the level's centre."""
+    def _goals(self) -> list[list[tuple[str, float, bool | None]]]:
+        """By level: of each used feature the level's centre, and whether more is better."""
         features = [self._declaration.feature(name) for name in self._manifest.features_used]
         return [
-            [(feature.name, feature.shortfall, level.center[feature.name]) for feature in features]
+            [(feature.name, level.center[feature.name], feature.higher_is_better) for feature in features]
             for level in self._manifest.levels
         ]
 

@@ -49,6 +49,14 @@ class Column(Word):
     aliases: tuple[str, ...] = Field((), description="Other headings under which files bring it.")
 
 
+def shortfall(value: float, goal: float, *, higher_is_better: bool | None) -> float:
+    """Signed change from `value` to `goal`; 0 where `value` is as good already or better."""
+    change = goal - value
+    beyond = (change < 0) if higher_is_better else (change > 0)
+    # Nine decimals are far below any figure's precision and above floating-point noise.
+    return 0.0 if beyond and higher_is_better is not None else round(change, 9)
+
+
 class Feature(Word):
     """A column that the model may be trained on, and a field of its request."""
 
@@ -68,10 +76,7 @@ class Feature(Word):
 
     def shortfall(self, value: float, goal: float) -> float:
         """Signed change in the feature's unit from `value` to `goal`; 0 where `value` is as good already or better."""
-        change = goal - value
-        beyond = (change < 0) if self.higher_is_better else (change > 0)
-        # Nine decimals are far below any figure's precision and above floating-point noise.
-        return 0.0 if beyond and self.higher_is_better is not None else round(change, 9)
+        return shortfall(value, goal, higher_is_better=self.higher_is_better)
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> Feature:
