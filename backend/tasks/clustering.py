@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -122,7 +123,7 @@ def predictor(
     return kind(declaration, manifest, model, version)
 
 
-class ClusterPredictor:
+class ClusterPredictor(ABC):
     """The nearest cluster of a row."""
 
     outcome = "cluster"
@@ -170,17 +171,17 @@ class ClusterPredictor:
         """See `RowPredictor.whole`."""
         return {**part, **self.constant}
 
+    @abstractmethod
     def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `RowPredictor.part`."""
-        raise NotImplementedError
 
     def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """See `Predictor.answers`."""
         return [self.whole(part) for part in self.parts(Columns.of(self._declaration, rows))]
 
+    @abstractmethod
     def parts(self, columns: Columns) -> list[dict[str, Any]]:
         """See `RowPredictor.parts`."""
-        raise NotImplementedError
 
     def _all_nearest(self, columns: Columns) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """What `_nearest` says of each row: cluster and distance, both [n]."""
