@@ -15,7 +15,7 @@ from typing import Any
 
 from sigap.bundle import Manifest, read_manifest
 from sigap.catalog import Declaration, declaration, declarations
-from sigap.errors import SigapError, UnreachableError
+from sigap.errors import ConfigurationError, SigapError, UnreachableError
 from sigap.monitoring.decision import Verdict, alarms, compare
 from sigap.monitoring.records import SUBJECTS, Check, Records, Subject, records
 from sigap.monitoring.report import keep_report
@@ -66,6 +66,24 @@ def check_all(
                 tell(name, subject, made)
             done += [made] if made else []
     return done
+
+
+def check_named(model: str | None = None, subject: str | None = None, *, tell: Told | None = None) -> list[Check]:
+    """`check_all` by the names that a person or a trigger gives.
+
+    Args:
+        model: Name of a declaration; `all`, empty or None for all.
+        subject: `live` or `table`; empty or None for both.
+        tell: See `check_all`.
+
+    Raises:
+        ConfigurationError: There is no such subject.
+        SigapError: See `check_all`.
+    """
+    subjects: list[Subject] = [each for each in SUBJECTS if not subject or each == subject]
+    if not subjects:
+        raise ConfigurationError(f"There is no subject {subject!r} of drift.", remedy="It is `live` or `table`.")
+    return check_all([model] if model and model != "all" else (), subjects, tell=tell)
 
 
 def check(model: str, subject: Subject, *, settings: Settings | None = None) -> Check | None:

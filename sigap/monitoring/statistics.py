@@ -128,16 +128,22 @@ def _kolmogorov_smirnov(known: Floats, new: Floats) -> _Result:
     if n * m <= EXACT_PAIRS:
         found = stats.ks_2samp(known, new, method="exact")
         return _Result("ks_exact", float(found.statistic), float(found.pvalue), float(found.statistic), "ks_distance")
-    distance = max(_farthest(known, new), _farthest(new, known))
+    distance = _distance(*sorted((known, new), key=len))
     # As scipy does it, but sorted once; see Hodges (1958) on the effective number of rows.
     p = float(stats.kstwo.sf(distance, round(n * m / (n + m))))
     return _Result("ks", distance, p, distance, "ks_distance")
 
 
-def _farthest(one: Floats, other: Floats) -> float:
-    """Largest difference of the distribution functions at the values of `one`."""
-    before = np.searchsorted(one, one, side="right") / len(one)
-    return float(np.abs(before - np.searchsorted(other, one, side="right") / len(other)).max())
+def _distance(few: Floats, many: Floats) -> float:
+    """Kolmogorov-Smirnov distance of two sorted samples.
+
+    The distribution functions are farthest apart at a value of either one, or just below it. Among equal values the
+    last counts for the first and the first for the other, and those between give less.
+    """
+    ranks = np.arange(len(few)) / len(few)
+    above = ranks + 1 / len(few) - np.searchsorted(many, few, side="right") / len(many)
+    below = np.searchsorted(many, few, side="left") / len(many) - ranks
+    return float(max(above.max(), below.max()))
 
 
 def _missing(missing: tuple[int, int], known: tuple[int, int]) -> list[_Result]:

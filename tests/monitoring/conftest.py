@@ -1,0 +1,88 @@
+"""A champion with its snapshot, PostgreSQL and MLflow, all real, and predictions to be checked against it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from sigap.monitoring.checks import check
+from sigap.monitoring.records import Check
+from tests.registry.conftest import Line, line, mlflow_uri  # noqa: F401
+
+PARAMS = """
+education:
+  k_min: 2
+  k_max: 2
+  n_init: 2
+  bootstraps: 10
+car_price:
+  folds: 3
+  repeats: 2
+  inner_folds: 2
+  candidates:
+    ridge:
+      estimator: ridge
+      preprocessor: median_imputer_target_coded_with_scaler
+      target_scale: log
+      grid: { alpha: [10.0] }
+drift:
+  minimum_rows: 30
+"""
+
+
+class Watch:
+    """A line whose model is watched."""
+
+    def __init__(self, line: Line) -> None:  # noqa: F811
+        self.line = line
+        self.settings = line.settings
+
+    def train(self, model: str) -> str:
+        self.line.model = model
+        result = self.line.run()
+        assert result["champion"], result["reason"]
+        return str(result["champion"])
+
+    def log(self, model: str, fields: Iterable[Mapping[str, Any]], *, shadow: bool = False) -> None:
+        with psycopg.connect(self.settings.dsn) as connection, connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO predictions (at, model, model_version, request_id, shadow, fields, answer)"
+                " VALUES (now(), %s, 'v1', 'r', %s, %s, '{}')",
+                [(model, shadow, json.dumps(each)) for each in fields],
+            )
+
+    def check(self, model: str, subject: Any) -> Check:
+        made = check(model, subject, settings=self.settings)
+        assert made is not None
+        return made
+
+    def features(self, made: Check) -> dict[str, tuple[Any, ...]]:
+        columns = "feature, test, effect, p_adjusted, drifted, bins"
+        rows = self.ask(f"SELECT {columns} FROM drift_features WHERE check_id = %s ORDER BY feature", made.id)
+        return {row[0]: row[1:] for row in rows}
+
+    def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.settings.dsn) as connection:
+            found = connection.execute(statement, values)
+            return found.fetchall() if found.description else []
+
+    def cars(self, rows: int, seed: int = 0) -> list[dict[str, Any]]:
+        """Inputs like the table's."""
+        from sigap.catalog import declaration
+
+        declared = declaration("car_price")
+        names = ", ".join(f'{feature.sql or feature.name} AS "{feature.name}"' for feature in declared.features)
+        table = self.ask(f"SELECT to_jsonb(r) FROM (SELECT {names} FROM cars AS t ORDER BY car_id) AS r")
+        at = np.random.default_rng(seed).integers(0, len(table), size=rows)
+        return [dict(table[position][0]) for position in at]
+
+
+@pytest.fixture
+def watch(line: Line) -> Watch:  # noqa: F811
+    (line.settings.root / "params.yaml").write_text(PARAMS)
+    return Watch(line)
