@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from frontend import api, catalogue, parts, scores
+from frontend import api, catalogue, drift, parts, scores
 from frontend.api import Clusters, Model
 from frontend.catalogue import Decision, Detail
 from frontend.palette import level_colors
@@ -87,6 +87,9 @@ def _facts(model: Detail, words: Words) -> list[tuple[str, str, str]]:
         found.append((words("overview.rows"), words.number(data.rows, 0), ""))
         if data.period is not None:
             found.append((words("overview.figures"), words.period(data.period), ""))
+    known = (drift.states() or {}).get(model.name)
+    state = words(f"drift.{known.state if known else 'unknown'}")
+    found.append((words("drift.fact"), state, words("drift.fact_help")))
     for metric in ("silhouette", "stability"):
         if metric in model.metrics:
             value = words.number(model.metrics[metric], 2)
