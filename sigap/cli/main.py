@@ -401,7 +401,7 @@ def simulate_drift(
     into: Annotated[str, typer.Option("--into", help="`live` inputs, or the `table`.")] = "live",
     undo: Annotated[bool, typer.Option("--undo", help="Take a shift of the table back.")] = False,
     key: Annotated[
-        str, typer.Option("--key", envvar="SIGAP_SIMULATE_KEY", help="API key, where predictions need a token.")
+        str, typer.Option("--key", help="API key, where predictions need a token; else SIGAP_DASHBOARD_KEY.")
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="In production too.")] = False,
 ) -> None:

@@ -9,7 +9,7 @@ from scipy import stats
 
 from sigap.monitoring.rules import Rules
 from sigap.monitoring.samples import Sample
-from sigap.monitoring.statistics import Tested, test_categories, test_numbers
+from sigap.monitoring.statistics import Difference, compare_categories, compare_numbers
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Feature:
         drifted: Whether p and effect both say so.
     """
 
-    tested: Tested
+    tested: Difference
     p_adjusted: float | None
     drifted: bool
 
@@ -47,15 +47,15 @@ def compare(reference: Sample, now: Sample, names: Sequence[str], rules: Rules) 
     tested = []
     for name in names:
         if reference.is_number(name):
-            tested.append(test_numbers(name, reference.numbers(name), now.numbers(name), rules.effect))
+            tested.append(compare_numbers(name, reference.numbers(name), now.numbers(name), rules.effect))
         else:
             (known, lacking), (new, lacking_now) = reference.counts(name), now.counts(name)
             missing = (lacking, lacking_now)
-            tested.append(test_categories(name, known, new, missing, rules.effect, rules.random_state))
+            tested.append(compare_categories(name, known, new, missing, rules.effect, rules.random_state))
     return judge(tested, rules)
 
 
-def judge(tested: Sequence[Tested], rules: Rules) -> Verdict:
+def judge(tested: Sequence[Difference], rules: Rules) -> Verdict:
     """Corrects the p-values and applies floor and share.
 
     By Benjamini and Hochberg (1995), not Holm: what is decided on is the share of drifted features, and theirs bounds

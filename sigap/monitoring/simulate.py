@@ -212,6 +212,8 @@ def _posted(
     settings: Settings, model: str, bodies: Sequence[dict[str, Any]], key: str, progress: Progress | None
 ) -> tuple[int, str]:
     answered, refusal = 0, ""
+    if not key and settings.dashboard_key:
+        key = settings.dashboard_key.get_secret_value()
     try:
         with httpx.Client(base_url=settings.api_address, timeout=30, trust_env=False) as client:
             if key:
@@ -221,7 +223,7 @@ def _posted(
                 if response.status_code in (401, 403):
                     raise ServiceError(
                         f"The API at {settings.api_address} wants a token for predictions.",
-                        remedy="Give a key with the scope predict: --key, or SIGAP_SIMULATE_KEY.",
+                        remedy="Give a key with the scope predict: --key, or the setting SIGAP_DASHBOARD_KEY.",
                     )
                 answered += response.is_success
                 if not response.is_success and not refusal:

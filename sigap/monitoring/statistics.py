@@ -38,7 +38,7 @@ OTHERS = "…"
 
 
 @dataclass(frozen=True)
-class Tested:
+class Difference:
     """One feature, tested.
 
     Attributes:
@@ -70,7 +70,7 @@ class _Result:
     effect_name: str
 
 
-def test_numbers(feature: str, reference: Floats, now: Floats, floor: float) -> Tested:
+def compare_numbers(feature: str, reference: Floats, now: Floats, floor: float) -> Difference:
     """Tests a feature of numbers.
 
     A constant sample is a sample like any other: against one that varies, D says how far they are apart. What is not
@@ -90,9 +90,9 @@ def test_numbers(feature: str, reference: Floats, now: Floats, floor: float) -> 
     return _decisive(feature, results, floor, _number_bins(known, new, missing))
 
 
-def test_categories(
+def compare_categories(
     feature: str, reference: Counts, now: Counts, missing: tuple[int, int], floor: float, seed: int
-) -> Tested:
+) -> Difference:
     """Tests a feature of categories; one that the reference never saw is a category like the others.
 
     Args:
@@ -100,7 +100,7 @@ def test_categories(
         reference: How often each category was trained on.
         now: How often each category was seen since.
         missing: Rows without a value, of both.
-        floor: See `test_numbers`.
+        floor: See `compare_numbers`.
         seed: Of the permutations.
     """
     names, table = _table(reference, now)
@@ -111,13 +111,13 @@ def test_categories(
     return _decisive(feature, results, floor, _category_bins(names, table, missing, set(reference)))
 
 
-def _decisive(feature: str, results: list[_Result], floor: float, bins: dict[str, Any]) -> Tested:
+def _decisive(feature: str, results: list[_Result], floor: float, bins: dict[str, Any]) -> Difference:
     if not results:
-        return Tested(feature, "nothing", 0.0, None, 0.0, "missing_share", bins)
+        return Difference(feature, "nothing", 0.0, None, 0.0, "missing_share", bins)
     # Bonferroni over the tests of one feature holds whichever of them is then told.
     best = min(results, key=lambda each: (each.effect < floor, each.p, -each.effect))
     p = min(1.0, best.p * len(results))
-    return Tested(feature, best.test, best.statistic, p, best.effect, best.effect_name, bins)
+    return Difference(feature, best.test, best.statistic, p, best.effect, best.effect_name, bins)
 
 
 def _kolmogorov_smirnov(known: Floats, new: Floats) -> _Result:
