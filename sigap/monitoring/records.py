@@ -19,7 +19,6 @@ SUBJECTS: tuple[Subject, ...] = ("live", "table")
 
 # A check that comes upon more predictions than this leaves the oldest out: the log may hold hundreds of millions.
 NEWEST_PREDICTIONS = 1_000_000
-_DAY_SECONDS = 86_400
 # First half of the advisory locks' key; the second is the model's and subject's hash.
 _LOCK = 7_401_895
 _COLUMNS = (
@@ -99,12 +98,12 @@ class Records:
         )
         return [Check(*row) for row in rows]
 
-    def reported_lately(self, model: str, subject: Subject, version: str) -> bool:
-        """Whether a report of this version was made within a day, by whatever clock."""
+    def reported_within(self, check: Check, seconds: int) -> bool:
+        """Whether a report of the check's version and subject was made so lately, before or after by the clock."""
         found = self._one(
             "SELECT EXISTS (SELECT FROM drift_checks WHERE model = %s AND subject = %s AND model_version = %s"
             " AND report IS NOT NULL AND abs(extract(epoch FROM now() - checked_at)) < %s)",
-            [model, subject, version, _DAY_SECONDS],
+            [check.model, check.subject, check.model_version, seconds],
         )
         return bool(found[0])
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import psycopg
 import pytest
 
+from sigap.catalog import Kind, declaration
+from sigap.data.versions import DataVersions
+from sigap.monitoring import report
 from sigap.monitoring.checks import check
 from sigap.monitoring.records import Check
 from tests.registry.conftest import Line, line, mlflow_uri  # noqa: F401
@@ -71,18 +76,30 @@ class Watch:
             found = connection.execute(statement, values)
             return found.fetchall() if found.description else []
 
-    def cars(self, rows: int, seed: int = 0) -> list[dict[str, Any]]:
-        """Inputs like the table's."""
-        from sigap.catalog import declaration
-
-        declared = declaration("car_price")
-        names = ", ".join(f'{feature.sql or feature.name} AS "{feature.name}"' for feature in declared.features)
-        table = self.ask(f"SELECT to_jsonb(r) FROM (SELECT {names} FROM cars AS t ORDER BY car_id) AS r")
-        at = np.random.default_rng(seed).integers(0, len(table), size=rows)
-        return [dict(table[position][0]) for position in at]
+    def inputs(self, model: str, rows: int, seed: int = 0, by: float = 1.0) -> list[dict[str, Any]]:
+        """Inputs like the rows that the champion was trained on; numbers times `by`."""
+        declared = declaration(model)
+        table = pd.read_parquet(DataVersions(self.settings).path(model))
+        published = [name for name in declared.feature_names if table[name].notna().mean() > 0.5]
+        table = table.dropna(subset=published)
+        drawn = table.iloc[np.random.default_rng(seed).integers(0, len(table), size=rows)]
+        numbers = [each.name for each in declared.features if each.kind is not Kind.CATEGORY]
+        drawn = drawn[list(declared.feature_names)].assign(**{name: drawn[name] * by for name in numbers})
+        return list(json.loads(drawn.to_json(orient="records")))
 
 
 @pytest.fixture
 def watch(line: Line) -> Watch:  # noqa: F811
     (line.settings.root / "params.yaml").write_text(PARAMS)
     return Watch(line)
+
+
+@pytest.fixture
+def without_evidently(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of two small files, kept on the run as real ones are: importing Evidently takes seconds a report."""
+
+    def written(_: Path, made: Path) -> None:
+        for name in (report.HTML, report.JSON):
+            (made / name).write_text("<p>Drift</p>")
+
+    monkeypatch.setattr(report, "_run_evidently", written)
