@@ -209,7 +209,7 @@ class _Checking:
     def _same(self, blank: Check, pair: Pair) -> Check | None:
         """The last window, if the table and all that it is compared with are what they were."""
         last = self.windows[0] if self.windows else None
-        if last is None or last.status != "computed" or last.data_md5 != pair.data_md5:
+        if last is None or last.status != "computed" or last.data_md5 != pair.data_md5 or last.report_failed:
             return None
         same = last.model_version == blank.model_version and last.details.get("rules") == blank.details["rules"]
         return last if same else None
@@ -258,7 +258,8 @@ class _Checking:
         last = self.windows[0] if self.windows else None
         troubled = written.drifted or written.alarm
         anew = troubled and (last is None or (last.drifted, last.alarm) != (written.drifted, written.alarm))
-        if not anew and self.kept.reported_within(written, _HOUR if troubled else _DAY):
+        owed = last is not None and last.report_failed
+        if not (anew or owed) and self.kept.reported_within(written, _HOUR if troubled else _DAY):
             return written
         try:
             return self.kept.reported(written, keep_report(written, pair, verdict, self.rules, folder, self.settings))

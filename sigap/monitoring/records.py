@@ -49,6 +49,11 @@ class Check:
     id: int = 0
     checked_at: datetime | None = None
 
+    @property
+    def report_failed(self) -> bool:
+        """Whether its report could not be made: the next window tries again, whatever it finds."""
+        return bool(self.details.get("report_failed"))
+
 
 @dataclass(frozen=True)
 class LiveWindow:
@@ -160,7 +165,11 @@ class Records:
     def unreported(self, check: Check, why: str) -> Check:
         """Notes that the check's report can't be made, which is an alarm."""
         reason = f"{check.reason} {why}"
-        self._run("UPDATE drift_checks SET alarm = true, reason = %s WHERE id = %s", [reason, check.id])
+        self._run(
+            "UPDATE drift_checks SET alarm = true, reason = %s, details = details || '{\"report_failed\": true}'"
+            " WHERE id = %s",
+            [reason, check.id],
+        )
         return replace(check, alarm=True, reason=reason)
 
     def copy_features(self, source: Check, target: Check) -> None:

@@ -118,6 +118,8 @@ def test_faults_are_alarms_and_never_steady(watch: Watch, monkeypatch: pytest.Mo
     assert (told.status, told.alarm, told.report) == ("computed", True, None)
     assert "told to fail" in told.reason
     assert watch.features(told), "the decision is kept"
+    watch.log("education", watch.inputs("education", 60))
+    assert watch.check("education", "live").report, "the next window makes up for it"
 
     remote = watch.settings.state / "dvc-remote"
     kept = remote.rename(remote.with_name("elsewhere"))
