@@ -14,7 +14,7 @@ from frontend.catalogue import Detail
 from frontend.drift import Check, Feature, State, Subject
 from frontend.palette import glyphs, level_colors
 from frontend.tables import table
-from frontend.verdicts import BAD, GOOD, WARN
+from frontend.verdicts import BAD, GOOD, NOTE, WARN
 from frontend.words import MISSING, Words
 
 SUBJECTS = ("live", "table")
@@ -42,7 +42,7 @@ def section(models: Mapping[str, Detail], words: Words) -> None:
 
 def badge(state: str, words: Words) -> str:
     """A state by colour, shape and word."""
-    weight = found.WEIGHTS.get(state, found.NOTE)
+    weight = found.WEIGHTS.get(state, NOTE)
     good, middle, bad = level_colors(3)
     color = {GOOD: good, WARN: middle, BAD: bad}.get(weight, "var(--sg-muted)")
     shape = dict(zip((GOOD, WARN, BAD), glyphs(3), strict=True)).get(weight, "○")

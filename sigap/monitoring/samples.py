@@ -146,8 +146,10 @@ def unseen(path: Path, reference: Path, key: Sequence[str]) -> Mask:
     """Which rows of a snapshot have a key that another one does not have, shape (rows,)."""
     now, known = (pq.read_table(each, columns=list(key), memory_map=True) for each in (path, reference))
     if len(key) == 1:
-        return ~np.asarray(pc.is_in(now.column(0), value_set=known.column(0).combine_chunks()).to_numpy())
-    return ~now.to_pandas().set_index(list(key)).index.isin(known.to_pandas().set_index(list(key)).index)
+        seen = pc.is_in(now.column(0), value_set=known.column(0).combine_chunks()).to_numpy()
+    else:
+        seen = now.to_pandas().set_index(list(key)).index.isin(known.to_pandas().set_index(list(key)).index)
+    return ~np.asarray(seen, dtype=np.bool_)
 
 
 def _drawn(rows: int, limit: int, seed: int) -> NDArray[np.int64]:

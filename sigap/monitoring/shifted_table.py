@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,7 @@ def _move(feature: Feature, column: str, rows: pd.DataFrame, by: float) -> Moved
 
 
 def _updated(
-    connection: Connection, declared: Declaration, keys: list[str], columns: list[str], row: dict[str, Any]
+    connection: Connection, declared: Declaration, keys: list[str], columns: list[str], row: Mapping[Any, Any]
 ) -> list[str | None]:
     """Writes a row; its values as PostgreSQL has them afterwards."""
     assignments = sql.SQL(", ").join(

@@ -199,11 +199,11 @@ def _series_bodies(
     bodies = []
     for start in random.integers(0, len(known) - length + 1, size=rows):
         piece = known.iloc[start : start + length]
-        candles = [
+        candles: list[dict[str, Any]] = [
             {time: moment.isoformat(), target.name: float(value)}
             for moment, value in zip(pd.to_datetime(piece[time], utc=True), piece[target.name], strict=True)
         ]
-        candles[-1][target.name] = float(candles[-1][target.name]) * float(np.exp(by * spread))
+        candles[-1][target.name] = candles[-1][target.name] * float(np.exp(by * spread))
         bodies.append({"candles": candles})
     return bodies, [Moved(f"{target.name}_return", by, by, 0.0)]
 

@@ -228,16 +228,16 @@ def _number_bins(known: Floats, new: Floats, missing: tuple[int, int]) -> dict[s
     high = max(float(each[int(np.ceil(0.995 * (len(each) - 1)))]) for each in samples)
     edges = np.linspace(low, high, BINS + 1) if high > low else np.array([low - 0.5, low + 0.5])
     counts = [np.diff(np.searchsorted(each, edges[1:-1]), prepend=0, append=len(each)) for each in (known, new)]
-    means = [float(each.mean()) if len(each) else None for each in (known, new)]
+    before, after = (float(each.mean()) if len(each) else None for each in (known, new))
     spread = float(known.std()) if len(known) else 0.0
     # How far the mean moved, in standard deviations of the reference: for people, not for the decision.
-    moved = (means[1] - means[0]) / spread if None not in means and spread > 0 else None
+    moved = (after - before) / spread if before is not None and after is not None and spread > 0 else None
     return {
         **found,
         "edges": [float(edge) for edge in edges],
         "reference": counts[0].tolist(),
         "now": counts[1].tolist(),
-        "means": means,
+        "means": [before, after],
         "moved_sd": moved,
     }
 

@@ -1,4 +1,4 @@
-"""What the stand-in tells of drift: a model that drifts, a steady one, one whose check fails, and those never checked."""
+"""What the stand-in tells of drift: models that drift, are steady, whose check fails, and that were never checked."""
 
 from __future__ import annotations
 

@@ -61,7 +61,8 @@ def test_the_cards_of_the_overview_say_how_a_model_stands(app: AppTest) -> None:
 def test_what_was_found_is_said_in_the_readers_language() -> None:
     check = Check(
         id=1, checked_at="2026-11-20T06:00:00Z", model_version="v3", rows=1200, reference_rows=300, status="computed",
-        share=0.4, drifted=True, alarm=False, reason="", details={"rules": {"share": 0.3, "drifted_windows": 2, "windows": 3}},
+        share=0.4, drifted=True, alarm=False, reason="",
+        details={"rules": {"share": 0.3, "drifted_windows": 2, "windows": 3}},
     )  # fmt: skip
     said = sentence(check, Words("en"))
     assert "in 1,200 rows" in said
