@@ -22,9 +22,9 @@ from tests.registry.conftest import Line, line, mlflow_uri  # noqa: F401
 PARAMS = """
 education:
   k_min: 2
-  k_max: 2
-  n_init: 2
-  bootstraps: 10
+  k_max: 4
+  n_init: 5
+  bootstraps: 20
 car_price:
   folds: 3
   repeats: 2
