@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import httpx
 import streamlit as st
 from pydantic import Field
 
@@ -111,15 +111,17 @@ def drift(model: str) -> Drift | None:
         return None
 
 
-def report(path: str) -> bytes:
-    """Evidently's page, or a line that says that it can't be fetched."""
-    try:
-        response = api.connection().get(path)
-    except httpx.HTTPError:
-        response = None
-    if response is None or response.is_error:
-        return b"The report can't be fetched just now: the API, or the registry behind it, does not answer."
-    return response.content
+def report(path: str) -> Callable[[], bytes]:
+    """What fetches Evidently's page, in any thread; a line that says so where it can't be fetched."""
+    fetch = api.fetcher()
+
+    def fetched() -> bytes:
+        response = fetch(path)
+        if response is None or response.is_error:
+            return b"The report can't be fetched just now: the API, or the registry behind it, does not answer."
+        return response.content
+
+    return fetched
 
 
 def findings(titles: dict[str, str], words: Words) -> list[Finding]:

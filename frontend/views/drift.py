@@ -213,10 +213,9 @@ def _report(one: Subject, name: str, words: Words) -> None:
     if newest is None or newest.report is None:
         parts.html(f'<p class="sg-small">{escape(words("drift.no_report"))}</p>')
         return
-    path = newest.report
     st.download_button(
         words("drift.report", ago=words.ago(newest.checked_at)),
-        lambda: found.report(path),
+        found.report(newest.report),
         file_name=f"drift-{name}-{newest.id}.html",
         mime="text/html",
         icon=":material/description:",
