@@ -174,6 +174,8 @@ def _attention(models: list[Detail], decided: dict[str, tuple[Decision, ...] | N
         if model.name == LEVELS and model.served:
             clusters = api.clusters(model.name, model.model_version)
             notes += [(0, note) for note in attention(api.model(model.name), clusters, words)]
+    titles = {model.name: model.title(words.language) for model in models}
+    notes += [(2, each.text) for each in drift.findings(titles, words)]
     notes.sort(key=lambda note: -note[0])
     colors = ("var(--sg-line)", *level_colors(3)[1:])
     lines = [(grave, f'<li style="--c:{colors[grave]}">{escape(note)}</li>') for grave, note in notes]
