@@ -35,7 +35,7 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
     thread.start()
     with httpx.Client(base_url=settings.api_address, timeout=30, trust_env=False) as client:
         try:
-            until(lambda: client.get("/ready").is_success, "The API's champion")
+            until(lambda: client.get("/health/ready").is_success, "The API's champion")
             yield client
         finally:
             server.should_exit = True
