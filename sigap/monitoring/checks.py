@@ -139,6 +139,7 @@ class _Checking:
                 return self.kept.write(self._failed(blank, error), ())
             made = replace(made, details={**made.details, "seconds": round(time.perf_counter() - started, 3)})
             written = self.kept.write(made, verdict.features if verdict else ())
+            self.kept.forget(written)
             if pair is None or verdict is None:
                 return self._same_again(written)
             return self._reported(written, pair, verdict, Path(folder))
@@ -170,9 +171,11 @@ class _Checking:
 
     def _blank(self, champion: ModelVersion, manifest: Manifest) -> Check:
         details = {"rules": dict(self.rules.public()), "reference": manifest.data.version}
+        # Each check carries it on, so that no input is used again when old checks are deleted.
+        used = self.kept.used_until(self.declared.name) if self.subject == "live" else None
         return Check(
             self.declared.name, champion.name, self.subject, 0, 0, "too_few", None, False, self._standing(champion),
-            "", run_id=champion.run_id or None, details=details,
+            "", run_id=champion.run_id or None, last_prediction=used, details=details,
         )  # fmt: skip
 
     def _standing(self, champion: ModelVersion) -> bool:
@@ -246,7 +249,7 @@ class _Checking:
         if written.status != "computed":
             return written
         last = self.windows[0]
-        self.kept.copy_features(last, written)
+        self.kept.move_features(last, written)
         return self.kept.reported(written, last.report) if last.report else written
 
     def _reported(self, written: Check, pair: Pair, verdict: Verdict, folder: Path) -> Check:

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from sigap.catalog import declaration
 from sigap.errors import ServiceError, UnknownModelError
 from sigap.monitoring import checks, report
+from sigap.monitoring import records as records_module
 from sigap.monitoring.checks import check, check_all, check_named, summary
 from sigap.monitoring.records import records
 from tests.monitoring.conftest import Watch
@@ -81,11 +82,12 @@ def test_the_newest_table_of_provinces_and_what_becomes_of_its_features(watch: W
     client = MlflowClient(watch.settings.tracking_uri, watch.settings.tracking_uri)
     names = {entry.path.rsplit("/", 1)[1] for entry in client.list_artifacts(same.run_id, same.report)}
     assert names == {"report.html", "report.json"}
+    before = watch.features(same)
     again = watch.check("education", "table")
-    assert watch.features(again) == watch.features(same)
+    assert watch.features(again) == before
     assert again.report == same.report
 
-    constant, empty = list(watch.features(same))[:2]
+    constant, empty = list(before)[:2]
     declared = declaration("education").feature(constant)
     watch.ask(f"UPDATE education_data SET {constant} = {(declared.minimum + declared.maximum) / 2}, {empty} = NULL")
     changed = watch.check("education", "table")
@@ -164,8 +166,11 @@ def test_ten_checks_at_once_use_each_input_once_and_no_clock_has_a_say(watch: Wa
     watch.log("education", watch.inputs("education", 60, seed=1, by=1.6))
     second = watch.check("education", "live")
     assert second.alarm
+    monkeypatch.setattr(records_module, "KEPT", 2)
+    silent = watch.check("education", "live")
     with records(watch.settings) as kept:
-        assert kept.newest("education", "live")[0].id == second.id
+        assert [each.id for each in kept.newest("education", "live", 9)] == [silent.id, second.id], "old ones go"
+        assert kept.used_until("education") == second.last_prediction == silent.last_prediction
 
     with pytest.raises(UnknownModelError):
         check_all(["boats"], settings=watch.settings)
