@@ -15,7 +15,7 @@ from typing import Any
 
 from sigap.bundle import Manifest, read_manifest
 from sigap.catalog import Declaration, declaration, declarations
-from sigap.errors import ConfigurationError, SigapError, UnreachableError
+from sigap.errors import ConfigurationError, RegistryError, SigapError, UnreachableError
 from sigap.monitoring.decision import Verdict, alarms, compare
 from sigap.monitoring.records import SUBJECTS, Check, Records, Subject, records
 from sigap.monitoring.report import keep_report
@@ -58,16 +58,27 @@ def check_all(
     Raises:
         UnknownModelError: There is no such model.
         ServiceError: PostgreSQL can't be reached, so that nothing could be recorded.
+        RegistryError: Of some model nobody knows whether it has a champion; all others were checked.
         ConfigurationError: The rules can't be used.
     """
     settings = settings or get_settings()
-    done = []
+    done: list[Check] = []
+    faults: list[RegistryError] = []
     for name in models or [each.name for each in declarations()]:
         for subject in subjects:
-            made = check(name, subject, settings=settings)
+            made = None
+            try:
+                made = check(name, subject, settings=settings)
+            except RegistryError as error:
+                faults.append(error)
+            if faults or (made and made.status == "failed"):
+                # What was waited for once is not waited for again: twelve times a minute is longer than a step may take.
+                settings = settings.model_copy(update={"registry_wait_seconds": 0.0})
             if tell:
                 tell(name, subject, made)
             done += [made] if made else []
+    if faults:
+        raise faults[0]
     return done
 
 
@@ -165,7 +176,7 @@ class _Checking:
             raise error
         blank = Check(
             self.declared.name, last[0].model_version, self.subject, 0, 0, "failed", None, True, True, "",
-            details={"rules": dict(self.rules.public())},
+            last_prediction=last[0].last_prediction, details={"rules": dict(self.rules.public())},
         )  # fmt: skip
         return self.kept.write(self._failed(blank, error), ())
 
