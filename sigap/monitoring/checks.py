@@ -15,7 +15,7 @@ from typing import Any
 
 from sigap.bundle import Manifest, read_manifest
 from sigap.catalog import Declaration, declaration, declarations
-from sigap.errors import ConfigurationError, RegistryError, SigapError, UnreachableError
+from sigap.errors import BundleError, ConfigurationError, RegistryError, SigapError, UnreachableError
 from sigap.monitoring.decision import Verdict, alarms, compare
 from sigap.monitoring.records import SUBJECTS, Check, Records, Subject, records
 from sigap.monitoring.report import keep_report
@@ -63,16 +63,16 @@ def check_all(
     """
     settings = settings or get_settings()
     done: list[Check] = []
-    faults: list[RegistryError] = []
+    faults: list[SigapError] = []
     for name in models or [each.name for each in declarations()]:
         for subject in subjects:
             made = None
             try:
                 made = check(name, subject, settings=settings)
-            except RegistryError as error:
+            except (RegistryError, BundleError) as error:
                 faults.append(error)
             if faults or (made and made.status == "failed"):
-                # What was waited for once is not waited for again: twelve times a minute is longer than a step may take.
+                # What was waited for once is not waited for again: twelve times would be longer than a step may take.
                 settings = settings.model_copy(update={"registry_wait_seconds": 0.0})
             if tell:
                 tell(name, subject, made)
