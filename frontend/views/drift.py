@@ -201,7 +201,8 @@ def _numbers(bins: Mapping[str, Any]) -> str:
 
 
 def _categories(bins: Mapping[str, Any], words: Words) -> str:
-    labels = [words("drift.others") if label == "…" else str(label) for label in bins.get("labels") or []]
+    several = {"…": words("drift.others"), "… +": words("drift.unseen")}
+    labels = [several.get(label, str(label)) for label in bins.get("labels") or []]
     return '<div class="sg-drift-rows" aria-hidden="true">' + "".join(
         f'<span>{escape(label)}</span><i style="--r:{then:.1%};--n:{now:.1%}"></i>'
         for label, (then, now) in zip(labels, _shares(bins), strict=False)

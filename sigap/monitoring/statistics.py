@@ -34,7 +34,8 @@ PERMUTATIONS = 9_999
 CATEGORIES = 50
 BINS = 20
 SHOWN_CATEGORIES = 12
-OTHERS = "…"
+# What stands for several categories.
+OTHERS, UNSEEN = "…", "… +"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def compare_categories(
     results = _missing(missing, known)
     if all(known):
         results.append(_contingency(table, seed))
-    return _decisive(feature, results, floor, _category_bins(names, table, missing, set(reference)))
+    return _decisive(feature, results, floor, _category_bins(names, table, missing, _new(reference, now)))
 
 
 def _decisive(feature: str, results: list[_Result], floor: float, bins: dict[str, Any]) -> Difference:
@@ -211,7 +212,7 @@ def _table(reference: Counts, now: Counts) -> tuple[list[str], NDArray[np.int64]
     unseen = [name for name in rest if not reference.get(name)]
     rare = [name for name in rest if reference.get(name)]
     columns = [[counts.get(name, 0) for counts in (reference, now)] for name in kept]
-    for label, names in ((OTHERS, rare), (f"{OTHERS} new", unseen)):
+    for label, names in ((OTHERS, rare), (UNSEEN, unseen)):
         if names:
             kept = [*kept, label]
             columns.append([sum(counts.get(name, 0) for name in names) for counts in (reference, now)])
@@ -242,20 +243,24 @@ def _number_bins(known: Floats, new: Floats, missing: tuple[int, int]) -> dict[s
     }
 
 
+def _new(reference: Counts, now: Counts) -> list[str]:
+    """Categories that the reference never saw, the most frequent first."""
+    unseen = [name for name, count in now.items() if count and not reference.get(name)]
+    return sorted(unseen, key=lambda name: (-now[name], name))
+
+
 def _category_bins(
-    names: list[str], table: NDArray[np.int64], missing: tuple[int, int], seen: set[str]
+    names: list[str], table: NDArray[np.int64], missing: tuple[int, int], new: list[str]
 ) -> dict[str, Any]:
-    shown = names[:SHOWN_CATEGORIES]
-    rest = table[:, SHOWN_CATEGORIES:].sum(axis=1) if len(names) > SHOWN_CATEGORIES else None
-    labels = [*shown, OTHERS] if rest is not None else shown
-    counts = [row[:SHOWN_CATEGORIES].tolist() + ([int(rest[at])] if rest is not None else []) for at, row in
-              enumerate(table)]  # fmt: skip
-    new = [name for name, count in zip(names, table[1], strict=True) if count and name not in seen and name != OTHERS]
+    shown, counts = names[:SHOWN_CATEGORIES], table[:, :SHOWN_CATEGORIES]
+    if len(names) > SHOWN_CATEGORIES:
+        shown = [*shown, OTHERS]
+        counts = np.column_stack([counts, table[:, SHOWN_CATEGORIES:].sum(axis=1)])
     return {
         "kind": "category",
         "missing": list(missing),
-        "labels": labels,
-        "reference": counts[0],
-        "now": counts[1],
+        "labels": shown,
+        "reference": counts[0].tolist(),
+        "now": counts[1].tolist(),
         "new": new[:SHOWN_CATEGORIES],
     }
