@@ -23,6 +23,7 @@ from backend.admin import admin_routes
 from backend.batch import batch_examples, batch_routes
 from backend.describe import detail, summary
 from backend.documentation import add_documentation, problems
+from backend.drift import drift_routes
 from backend.edge import Edge
 from backend.experiments import experiment_routes
 from backend.explain import explain_routes
@@ -255,6 +256,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(provenance_routes(service))
     app.include_router(pipeline_routes(service))
     app.include_router(prediction_routes(service))
+    app.include_router(drift_routes(service))
     app.include_router(explain_routes(service))
     app.include_router(experiment_routes(service))
     app.include_router(v2_routes(service))

@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from frontend import api, catalogue, parts, scores
+from frontend import api, catalogue, drift, parts, scores
 from frontend.api import Clusters, Model
 from frontend.catalogue import Decision, Detail
 from frontend.palette import level_colors
@@ -87,6 +87,9 @@ def _facts(model: Detail, words: Words) -> list[tuple[str, str, str]]:
         found.append((words("overview.rows"), words.number(data.rows, 0), ""))
         if data.period is not None:
             found.append((words("overview.figures"), words.period(data.period), ""))
+    known = (drift.states() or {}).get(model.name)
+    state = words(f"drift.{known.state if known else 'unknown'}")
+    found.append((words("drift.fact"), state, words("drift.fact_help")))
     for metric in ("silhouette", "stability"):
         if metric in model.metrics:
             value = words.number(model.metrics[metric], 2)
@@ -171,6 +174,8 @@ def _attention(models: list[Detail], decided: dict[str, tuple[Decision, ...] | N
         if model.name == LEVELS and model.served:
             clusters = api.clusters(model.name, model.model_version)
             notes += [(0, note) for note in attention(api.model(model.name), clusters, words)]
+    titles = {model.name: model.title(words.language) for model in models}
+    notes += [(2, each.text) for each in drift.findings(titles, words)]
     notes.sort(key=lambda note: -note[0])
     colors = ("var(--sg-line)", *level_colors(3)[1:])
     lines = [(grave, f'<li style="--c:{colors[grave]}">{escape(note)}</li>') for grave, note in notes]

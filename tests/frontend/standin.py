@@ -29,6 +29,7 @@ from backend.schemas import ModelSummary
 from sigap.bundle import Bilingual
 from sigap.catalog import declaration
 from tests.frontend.desk import Desk, desk_routes
+from tests.frontend.drifting import DriftDesk
 from tests.frontend.five import Five
 
 SEED = Path(__file__).resolve().parents[2] / "data" / "seed" / "education"
@@ -380,6 +381,8 @@ def make_app(mode: str = "3") -> FastAPI:
     async def decided() -> Any:
         return Decisions(model="education", decisions=await decisions(five.registry, "education"))  # type: ignore[arg-type]
 
+    app.state.drift = drift = DriftDesk()
+    app.include_router(drift.routes())
     app.state.desk = desk = Desk()
     app.include_router(desk_routes(desk))
     app.mount("/", five.app)
