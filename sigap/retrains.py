@@ -45,6 +45,8 @@ _AGAIN_SECONDS = 300
 _LOCK_SECONDS = 10.0
 # Any fixed number will do; it keeps two requests at once from being decided side by side.
 _DECIDING = 7_401_896
+# Not now(), which is when a transaction began: another that began later may have been decided on before.
+_WITHIN = "BETWEEN clock_timestamp() - make_interval(secs => %s) AND clock_timestamp()"
 
 
 class Pipelines(Protocol):
@@ -159,9 +161,8 @@ def _book(settings: Settings, ask: Ask, going_on: int | None, started: dict[str,
     with transaction(settings) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_DECIDING])
         row = connection.execute(
-            "SELECT id, decision, pipeline_run, ended_at IS NOT NULL, outcome, attempts,"
-            " started_at BETWEEN now() - make_interval(secs => %s) AND now(),"
-            " ended_at BETWEEN now() - make_interval(secs => %s) AND now() FROM retrains WHERE fingerprint = %s",
+            "SELECT id, decision, pipeline_run, ended_at IS NOT NULL, outcome, attempts,"  # noqa: S608 - a constant
+            f" started_at {_WITHIN}, ended_at {_WITHIN} FROM retrains WHERE fingerprint = %s",
             [_STARTING_SECONDS, _AGAIN_SECONDS, ask.fingerprint],
         ).fetchone()
         if row is not None:
@@ -170,7 +171,7 @@ def _book(settings: Settings, ask: Ask, going_on: int | None, started: dict[str,
                 # Mage has started it, and whoever asked did not hear so.
                 connection.execute(
                     "UPDATE retrains SET pipeline_run = %s, decision = 'started',"
-                    " started_at = coalesce(started_at, now()) WHERE id = %s",
+                    " started_at = coalesce(started_at, clock_timestamp()) WHERE id = %s",
                     [found, id_],
                 )
                 return Answer(id_, "started", found, True, attempts)
@@ -183,7 +184,7 @@ def _book(settings: Settings, ask: Ask, going_on: int | None, started: dict[str,
         saved = connection.execute(
             "INSERT INTO retrains (model, cause, fingerprint, detail, asked_by, decision, attempts, started_at)"
             " VALUES (%(model)s, %(cause)s, %(fingerprint)s, %(detail)s, %(asked_by)s, %(decision)s, %(starts)s,"
-            " CASE WHEN %(decision)s = 'started' THEN now() END)"
+            " CASE WHEN %(decision)s = 'started' THEN clock_timestamp() END)"
             " ON CONFLICT (fingerprint) DO UPDATE SET decision = EXCLUDED.decision, detail = EXCLUDED.detail,"
             " attempts = retrains.attempts + EXCLUDED.attempts, pipeline_run = NULL, ended_at = NULL, outcome = NULL,"
             " model_version = NULL, resolved_at = NULL,"
@@ -211,18 +212,14 @@ def _verdict(settings: Settings, connection: psycopg.Connection[Any], ask: Ask, 
         return "refused_running"
     being_started = (
         "SELECT FROM retrains WHERE model = %s AND fingerprint <> %s AND decision = 'started' AND pipeline_run IS NULL"
-        " AND ended_at IS NULL AND started_at BETWEEN now() - make_interval(secs => %s) AND now()"
+        f" AND ended_at IS NULL AND started_at {_WITHIN}"
     )
     if connection.execute(being_started, [ask.model, ask.fingerprint, _STARTING_SECONDS]).fetchone():
         return "refused_running"
-    recent = (
-        "SELECT count(*) FROM retrains WHERE (model = %(model)s OR %(model)s = '') AND cause = ANY(%(causes)s)"
-        " AND started_at > now() - make_interval(secs => %(seconds)s) AND started_at <= now()"
-    )
+    recent = f"SELECT count(*) FROM retrains WHERE (model = %s OR %s = '') AND cause = ANY(%s) AND started_at {_WITHIN}"  # noqa: S608, E501
 
     def started(model: str, causes: Sequence[str], seconds: float) -> int:
-        values = {"model": model, "causes": list(causes), "seconds": seconds}
-        found = connection.execute(recent, values).fetchone()
+        found = connection.execute(recent, [model, model, list(causes), seconds]).fetchone()
         return int(found[0]) if found is not None else 0
 
     if ask.cause in ALARMS and started(ask.model, ALARMS, settings.retrain_cooldown_minutes * 60):
