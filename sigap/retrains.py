@@ -216,7 +216,7 @@ def _verdict(settings: Settings, connection: psycopg.Connection[Any], ask: Ask, 
     )
     if connection.execute(being_started, [ask.model, ask.fingerprint, _STARTING_SECONDS]).fetchone():
         return "refused_running"
-    recent = f"SELECT count(*) FROM retrains WHERE (model = %s OR %s = '') AND cause = ANY(%s) AND started_at {_WITHIN}"  # noqa: S608, E501
+    recent = f"SELECT count(*) FROM retrains WHERE (model = %s OR %s = '') AND cause = ANY(%s) AND started_at {_WITHIN}"  # noqa: S608
 
     def started(model: str, causes: Sequence[str], seconds: float) -> int:
         found = connection.execute(recent, [model, model, list(causes), seconds]).fetchone()
