@@ -186,7 +186,7 @@ def _model(alert: Alert) -> str | None:
 def _key(alert: Alert) -> str:
     """What makes an alert the same one: its labels, and since when it fires, however the sender writes the time."""
     since = alert.starts_at if alert.starts_at.tzinfo else alert.starts_at.replace(tzinfo=UTC)
-    return f"alert:{alert.fingerprint}:{since.astimezone(UTC).isoformat()}"
+    return f"alert:{_model(alert)}:{alert.fingerprint}:{since.astimezone(UTC).isoformat()}"
 
 
 def _reason(annotations: Mapping[str, str]) -> str:

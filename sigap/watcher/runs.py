@@ -49,7 +49,7 @@ class RunKeeper:
     Attributes:
         settings: How long nothing may happen, and where everything is.
         mage: Mage.
-        models: Names of the pipelines that are ours.
+        models: Whose runs have a row; of other pipelines, runs that stick are only ended.
     """
 
     settings: Settings
@@ -71,14 +71,16 @@ class RunKeeper:
             psycopg.Error: PostgreSQL does not answer, or was never prepared.
             PipelineError: Mage does not.
         """
-        going_on = [run for run in self.mage.going_on() if run["pipeline_uuid"] in self.models]
-        for run in going_on:
-            adopt(connection, run)
+        going_on = {int(run["id"]): run for run in self.mage.going_on()}
+        for run in going_on.values():
+            if run["pipeline_uuid"] in self.models:
+                adopt(connection, run)
+            # Of another pipeline, such as the monitoring's, its schedule begins the next one.
             if not _followed(run) and self._sticks(run):
                 self._end(connection, run)
-        self._progress = {run: seen for run, seen in self._progress.items() if any(r["id"] == run for r in going_on)}
-        self._close(connection, {int(run["id"]) for run in going_on})
-        return {str(run["pipeline_uuid"]) for run in going_on}
+        self._progress = {run: seen for run, seen in self._progress.items() if run in going_on}
+        self._close(connection, set(going_on))
+        return {str(run["pipeline_uuid"]) for run in going_on.values()}
 
     def _sticks(self, run: Json) -> bool:
         """Whether no step has moved for so long that none will, or a step's process dies again and again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 
@@ -10,10 +11,14 @@ import psutil
 import psycopg
 import pytest
 
+from backend.app import create_app
+from sigap.keys import alert_credentials
 from sigap.retrains import Ask, request
 from sigap.services.mage_client import run_pipeline
 from sigap.watcher.mage import Mage, MageAwayError
 from sigap.watcher.runs import RunKeeper
+from tests.backend.conftest import Client
+from tests.backend.test_alerts import alert, message
 from tests.mage.test_client import worker_pool
 
 pytestmark = pytest.mark.usefixtures("mage")
@@ -72,6 +77,26 @@ def test_an_alerts_run_is_started_once_and_its_end_is_written_down(settings, mag
     ]
     assert mage.run(first.run)["variables"]["asked_by"] == "alert:SigapDrift"
     assert [run["id"] for run in mage.runs("one")].count(first.run) == 1
+
+
+def test_from_a_posted_alert_to_what_came_of_it(settings, mage, connection):
+    kept = RunKeeper(settings, mage, frozenset({"car_price"}))
+    headers = {"authorization": f"Bearer {alert_credentials(settings).read_text()}"}
+    sent = message(*[alert("car_price", f"{at:016x}") for at in range(10)])
+    with asyncio.Runner() as runner:
+        client = Client(create_app(settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})), runner)
+        first = client.post("/alerts", json=sent, headers=headers).json()["alerts"]
+        assert [each["decision"] for each in first] == ["started", *["refused_running"] * 9]
+        looked_after(kept, connection, "ended_at IS NOT NULL OR decision <> 'started'")
+        # Alertmanager repeats them; the cooldown holds for those that were refused, and the one that ran is known.
+        again = client.post("/alerts", json=sent, headers=headers).json()["alerts"]
+        assert [each["decision"] for each in again] == ["started", *["refused_cooldown"] * 9]
+        assert (again[0]["known"], again[0]["run"]) == (True, first[0]["run"])
+        told = client.get("/models/car_price/retrains").json()["retrains"][-1]
+    assert (told["cause"], told["asked_by"], told["pipeline_run"]) == ("drift", "alert:SigapDrift", first[0]["run"])
+    assert (told["outcome"], told["model_version"]) == ("promoted", "v2")
+    assert told["asked_at"] <= told["started_at"] <= told["ended_at"]
+    assert len(mage.runs("car_price")) == 1
 
 
 def test_a_run_that_somebody_started_is_written_down_too_with_its_failure(settings, mage, connection):

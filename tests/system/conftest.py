@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,25 @@ class System:
     def predict(self, body: dict[str, Any], model: str = "") -> httpx.Response:
         path = f"/models/{model}/predict" if model else "/predict"
         return httpx.post(self.settings.api_address + path, json=body, timeout=10)
+
+    def retrains(self, model: str = "education") -> list[dict[str, Any]]:
+        """Trainings of a model that were asked for, the newest first."""
+        return list(self.get(f"/models/{model}/retrains")["retrains"])
+
+    def alert(self, model: str = "education", cause: str = "drift", **changes: Any) -> dict[str, Any]:
+        """Sends an alert as Alertmanager does; what was decided on it."""
+        now = datetime.now(UTC).isoformat()
+        labels = {"alertname": "SigapDrift", "action": "retrain", "cause": cause, "model": model}
+        told = {"status": "firing", "fingerprint": "c2a1f00d", "startsAt": now, "labels": labels} | changes
+        key = (self.settings.state / "secrets" / "alert_key").read_text()
+        answer = httpx.post(
+            f"{self.settings.api_address}/alerts",
+            json={"version": "4", "alerts": [told]},
+            headers={"authorization": f"Bearer {key}"},
+            timeout=60,
+        )
+        answer.raise_for_status()
+        return dict(answer.json()["alerts"][0])
 
     def served(self, model: str = "education") -> str:
         """Version that answers now, or an empty text."""
