@@ -71,7 +71,7 @@ class Keys:
         self._alert_key = settings.alert_key.get_secret_value() if settings.alert_key else ""
         # Somebody else makes it up, perhaps after this process has started.
         self._alert_secret = settings.state / "secrets" / ALERT_KEY
-        self._stamp: tuple[Stamp, float] | None = None
+        self._stamp: tuple[Stamp | None, float] | None = None
         self._keys: tuple[ApiKey, ...] = self._given
         self.refresh()
 

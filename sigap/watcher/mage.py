@@ -31,6 +31,10 @@ class Mage:
         self._api = MageApi(settings)
         self._signed_in = False
 
+    def close(self) -> None:
+        """Lets the connection go."""
+        self._api.__exit__()
+
     def runs(self, model: str) -> list[Json]:
         """The newest runs of the model's pipeline, newest first."""
         return self._asked(lambda: self._api.runs(model))

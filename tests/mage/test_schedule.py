@@ -33,8 +33,11 @@ def until(condition, seconds=60):
 
 
 def test_a_month_is_owed_only_if_it_began_here_and_nothing_ran_in_it(mage_settings):
-    mage = Mage(mage_settings)
+    with closing(Mage(mage_settings)) as mage:
+        story(mage_settings, mage)
 
+
+def story(mage_settings, mage):
     def states(of="schedule"):
         runs = [run for run in mage.runs("month") if (run["variables"] or {}).get("asked_by") == of]
         return [run["status"] for run in runs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from contextlib import closing
 
 import httpx
 import psutil
@@ -39,16 +40,17 @@ def connection(settings):
 
 
 @pytest.fixture
-def mage(settings):
-    return Mage(settings)
+def asked(settings):
+    with closing(Mage(settings)) as opened:
+        yield opened
 
 
 def ask(fingerprint="a", model="one", cause="drift"):
     return Ask(model, cause, fingerprint, "The inputs have shifted.", "alert:SigapDrift")
 
 
-def keeper(settings, mage, **changes):
-    return RunKeeper(settings.model_copy(update=changes), mage, frozenset({"one"}))
+def keeper(settings, asked, **changes):
+    return RunKeeper(settings.model_copy(update=changes), asked, frozenset({"one"}))
 
 
 def looked_after(kept, connection, until="ended_at IS NOT NULL"):
@@ -66,21 +68,21 @@ def looked_after(kept, connection, until="ended_at IS NOT NULL"):
         time.sleep(0.2)
 
 
-def test_an_alerts_run_is_started_once_and_its_end_is_written_down(settings, mage, connection):
-    first = request(settings, ask(), mage)
+def test_an_alerts_run_is_started_once_and_its_end_is_written_down(settings, asked, connection):
+    first = request(settings, ask(), asked)
     assert (first.decision, first.known) == ("started", False)
-    assert request(settings, ask(), mage).known
-    assert request(settings, ask("b"), mage).decision == "refused_running"
-    assert looked_after(keeper(settings, mage), connection, "ended_at IS NOT NULL OR decision <> 'started'") == [
+    assert request(settings, ask(), asked).known
+    assert request(settings, ask("b"), asked).decision == "refused_running"
+    assert looked_after(keeper(settings, asked), connection, "ended_at IS NOT NULL OR decision <> 'started'") == [
         ("started", "kept", 1, "drift", "alert:SigapDrift", first.run),
         ("refused_running", None, 0, "drift", "alert:SigapDrift", None),
     ]
-    assert mage.run(first.run)["variables"]["asked_by"] == "alert:SigapDrift"
-    assert [run["id"] for run in mage.runs("one")].count(first.run) == 1
+    assert asked.run(first.run)["variables"]["asked_by"] == "alert:SigapDrift"
+    assert [run["id"] for run in asked.runs("one")].count(first.run) == 1
 
 
-def test_from_a_posted_alert_to_what_came_of_it(settings, mage, connection):
-    kept = RunKeeper(settings, mage, frozenset({"car_price"}))
+def test_from_a_posted_alert_to_what_came_of_it(settings, asked, connection):
+    kept = RunKeeper(settings, asked, frozenset({"car_price"}))
     headers = {"authorization": f"Bearer {alert_credentials(settings).read_text()}"}
     sent = message(*[alert("car_price", f"{at:016x}") for at in range(10)])
     with asyncio.Runner() as runner:
@@ -96,86 +98,86 @@ def test_from_a_posted_alert_to_what_came_of_it(settings, mage, connection):
     assert (told["cause"], told["asked_by"], told["pipeline_run"]) == ("drift", "alert:SigapDrift", first[0]["run"])
     assert (told["outcome"], told["model_version"]) == ("promoted", "v2")
     assert told["asked_at"] <= told["started_at"] <= told["ended_at"]
-    assert len(mage.runs("car_price")) == 1
+    assert len(asked.runs("car_price")) == 1
 
 
-def test_a_run_that_somebody_started_is_written_down_too_with_its_failure(settings, mage, connection):
-    number = mage.start("one", {"raises": "cars", "asked_by": "api: sari"})
-    (row,) = looked_after(keeper(settings, mage), connection)
+def test_a_run_that_somebody_started_is_written_down_too_with_its_failure(settings, asked, connection):
+    number = asked.start("one", {"raises": "cars", "asked_by": "api: sari"})
+    (row,) = looked_after(keeper(settings, asked), connection)
     assert row == ("started", "failed", 1, "person", "api: sari", number)
 
 
-def test_a_run_that_sticks_is_ended_and_tried_once_more(settings, mage, connection):
+def test_a_run_that_sticks_is_ended_and_tried_once_more(settings, asked, connection):
     run_pipeline(settings, "one", {})
     pool = worker_pool(settings)
     pool.send_signal(signal.SIGSTOP)
     try:
-        first = request(settings, ask(), mage)
-        impatient = keeper(settings, mage, stuck_seconds=2)
+        first = request(settings, ask(), asked)
+        impatient = keeper(settings, asked, stuck_seconds=2)
         looked_after(impatient, connection, f"pipeline_run <> {first.run}")
     finally:
         pool.send_signal(signal.SIGCONT)
-    (row,) = looked_after(keeper(settings, mage), connection)
+    (row,) = looked_after(keeper(settings, asked), connection)
     assert row[:4] == ("started", "kept", 2, "drift")
-    assert mage.run(first.run)["status"] == "cancelled"
-    again = mage.run(row[5])
+    assert asked.run(first.run)["status"] == "cancelled"
+    again = asked.run(row[5])
     assert (again["variables"]["retry_of"], again["variables"]["asked_by"]) == (first.run, "alert:SigapDrift")
 
 
-def test_what_sticks_twice_is_given_up(settings, mage, connection):
+def test_what_sticks_twice_is_given_up(settings, asked, connection):
     run_pipeline(settings, "one", {})
     pool = worker_pool(settings)
     pool.send_signal(signal.SIGSTOP)
     try:
-        request(settings, ask(), mage)
-        (row,) = looked_after(keeper(settings, mage, stuck_seconds=1), connection)
+        request(settings, ask(), asked)
+        (row,) = looked_after(keeper(settings, asked, stuck_seconds=1), connection)
     finally:
         pool.send_signal(signal.SIGCONT)
     assert row[:3] == ("started", "stuck", 2)
 
 
-def test_a_run_that_its_starter_follows_is_left_to_it(settings, mage, connection):
+def test_a_run_that_its_starter_follows_is_left_to_it(settings, asked, connection):
     from sigap.registry.owner import this_process
 
-    number = mage.start("one", {"seconds": 3, "owner": this_process()})
-    impatient = keeper(settings, mage, stuck_seconds=0, step_timeout_seconds=0)
+    number = asked.start("one", {"seconds": 3, "owner": this_process()})
+    impatient = keeper(settings, asked, stuck_seconds=0, step_timeout_seconds=0)
     limit = time.monotonic() + SECONDS
-    while mage.run(number)["status"] in ("initial", "running"):
+    while asked.run(number)["status"] in ("initial", "running"):
         impatient.look(connection)
         assert time.monotonic() < limit
         time.sleep(0.2)
-    assert mage.run(number)["status"] == "completed"
+    assert asked.run(number)["status"] == "completed"
     # `./run` tells of its first trainings itself.
     assert connection.execute("SELECT count(*) FROM retrains").fetchone() == (0,)
 
 
-def test_a_start_that_was_cut_off_is_made_up_for_once(settings, mage, connection):
+def test_a_start_that_was_cut_off_is_made_up_for_once(settings, asked, connection):
     connection.execute(
         "INSERT INTO retrains (model, cause, fingerprint, detail, asked_by, decision, attempts, started_at)"
         " VALUES ('one', 'drift', 'a', '', 'alert:SigapDrift', 'started', 1, now() - interval '2 minutes')"
     )
-    (row,) = looked_after(keeper(settings, mage), connection)
+    (row,) = looked_after(keeper(settings, asked), connection)
     assert row[:3] == ("started", "kept", 2)
 
 
-def test_mages_scheduler_comes_back_and_runs_nothing_twice(settings, mage, connection):
-    first = request(settings, ask(), mage)
+def test_mages_scheduler_comes_back_and_runs_nothing_twice(settings, asked, connection):
+    first = request(settings, ask(), asked)
     status = httpx.get(f"{settings.mage_address}/api/status", trust_env=False).json()["statuses"][0]
     scheduler = psutil.Process(status["scheduler_process_id"])
     family = scheduler.children(recursive=True)
     for process in (scheduler, *family):
         process.kill()
-    (row,) = looked_after(keeper(settings, mage), connection)
+    (row,) = looked_after(keeper(settings, asked), connection)
     assert row[1:3] in [("kept", 1), ("kept", 2)]
     runs = [
-        run for run in mage.runs("one") if str((run["variables"] or {}).get("retrain", "")).startswith(f"{first.id}.")
+        run for run in asked.runs("one") if str((run["variables"] or {}).get("retrain", "")).startswith(f"{first.id}.")
     ]
     assert [run["status"] for run in runs].count("completed") == 1
 
 
 def test_mage_away_is_an_error_that_says_so(own_settings):
-    with pytest.raises(MageAwayError, match="never started"):
-        Mage(own_settings).runs("one")
+    with closing(Mage(own_settings)) as asked, pytest.raises(MageAwayError, match="never started"):
+        asked.runs("one")
     own_settings.secret("mage_password")
     with pytest.raises(MageAwayError, match="can't be reached"):
-        Mage(own_settings).runs("one")
+        asked.runs("one")

@@ -123,10 +123,10 @@ def test_there_and_back_again_is_no_change(connection: content.Connection, write
     before = now(connection)
     write("DELETE FROM education_data WHERE provinsi_id = 'P35'")
     gone = now(connection)
-    write("UPDATE provinces SET provinsi = provinsi || ' ' WHERE provinsi_id = 'P11'")
+    write("UPDATE provinces SET ibukota = ibukota || ' ' WHERE provinsi_id = 'P11'")
     joined = now(connection)
     assert len({before.digest, gone.digest, joined.digest}) == 3
-    write("UPDATE provinces SET provinsi = trim(provinsi) WHERE provinsi_id = 'P11'")
+    write("UPDATE provinces SET ibukota = trim(ibukota) WHERE provinsi_id = 'P11'")
     assert now(connection).digest == gone.digest
 
 
