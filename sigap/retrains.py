@@ -167,7 +167,11 @@ def _book(settings: Settings, ask: Ask, going_on: int | None, started: dict[str,
         ).fetchone()
         if row is not None:
             id_, decision, run, ended, outcome, attempts, young, just_ended = row
-            if not ended and (found := started.get(f"{id_}.{attempts}")) is not None:
+            if (
+                not ended
+                and decision in ("started", "failed")
+                and (found := started.get(f"{id_}.{attempts}")) is not None
+            ):
                 # Mage has started it, and whoever asked did not hear so.
                 connection.execute(
                     "UPDATE retrains SET pipeline_run = %s, decision = 'started',"
@@ -181,6 +185,9 @@ def _book(settings: Settings, ask: Ask, going_on: int | None, started: dict[str,
             if decision == "started" and (under_way or (ended and (outcome not in UNDONE or given_up))):
                 return Answer(id_, "started", run, True, attempts)
         verdict = _verdict(settings, connection, ask, going_on)
+        if row is not None and decision == "started" and verdict != "started":
+            # What became of its run is worth more than that it may not start again yet.
+            return Answer(id_, verdict, None, False, attempts)
         saved = connection.execute(
             "INSERT INTO retrains (model, cause, fingerprint, detail, asked_by, decision, attempts, started_at)"
             " VALUES (%(model)s, %(cause)s, %(fingerprint)s, %(detail)s, %(asked_by)s, %(decision)s, %(starts)s,"

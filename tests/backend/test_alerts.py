@@ -187,6 +187,7 @@ def test_a_run_that_failed_is_started_again_by_a_repeated_alert_after_the_cooldo
     mage.step(1, fail="MLflow is away.")
     execute(settings, "UPDATE retrains SET ended_at = now(), outcome = 'failed'")
     assert decisions(send(alert())) == ["refused_cooldown"]
+    assert rows(settings, "decision, pipeline_run, outcome") == [("started", 1, "failed")]
     execute(settings, "UPDATE retrains SET started_at = now() - interval '2 hours'")
     assert decisions(send(alert())) == ["started"]
     assert rows(settings, "attempts, pipeline_run, outcome") == [(2, 2, None)]

@@ -176,8 +176,9 @@ def test_mages_scheduler_comes_back_and_runs_nothing_twice(settings, asked, conn
 
 
 def test_mage_away_is_an_error_that_says_so(own_settings):
-    with closing(Mage(own_settings)) as asked, pytest.raises(MageAwayError, match="never started"):
-        asked.runs("one")
-    own_settings.secret("mage_password")
-    with pytest.raises(MageAwayError, match="can't be reached"):
-        asked.runs("one")
+    with closing(Mage(own_settings)) as asked:
+        with pytest.raises(MageAwayError, match="never started"):
+            asked.runs("one")
+        own_settings.secret("mage_password")
+        with pytest.raises(MageAwayError, match="can't be reached"):
+            asked.runs("one")
