@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -156,38 +156,35 @@ def _mark(run: Json) -> str:
     return str(variables.get("retrain") or "") if isinstance(variables, dict) else ""
 
 
+class _Row(NamedTuple):
+    """What is known of a request that was made before; `young` and `just_ended` by the server's clock."""
+
+    id: int
+    decision: Verdict
+    run: int | None
+    ended: bool
+    outcome: Outcome | None
+    attempts: int
+    young: bool | None
+    just_ended: bool | None
+
+
 def _book(settings: Settings, ask: Ask, going_on: int | None, started: dict[str, int]) -> Answer:
     """Decides in one transaction, one request after another."""
     with transaction(settings) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_DECIDING])
-        row = connection.execute(
+        found = connection.execute(
             "SELECT id, decision, pipeline_run, ended_at IS NOT NULL, outcome, attempts,"  # noqa: S608 - a constant
             f" started_at {_WITHIN}, ended_at {_WITHIN} FROM retrains WHERE fingerprint = %s",
             [_STARTING_SECONDS, _AGAIN_SECONDS, ask.fingerprint],
         ).fetchone()
-        if row is not None:
-            id_, decision, run, ended, outcome, attempts, young, just_ended = row
-            if (
-                not ended
-                and decision in ("started", "failed")
-                and (found := started.get(f"{id_}.{attempts}")) is not None
-            ):
-                # Mage has started it, and whoever asked did not hear so.
-                connection.execute(
-                    "UPDATE retrains SET pipeline_run = %s, decision = 'started',"
-                    " started_at = coalesce(started_at, clock_timestamp()) WHERE id = %s",
-                    [found, id_],
-                )
-                return Answer(id_, "started", found, True, attempts)
-            under_way = not ended and (run is not None or young)
-            # What fails does not go on failing without an end; an alert is repeated by its sender, and cools down.
-            given_up = ask.cause == "change" and (attempts >= MOST_ATTEMPTS or just_ended)
-            if decision == "started" and (under_way or (ended and (outcome not in UNDONE or given_up))):
-                return Answer(id_, "started", run, True, attempts)
+        row = _Row(*found) if found is not None else None
+        if row is not None and (answer := _known(connection, ask, row, started)) is not None:
+            return answer
         verdict = _verdict(settings, connection, ask, going_on)
-        if row is not None and decision == "started" and verdict != "started":
+        if row is not None and row.decision == "started" and verdict != "started":
             # What became of its run is worth more than that it may not start again yet.
-            return Answer(id_, verdict, None, False, attempts)
+            return Answer(row.id, verdict, None, False, row.attempts)
         saved = connection.execute(
             "INSERT INTO retrains (model, cause, fingerprint, detail, asked_by, decision, attempts, started_at)"
             " VALUES (%(model)s, %(cause)s, %(fingerprint)s, %(detail)s, %(asked_by)s, %(decision)s, %(starts)s,"
@@ -211,6 +208,26 @@ def _book(settings: Settings, ask: Ask, going_on: int | None, started: dict[str,
     if verdict != "started":
         log.info("%s: %s asked for a training: %s.", ask.model, ask.asked_by, verdict)
     return Answer(saved[0], verdict, None, False, saved[1])
+
+
+def _known(connection: psycopg.Connection[Any], ask: Ask, row: _Row, started: dict[str, int]) -> Answer | None:
+    """The answer that a request has already; None if it is to be decided anew."""
+    heard = started.get(f"{row.id}.{row.attempts}")
+    if heard is not None and not row.ended and row.decision in ("started", "failed"):
+        # Mage has started it, and whoever asked did not hear so.
+        connection.execute(
+            "UPDATE retrains SET pipeline_run = %s, decision = 'started',"
+            " started_at = coalesce(started_at, clock_timestamp()) WHERE id = %s",
+            [heard, row.id],
+        )
+        return Answer(row.id, "started", heard, True, row.attempts)
+    under_way = not row.ended and (row.run is not None or row.young)
+    # What fails does not go on failing without an end; an alert is repeated by its sender, and cools down.
+    given_up = ask.cause == "change" and (row.attempts >= MOST_ATTEMPTS or row.just_ended)
+    done = row.ended and (row.outcome not in UNDONE or given_up)
+    if row.decision == "started" and (under_way or done):
+        return Answer(row.id, "started", row.run, True, row.attempts)
+    return None
 
 
 def _verdict(settings: Settings, connection: psycopg.Connection[Any], ask: Ask, going_on: int | None) -> Verdict:

@@ -135,6 +135,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(others)}
     env = inherited | {f"SIGAP_{name}_PORT": str(port) for name, port in ports.items()}
     env["SIGAP_VENV"] = sys.prefix
+    # Stories change rows and then type what trains on them: nobody shall be quicker. `start` takes another value.
+    env["SIGAP_RETRAIN_ON_CHANGE"] = "none"
     settings = Settings(root=root, **{f"{name.lower()}_port": port for name, port in ports.items()})  # type: ignore[arg-type]
     running = System(root, env, settings, root.parent / "run.log")
     try:
