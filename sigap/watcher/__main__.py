@@ -7,7 +7,7 @@ import time
 
 import psycopg
 
-from sigap.catalog import declaration, declarations
+from sigap.catalog import declarations, named
 from sigap.data.postgres import Connection
 from sigap.errors import PipelineError, ServiceError, SigapError
 from sigap.retrains import Ask, request
@@ -35,12 +35,8 @@ class Watcher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._mage = Mage(settings)
-        every = declarations()
-        asked = settings.retrain_on_change.replace(",", " ").split()
-        named = {model.name for model in every} if asked == ["all"] else set(asked) - {"none"}
-        chosen = tuple(declaration(name) for name in sorted(named))
-        self._sensor = ChangeSensor(chosen)
-        self._runs = RunKeeper(settings, self._mage, frozenset(model.name for model in every))
+        self._sensor = ChangeSensor(named(settings.retrain_on_change))
+        self._runs = RunKeeper(settings, self._mage, frozenset(model.name for model in declarations()))
         self._connection: Connection | None = None
         self._known: dict[str, float] = {}
         self._fault = ""
