@@ -89,7 +89,7 @@ class ChangeSensor:
             if now < seen.next_read:
                 return None
             digest = content.digest(connection, model)
-            seen.read = counters, digest
+            seen.read, seen.moved_at = (counters, digest), 0.0
             seen.next_read = time.monotonic() + (time.monotonic() - now) * _READING_SHARE
         if seen.read[1] == known.digest:
             # Written to, and as it was: nobody has to read it again for that, not after a restart either.

@@ -24,7 +24,7 @@ from tests.mage.test_client import worker_pool
 
 pytestmark = pytest.mark.usefixtures("mage")
 
-SECONDS = 90
+SECONDS = 150
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_mages_scheduler_comes_back_and_runs_nothing_twice(settings, asked, conn
     family = scheduler.children(recursive=True)
     for process in (scheduler, *family):
         process.kill()
-    (row,) = looked_after(keeper(settings, asked), connection)
+    (row,) = looked_after(keeper(settings, asked, stuck_seconds=45), connection)
     assert row[1:3] in [("kept", 1), ("kept", 2)]
     runs = [
         run for run in asked.runs("one") if str((run["variables"] or {}).get("retrain", "")).startswith(f"{first.id}.")
