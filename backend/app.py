@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.admin import admin_routes
+from backend.alerts import alert_routes
 from backend.batch import batch_examples, batch_routes
 from backend.describe import detail, summary
 from backend.documentation import add_documentation, problems
@@ -48,6 +49,7 @@ from backend.problems import MEDIA_TYPE, UNFORESEEN, FieldProblem, RequestError,
 from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
 from backend.requests import documented_body, problem_example, refused, request_model
+from backend.retrains import retrain_routes
 from backend.schemas import Clusters, ModelDetail, Models, SegmentClusters, SegmentsDetail, SupervisedDetail
 from backend.security.protection import protect
 from backend.series import series_routes
@@ -238,6 +240,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
             {"name": "provenance", "description": "Where an answer comes from, and what was decided why."},
             {"name": "admin", "description": "Which version is served; needs a token with the scope `admin`."},
             {"name": "pipelines", "description": "Runs of the pipelines in Mage, step by step."},
+            {"name": "alerts", "description": "Alerts that have models trained; needs a key with the scope `alerts`."},
             {"name": "token", "description": "Who may ask."},
             {"name": "open inference protocol", "description": "V2, for clients of KServe, MLServer and Triton."},
             {"name": "operation", "description": "Health and metrics."},
@@ -255,6 +258,8 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(series_routes(service))
     app.include_router(provenance_routes(service))
     app.include_router(pipeline_routes(service))
+    app.include_router(retrain_routes(service))
+    app.include_router(alert_routes(service))
     app.include_router(prediction_routes(service))
     app.include_router(drift_routes(service))
     app.include_router(explain_routes(service))

@@ -35,7 +35,7 @@ class PipelineRun(BaseModel):
     run: int = Field(description="Its number in Mage.")
     model: str
     status: str = Field(description="`initial`, `running`, `completed`, `failed` or `cancelled`.")
-    asked_by: str | None = Field(description="Who started it over this API; null for other starts.")
+    asked_by: str | None = Field(description="Who or what started it; null where nobody said.")
     started_at: datetime | None
     ended_at: datetime | None
     blocks_done: int = Field(description="Steps that came to their end.")

@@ -183,6 +183,24 @@ class Settings(BaseSettings):
     dvc_remote_url: str | None = Field(
         None, description="DVC remote for snapshots (folder, s3://…); by default a folder inside the state folder."
     )
+    retrain_on_change: str = Field(
+        "all",
+        description="Models that are trained when rows of their table change: `all`, `none`, or names with commas.",
+    )
+    sensor_seconds: float = Field(
+        5.0, gt=0, le=60, description="How often PostgreSQL is asked whether rows have changed, and Mage what it runs."
+    )
+    retrain_cooldown_minutes: float = Field(
+        60.0, ge=0, description="After an alert has had a model trained, further alerts start nothing for this long."
+    )
+    retrains_per_hour: int = Field(
+        12, ge=0, description="Most trainings of all models within an hour that alerts and changed rows start."
+    )
+    alert_key: SecretStr | None = Field(
+        None,
+        description="Key by which Alertmanager or Grafana sends alerts to `POST /alerts`; development makes one up in "
+        "the state folder's `secrets/alert_key`.",
+    )
     step_timeout_seconds: int = Field(600, ge=1, description="Longest time one pipeline step may take.")
     stuck_seconds: int = Field(120, ge=1, description="A pipeline run in which no step moves for this long is ended.")
 

@@ -11,6 +11,7 @@ from frontend import catalogue, charts, drift, parts, scores
 from frontend.api import ApiDownError
 from frontend.catalogue import Decision, Detail
 from frontend.palette import glyphs, level_colors
+from frontend.retrains import history, retrains
 from frontend.tables import table
 from frontend.traffic import (
     Dependency,
@@ -48,6 +49,7 @@ def show(words: Words) -> None:
     section(models, words)
     parts.html(shadow(models, traffic(int(st.session_state["kept_minutes"])), words))
     _retrains(decided, models, words)
+    parts.html(history(retrains(), {name: model.title(words.language) for name, model in models.items()}, words))
     parts.html(f'<p class="sg-small" style="margin-top:1.6rem">{escape(words("watch.watched"))}</p>')
 
 

@@ -316,6 +316,9 @@ class Declaration(Word):
     promotion: Literal["auto", "manual"] = Field(
         "auto", description="Whether what passes the gate is served at once, or waits for a person's approval."
     )
+    change_minutes: float = Field(
+        0, ge=0, description="Least time between two trainings for changed rows; for a table that changes all the time."
+    )
 
     def task_as(self, kind: type[TaskKind]) -> TaskKind:
         """The task, known to be of this kind.

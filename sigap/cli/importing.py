@@ -72,7 +72,7 @@ def show(done: Imported) -> None:
     if done.dry_run:
         say("This was a dry run; nothing was changed.", style="yellow")
     elif done.inserted or done.changed:
-        say(f"`./run pipeline {done.model}` trains on it.")
+        say(f"`./run pipeline {done.model}` trains on it. Sigap, where it runs, begins by itself within a minute.")
 
 
 def _reasons(rejects: Path) -> list[str]:

@@ -337,7 +337,9 @@ def key_create(
     name: Annotated[str, typer.Argument(help="Whose it is: `dashboard`. Stands in logs and with every prediction.")],
     scope: Annotated[
         list[str] | None,
-        typer.Option("--scope", help="`predict` (the default) or `admin`, which may change what is served; or both."),
+        typer.Option(
+            "--scope", help="`predict` (the default), `admin`, which may change what is served, `alerts`; or more."
+        ),
     ] = None,
 ) -> None:
     """Make an API key and print it, once: only its hash is kept. A running API knows it within a second."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from frontend.catalogue import Decision
+from frontend.retrains import Retrain, history
 from frontend.traffic import Dependency, Errors, Health, Latency, ModelHealth, Period, ShadowFigures, Traffic
 from frontend.verdicts import BAD, NOTE, WARN, findings
 from frontend.views.monitoring import milliseconds, shadow, wells
@@ -103,6 +105,28 @@ def test_a_challenger_in_the_shadow_is_shown_with_how_often_it_agrees() -> None:
     assert "<td>10</td><td>80,0 %</td><td>1</td>" in text
     untouched = figures.model_copy(update={"same": 0, "other": 0})
     assert "<td>–</td>" in shadow({}, traffic(shadow=(untouched,)), Words("id")), "nothing compared is no agreement"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"cause": "drift", "decision": "refused_running"}, ("have shifted", "one went on already")),
+        ({"cause": "change", "decision": "started"}, ("rows have changed", "goes on")),
+        ({"cause": "person", "asked_by": "api: sari", "decision": "started", "ended_at": "2026-11-20T06:05:00Z",
+          "outcome": "promoted", "model_version": "v4"}, ("by hand (sari)", "v4: in use now")),
+        ({"cause": "<b>", "decision": "unheard_of"}, ("&lt;b&gt;", "unheard_of")),
+    ],
+)  # fmt: skip
+def test_each_training_that_was_asked_for_tells_why_and_what_came_of_it(
+    told: dict[str, Any], said: tuple[str, ...]
+) -> None:
+    text = history((Retrain(model="car_price", asked_at="2026-11-20T06:00:00Z", **told),), TITLES, Words("en"))
+    assert all(each in text for each in ("Car price", *said))
+
+
+def test_where_trainings_can_not_be_asked_for_nobody_is_told_that_there_are_none() -> None:
+    assert escape(Words("en")("more.not_now")) in history(None, TITLES, Words("en"))
+    assert escape(Words("en")("asked.none")) in history((), TITLES, Words("en"))
 
 
 @pytest.mark.browser

@@ -62,9 +62,18 @@ def test_triggers_are_such_that_mage_leaves_the_file_alone_and_hold_no_token(nam
     assert "api" in {trigger["schedule_type"] for trigger in triggers}
     for trigger in triggers:
         assert trigger["status"] == "inactive" or trigger["last_enabled_at"]
-        # An active schedule with a past date runs at once on every fresh machine: a check may, a training may not.
-        assert trigger["status"] == "inactive" or trigger["schedule_type"] == "api" or name == WATCHING
         assert "token" not in trigger
+
+
+def test_every_model_is_trained_on_request_and_every_month():
+    for model in declarations():
+        triggers = yaml.safe_load((PROJECT / "pipelines" / model.name / "triggers.yaml").read_text())["triggers"]
+        assert {(each["schedule_type"], each["schedule_interval"], each["status"]) for each in triggers} == {
+            ("api", None, "active"),
+            ("time", "@monthly", "active"),
+        }
+        monthly = next(each for each in triggers if each["schedule_type"] == "time")
+        assert monthly["variables"] == {"asked_by": "schedule"}
 
 
 def test_all_models_go_the_same_way():
