@@ -311,6 +311,13 @@ class Declaration(Word):
     promotion: Literal["auto", "manual"] = Field(
         "auto", description="Whether what passes the gate is served at once, or waits for a person's approval."
     )
+    replay_limit: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="What passes the gate waits for a person too where it changes a greater share of the answers to "
+        "stored inputs; None asks for no such limit.",
+    )
 
     def task_as(self, kind: type[TaskKind]) -> TaskKind:
         """The task, known to be of this kind.

@@ -1,0 +1,1 @@
+"""How the served models fare: live scores, and what became of their predictions."""
