@@ -48,6 +48,7 @@ class Metric(BaseModel):
     promised_sd: float | None = Field(description="Its standard deviation over the folds.")
     decisive: bool = Field(description="Whether an alarm is decided on it.")
     worse: bool = Field(description="Whether it is worse than promised beyond doubt, or could not be computed.")
+    judged: bool = Field(description="False while there are too few outcomes to hold it against the promise.")
     reason: str
 
 
@@ -180,6 +181,7 @@ def _versions(rows: Sequence[tuple[Any, ...]]) -> list[VersionPerformance]:
                 promised_sd=row[10],
                 decisive=row[11],
                 worse=row[12],
+                judged=row[8] > 0 and bool(row[15].get("judged", True)),
                 reason=row[14],
             )
             for row in group

@@ -278,7 +278,8 @@ def _decided(score: Score) -> Score:
     promised, spread = score.promised or 0.0, score.promised_sd or 0.0
     text = f"{score.metric} {score.value:.4g} live by {score.n} outcomes, {promised:.4g} ± {spread:.2g} promised"
     if score.n < MINIMUM:
-        return replace(score, reason=f"Too few outcomes to judge: {score.n} of {MINIMUM} needed ({text}).")
+        reason = f"Too few outcomes to judge: {score.n} of {MINIMUM} needed ({text})."
+        return replace(score, reason=reason, detail={"judged": False})
     doubt = math.hypot(score.value - score.bound, float(norm.ppf(BEYOND_DOUBT)) * spread)
     worse = score.value - promised - doubt > 0
     return replace(
