@@ -224,7 +224,7 @@ def _same(values: Floats) -> Floats:
 
 
 def _percent(values: Floats) -> Floats:
-    root: Floats = 100 * np.sqrt(values)
+    root: Floats = np.asarray(100 * np.sqrt(values), np.float64)
     return root
 
 
