@@ -128,13 +128,14 @@ def batch_handler(
         full, keep = _flag(request, "full"), _flag(request, "keep")
         rows = _rows(body, min(most_rows, KEPT_ROWS) if keep else most_rows)
         newest = await _newest(served, rows, table)
-        kept: list[Kept] | None = [] if keep else None
+        kept: list[Kept] | None = [] if keep and log is not None else None
         if len(rows) <= INLINE_ROWS:
             content, counts = answer(served, rows, newest, full=full, kept=kept)
         else:
             content, counts = await asyncio.to_thread(answer, served, rows, newest, full=full, kept=kept)
         count(metrics, served, counts)
-        for row, values, part in kept or () if log else ():
+        for row, values, part in kept or ():
+            assert log is not None  # noqa: S101 - without one nothing was kept
             log.put(logged(request.scope, served, values, part, started, newest)._replace(row=row))
         return Response(content, media_type="application/json")
 

@@ -19,7 +19,7 @@ from sigap.data.postgres import Connection
 from sigap.errors import ConfigurationError, SigapError
 from sigap.monitoring.outcomes import feed_from_table, joined, versions
 from sigap.monitoring.scores import DECISIVE, MINIMUM, Promise, Score, judged, scored
-from sigap.settings import Settings
+from sigap.settings import Settings, get_settings
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +102,32 @@ def score_live(settings: Settings, model: str) -> list[dict[str, Any]]:
             log.exception("The live score of %s can't be computed.", model)
             return _failure(connection, declared, version, window, error)
         return _written(connection, declared, version, window, found)
+
+
+def score_all(settings: Settings | None = None) -> list[dict[str, Any]]:
+    """Scores every model that has a target; one that fails keeps no other from its score.
+
+    Args:
+        settings: Those of this process if not given.
+
+    Returns:
+        The rows of all of them; see `score_live`.
+
+    Raises:
+        SigapError: What the first of those that failed raised, after all others were scored.
+    """
+    settings = settings or get_settings()
+    rows: list[dict[str, Any]] = []
+    faults: list[SigapError] = []
+    for model in scorable():
+        try:
+            rows += score_live(settings, model)
+        except SigapError as error:
+            log.warning("%s could not be scored: %s", model, error.message)
+            faults.append(error)
+    if faults:
+        raise faults[0]
+    return rows
 
 
 def promise_of(manifest: Manifest) -> Promise:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.app import create_app
-from backend.outcomes import reader
+from backend.outcome_items import reader
 from backend.requests import Validator
 from backend.served import load
 from sigap.catalog import declaration, declarations

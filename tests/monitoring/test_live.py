@@ -16,7 +16,7 @@ from sigap.bundle import TAG_BUNDLE_PATH, TAG_BUNDLE_RUN, TAG_MANIFEST_SHA256
 from sigap.catalog import declaration
 from sigap.cli.performance import live_score
 from sigap.errors import ConfigurationError, RegistryError, ServiceError
-from sigap.monitoring.live import scorable, score_live
+from sigap.monitoring.live import scorable, score_all, score_live
 from sigap.settings import Settings
 from tests.backend.task_bundles import write_task_bundle
 from tests.registry.conftest import free_port, mlflow_uri
@@ -175,7 +175,10 @@ def test_where_nothing_can_be_held_against_anybody_the_error_is_told(shop: Shop)
         score_live(away, CAR.name)
     with pytest.raises(ConfigurationError, match="groups rows"):
         score_live(shop.settings, "education")
-    shop.serve()
+    version = shop.serve()
+    assert [row["model_version"] for row in score_all(shop.settings)] == [version]
+    with pytest.raises(RegistryError):
+        score_all(away)
     shop.rows("DROP TABLE live_scores; SELECT 1")
     with pytest.raises(ServiceError, match="Scoring car_price live"):
         score_live(shop.settings, CAR.name)
