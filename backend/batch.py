@@ -7,16 +7,17 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 import numpy as np
 from fastapi import APIRouter, Query
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from backend.batch_answer import batch_example, batch_model
 from backend.columns import Checked, as_object, check_rows
 from backend.decode import EXPECTED_ROWS, decode_rows
 from backend.documentation import problems
@@ -26,9 +27,8 @@ from backend.newest import NewestRows, Series
 from backend.predict import Handler, direct, logged, read_body, serving
 from backend.prediction_log import PredictionLog
 from backend.problems import FieldProblem, RequestError
-from backend.requests import CANDLES, documented_example, problem_example, request_model, type_name
+from backend.requests import CANDLES, documented_example, request_model
 from backend.served import Served
-from backend.tasks import answer_example, answer_model
 from backend.tasks.forecasting import ForecastingPredictor
 from backend.tasks.predictor import RowPredictor
 from sigap.catalog import Declaration
@@ -43,28 +43,6 @@ KEPT_ROWS = 1000
 _SECOND = ThreadPoolExecutor(2, "sigap-batch")  # starts no thread before it is used
 # Number of a row, its validated fields and its answer.
 Kept = tuple[int, dict[str, Any], dict[str, Any]]
-# What the answers of a version have in common stands once, beside the rows.
-SHARED = (
-    "model_version",
-    "model",
-    "data_version",
-    "features_used",
-    "features_left_out",
-    "segment_bounds",
-    "threshold",
-    "calibrated",
-    "calibration",
-    "note",
-    "baseline",
-)
-
-
-class RefusedRow(BaseModel):
-    """A row that has no answer."""
-
-    row: int = Field(description="Which one, counted from 1.", ge=1)
-    status: Literal["refused"]
-    errors: list[FieldProblem] = Field(description="One entry a field that is wrong.")
 
 
 def batch_paths(model: str, default: str) -> tuple[str, ...]:
@@ -274,60 +252,6 @@ def _flag(request: Request, name: str) -> bool:
         f"The parameter `{name}` can't be used.",
         errors=(FieldProblem(field=name, value=value[:80], expected="true or false", remedy="Leave it out."),),
     )
-
-
-def batch_model(declaration: Declaration) -> type[BaseModel]:
-    """The type of a batch's answer: what all rows share, the counts, and one entry a row."""
-    whole = answer_model(declaration).model_fields
-    shared = {name: (whole[name].annotation, whole[name]) for name in SHARED if name in whole}
-    own: dict[str, Any] = {name: (field.annotation, field) for name, field in whole.items() if name not in SHARED}
-    repeated: dict[str, Any] = {
-        name: (annotation | None, Field(None, description="As above; only with `full=true`."))
-        for name, (annotation, _) in shared.items()
-        if annotation is not None
-    }
-    place: dict[str, Any] = {
-        "row": (int, Field(description="Which one, counted from 1.", ge=1)),
-        "status": (Literal["answered"], ...),
-    }
-    row = create_model(
-        type_name(declaration, "AnsweredRow"),
-        __doc__="A row and its answer.",
-        __config__=ConfigDict(protected_namespaces=()),
-        **{**place, **own, **repeated},
-    )
-    fields: dict[str, Any] = {
-        **shared,
-        "rows": (int, Field(description="Rows that came.")),
-        "answered": (int, Field(description="Rows with an answer.")),
-        "refused": (int, Field(description="Rows without one; the others are answered all the same.")),
-        "predictions": (
-            list[Annotated[row | RefusedRow, Field(discriminator="status")]],
-            Field(description="One entry a row, in their order."),
-        ),
-    }
-    return create_model(
-        type_name(declaration, "BatchAnswer"),
-        __doc__=f"{declaration.question.en} Of many rows.",
-        __config__=ConfigDict(protected_namespaces=()),
-        **fields,
-    )
-
-
-def batch_example(declaration: Declaration) -> dict[str, Any]:
-    """A batch's answer as the documentation shows it; its numbers illustrate."""
-    whole = answer_example(declaration)
-    own = {name: value for name, value in whole.items() if name not in SHARED}
-    return {
-        **{name: value for name, value in whole.items() if name in SHARED},
-        "rows": 2,
-        "answered": 1,
-        "refused": 1,
-        "predictions": [
-            {"row": 1, "status": "answered", **own},
-            {"row": 2, "status": "refused", "errors": problem_example(declaration)["errors"]},
-        ],
-    }
 
 
 def _types(declaration: Declaration, most_rows: int) -> tuple[Any, type[BaseModel]]:
