@@ -6,12 +6,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from sigap.bundle import ForecastingManifest, Manifest, RegressionManifest, SupervisedManifest
+from sigap.bundle import ForecastingManifest, Manifest, RegressionManifest, SupervisedManifest, read_manifest
 from sigap.catalog import Declaration, declaration, declarations
 from sigap.catalog.declaration import Clustering
 from sigap.data import postgres
@@ -20,6 +20,9 @@ from sigap.errors import ConfigurationError, SigapError
 from sigap.monitoring.outcomes import feed_from_table, joined, versions
 from sigap.monitoring.scores import DECISIVE, MINIMUM, Promise, Score, judged, scored
 from sigap.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from sigap.registry.models import Registry
 
 log = logging.getLogger(__name__)
 
@@ -84,13 +87,16 @@ def score_live(settings: Settings, model: str) -> list[dict[str, Any]]:
         # One at a time for a model, so that two at once are not two computations.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s), hashtext(%s))", [_LOCK, model])
         window = _window(connection, settings.live_window_days)
+        version = ""
         try:
-            served = _served(settings, model)
+            registry = _registry(settings)
+            champion = registry.champion(model)
+            if champion is None:
+                return []
+            version = champion.name
+            manifest = read_manifest(registry.bundle(champion))
         except SigapError as error:
-            return _failure(connection, declared, _last_version(connection, model, error), window, error)
-        if served is None:
-            return []
-        version, manifest = served
+            return _failure(connection, declared, version or _last_version(connection, model, error), window, error)
         try:
             with connection.transaction():
                 feed_from_table(connection, declared, settings.live_window_days + FEED_MARGIN_DAYS)
@@ -148,16 +154,11 @@ def _window(connection: Connection, days: int) -> Window:
     return Window(row[0] - timedelta(days=days), row[0])
 
 
-def _served(settings: Settings, model: str) -> tuple[str, Manifest] | None:
-    # Here, not above: it imports MLflow, which an error before costs nothing of.
-    from sigap.bundle import read_manifest
+def _registry(settings: Settings) -> Registry:
+    # Here, not above: it imports MLflow, which takes seconds.
     from sigap.registry.models import Registry
 
-    registry = Registry(settings)
-    champion = registry.champion(model)
-    if champion is None:
-        return None
-    return champion.name, read_manifest(registry.bundle(champion))
+    return Registry(settings)
 
 
 def _last_version(connection: Connection, model: str, error: SigapError) -> str:
@@ -200,7 +201,8 @@ def _failure(
     told = error.message if isinstance(error, SigapError) else type(error).__name__
     reason = f"The live score can't be computed, which counts as worse: {told}"
     metric = DECISIVE[declared.task.kind][0]
-    detail = {"evidence": f"{FAILED} {window.until.isoformat()}", FAILED: True}
+    # To ask again and again while a service is away is no new finding either.
+    detail = {"evidence": f"{FAILED} {type(error).__name__} {window.until:%Y-%m-%dT%H}", FAILED: True}
     score = Score(metric, None, None, None, 0, decisive=True, worse=True, reason=reason, detail=detail)
     return _written(connection, declared, version, window, [score])
 
