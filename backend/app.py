@@ -39,7 +39,9 @@ from backend.listener import Listener
 from backend.mage import Mage
 from backend.metrics import CONTENT_TYPE, Metrics
 from backend.newest import NewestRows
+from backend.outcomes import outcome_routes
 from backend.page import POLICY, page
+from backend.performance import performance_routes
 from backend.personal import Mask
 from backend.pipelines import pipeline_routes
 from backend.predict import direct, handler, request_id, serving
@@ -251,7 +253,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     # Before the routes with a model in their path, which `/model/metadata` is no case of.
     app.include_router(admin_routes(service))
     app.include_router(
-        batch_routes(service.settings, service.followers, service.default, service.metrics, service.tables)
+        batch_routes(service.settings, service.followers, service.default, service.metrics, service.tables, service.log)
     )
     app.include_router(file_routes(service.settings, service.followers, service.default, service.metrics))
     app.include_router(_model_routes(service))
@@ -262,6 +264,8 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(alert_routes(service))
     app.include_router(prediction_routes(service))
     app.include_router(drift_routes(service))
+    app.include_router(outcome_routes(service, service.metrics.registry))
+    app.include_router(performance_routes(service))
     app.include_router(explain_routes(service))
     app.include_router(experiment_routes(service))
     app.include_router(v2_routes(service))

@@ -164,7 +164,7 @@ def _plain(declared: Column | Feature | Target) -> Any:
     if declared.kind is Kind.INTEGER:
         # JSON knows one kind of number: 92.0 is as whole as 92.
         limits = Field(ge=declared.minimum, le=declared.maximum)
-        return Annotated[int, limits, BeforeValidator(_whole)]
+        return Annotated[int, limits, BeforeValidator(whole)]
     return float if declared.kind is Kind.NUMBER else str
 
 
@@ -173,7 +173,8 @@ def _limit(declared: Column | Feature | Target, limit: float | None) -> float | 
     return None if declared.kind is Kind.INTEGER else limit
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
+    """A whole number, however it is written; everything else as it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -117,6 +117,12 @@ class Settings(BaseSettings):
     prediction_log_queue: int = Field(
         10000, ge=0, description="Most predictions of a worker that wait for PostgreSQL; further ones are not kept."
     )
+    live_window_days: int = Field(
+        30, ge=1, le=3650, description="Outcomes of the last so many days make up a live score."
+    )
+    replay_days: int = Field(
+        30, ge=0, le=3650, description="Stored inputs of the last so many days are replayed before a promotion."
+    )
     personal_fields: Literal["hash", "omit"] = Field(
         "hash", description="Personal fields of kept predictions: replaced by keyed hashes, or left out."
     )

@@ -38,6 +38,7 @@ from sigap.registry.owner import this_process
 from sigap.registry.tracking import DECISION, Data, Logged, Runs
 from sigap.settings import Settings, get_settings
 from sigap.training.gate import Comparison, Decision
+from sigap.training.replay import Replay, replay
 from sigap.training.sweep import read_snapshot
 from sigap.training.trainer import Candidate, Prepared, Trained, Trainer, refused_in_indonesian, trainer
 
@@ -48,6 +49,8 @@ Result = TypeVar("Result")
 PREVIEW_ROWS = 1_000
 # Folder of the data's profile among the parent run's artefacts.
 PROFILE = "data_profile"
+# Name of the challenger's answers to stored inputs among them.
+REPLAY = "replay.json"
 # Longest text that is put into a tag of a run.
 TAG_LENGTH = 4_000
 
@@ -465,8 +468,17 @@ def _judged(registered: Json, settings: Settings) -> tuple[Decision, ModelVersio
         asked_by=snapshot.get("asked_by") or PIPELINE,
         facts={**_facts(snapshot), "candidate": registered["candidate"], "score": registered["score"]},
         caveat=Bilingual(**registered["caveat"]) if registered["caveat"] else None,
+        replay_limit=declared.replay_limit,
     )
-    return settle(Registry(settings), challenge, compare)
+
+    def on_stored_inputs(challenger: Path, champion: Path) -> Replay:
+        found = replay(settings, declared, challenger, champion)
+        runs, parent = Runs(settings, declared.name), registered["parent_run_id"]
+        runs.log_json(parent, REPLAY, found.as_dict())
+        runs.log_metrics(parent, found.metrics)
+        return found
+
+    return settle(Registry(settings), challenge, compare, on_stored_inputs)
 
 
 def _refused(registered: Json, settings: Settings) -> tuple[Decision, ModelVersion | None]:

@@ -29,7 +29,7 @@ _NEEDING: dict[str, frozenset[Kind]] = {
 _PROBES = {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ready"}
 _OPEN = _PROBES | {"/token", "/token-dashboard"}
 _OWN_TOKEN = {"/validate-token", "/token/revoke"}
-_LONG = re.compile(r"(batch|file|infer)[^/]*$")
+_LONG = re.compile(r"(batch|file|infer|outcomes)[^/]*$")
 _REMEMBERED = 1024
 
 
@@ -39,7 +39,7 @@ class Rule(NamedTuple):
     Attributes:
         needs: The scope; `any` for any valid token; None for nothing.
         route: With a `path`: how metrics call it. None when nothing is there.
-        long: Whether its body is a batch or a file.
+        long: Whether its body is a batch, a file or a list of outcomes.
         probe: Whether it only asks if the API lives: never limited.
     """
 

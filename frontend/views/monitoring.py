@@ -25,6 +25,7 @@ from frontend.traffic import (
     traffic,
 )
 from frontend.verdicts import BAD, GOOD, NOTE, WARN, Finding, away, findings
+from frontend.views import performance
 from frontend.views.drift import section
 from frontend.views.overview import stale
 from frontend.words import MISSING, Words
@@ -48,6 +49,7 @@ def show(words: Words) -> None:
     _models(models, health(), decided, words)
     section(models, words)
     parts.html(shadow(models, traffic(int(st.session_state["kept_minutes"])), words))
+    performance.show(models, words)
     _retrains(decided, models, words)
     parts.html(history(retrains(), {name: model.title(words.language) for name, model in models.items()}, words))
     parts.html(f'<p class="sg-small" style="margin-top:1.6rem">{escape(words("watch.watched"))}</p>')
@@ -75,6 +77,7 @@ def _state(models: Mapping[str, Detail], words: Words) -> None:
         return
     titles = {name: model.title(words.language) for name, model in models.items()}
     found = [*findings(now, seen, decided, titles, words), *drift.findings(titles, words), *_old(models, words)]
+    found += performance.findings(models, words)
     parts.html(_hero(found, words) + wells(now, seen, words))
     _period(seen, words)
 

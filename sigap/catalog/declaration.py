@@ -319,6 +319,13 @@ class Declaration(Word):
     change_minutes: float = Field(
         0, ge=0, description="Least time between two trainings for changed rows; for a table that changes all the time."
     )
+    replay_limit: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="What passes the gate waits for a person too where it changes a greater share of the answers to "
+        "stored inputs; None asks for no such limit.",
+    )
 
     def task_as(self, kind: type[TaskKind]) -> TaskKind:
         """The task, known to be of this kind.

@@ -332,6 +332,32 @@ def model_card(
     show_card(running_settings(), name, number)
 
 
+@model.command("replay")
+def model_replay(
+    name: ModelName,
+    number: Annotated[
+        int, typer.Argument(parser=version_number, metavar="VERSION", help="`v3`; `./run model versions` lists them.")
+    ],
+) -> None:
+    """Show what a version would have answered to the stored inputs of the last days, beside the served one."""
+    from sigap.cli.performance import replay
+
+    replay(running_settings(), name, number)
+
+
+@app.command("live-score", rich_help_panel="Checking")
+def live_score(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model with a target, or `all`.")],
+) -> None:
+    """Score served models by what became of their predictions, beside what they promised; raises the alarm.
+
+    Exit code 1 when a score could not be computed, which counts as worse.
+    """
+    from sigap.cli.performance import live_score as score
+
+    raise typer.Exit(score(running_settings(), name))
+
+
 @key.command("create")
 def key_create(
     name: Annotated[str, typer.Argument(help="Whose it is: `dashboard`. Stands in logs and with every prediction.")],

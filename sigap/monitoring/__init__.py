@@ -1,1 +1,1 @@
-"""Drift: whether the world that a champion meets is still the one that it was trained on."""
+"""How the served models fare: whether the world drifts away from them, and what became of their predictions."""

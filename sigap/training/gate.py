@@ -25,6 +25,7 @@ Rule = Literal[
     "new_data",
     "better",
     "not_better",
+    "unanswered",
 ]
 
 # A silhouette goes from −1 to 1; a smaller gain than this is not worth another meaning of the levels.

@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from backend.describe import summary
 from backend.history import Decisions, decisions
+from backend.performance import Performance
 from backend.runs import Pages, RunList, RunSummary
 from backend.runs import detail as run_detail
 from backend.runs import summary as run_summary
@@ -383,6 +384,16 @@ def make_app(mode: str = "3") -> FastAPI:
 
     app.state.drift = drift = DriftDesk()
     app.include_router(drift.routes())
+    # By model, what its outcomes tell; of the others nothing is known yet.
+    app.state.performance = {}
+
+    @app.get("/models/{model}/performance")
+    async def performance(model: str) -> Any:
+        return app.state.performance.get(model) or Performance(
+            model=model, measurable=model != "education", model_version=None, alarm=False, outcomes=0, newest=None,
+            window_days=30, versions=[], history=[],
+        )  # fmt: skip
+
     app.state.desk = desk = Desk()
     app.include_router(desk_routes(desk))
     app.mount("/", five.app)

@@ -26,7 +26,7 @@ ANSWERED = ["2XX", "401", "403", "404", "409", "429"]
 BEYOND = {
     "/(predict|explain|infer)$": {"positive_data_acceptance": {"expected-statuses": [*ANSWERED, "413", "422"]}},
     "-file$": {"positive_data_acceptance": {"expected-statuses": [*ANSWERED, "4XX"]}},
-    "(predict-batch|batch-predict)$": {"negative_data_rejection": {"expected-statuses": ["200", "4XX"]}},
+    "(predict-batch|batch-predict|outcomes)$": {"negative_data_rejection": {"expected-statuses": ["200", "4XX"]}},
 }
 
 
