@@ -37,6 +37,7 @@ from backend.listener import Listener
 from backend.mage import Mage
 from backend.metrics import CONTENT_TYPE, Metrics
 from backend.newest import NewestRows
+from backend.observed import observed
 from backend.page import POLICY, page
 from backend.personal import Mask
 from backend.pipelines import pipeline_routes
@@ -98,6 +99,7 @@ class Service:
             settings.prediction_log_days,
             self.metrics.registry,
         )
+        self.observed = observed(settings, models, self.mage, self.workers.watches, self.metrics.registry)
         self.shadow = self._shadow(models) if settings.shadow_alias else None
         self.tables = {
             model.name: NewestRows(model, lambda: _dsn(settings))
@@ -166,6 +168,7 @@ class Service:
         tasks.append(asyncio.create_task(self.listener.run()))
         tasks.append(asyncio.create_task(self.workers.run()))
         tasks.append(asyncio.create_task(self.traffic.run()))
+        tasks.append(asyncio.create_task(self.observed.run()))
         if self.shadow is not None:
             tasks.append(asyncio.create_task(self.shadow.run()))
         writing = asyncio.create_task(self.log.run())
@@ -181,7 +184,7 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.log.close(writing)
             await asyncio.gather(*(table.close() for table in self.tables.values()))
-            await asyncio.gather(self.registry.close(), self.mage.close())
+            await asyncio.gather(self.observed.close(), self.registry.close(), self.mage.close())
 
 
 class Api(FastAPI):
