@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import logging.config
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -61,6 +62,7 @@ from sigap import __version__
 from sigap.catalog import Declaration, declaration, declarations
 from sigap.catalog.declaration import Forecasting
 from sigap.errors import ServiceError
+from sigap.logs import configuration
 from sigap.production import require_secrets
 from sigap.settings import Settings, get_settings
 
@@ -161,7 +163,7 @@ class Service:
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         """Follows the registry as long as the application runs."""
-        _log_to_stderr()
+        _log_to_stderr(self.settings)
         _shorten_pauses()
         self.started = time.monotonic()
         tasks = [asyncio.create_task(follower.run()) for follower in self.followers.values()]
@@ -501,14 +503,11 @@ def _shorten_pauses() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def _log_to_stderr() -> None:
-    log = logging.getLogger("sigap")
-    if log.hasHandlers():
-        return
-    stream = logging.StreamHandler()
-    stream.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    log.addHandler(stream)
-    log.setLevel(logging.INFO)
+def _log_to_stderr(settings: Settings) -> None:
+    # `python -m backend` has done so already; behind another server only what is ours is.
+    if not logging.getLogger("sigap").hasHandlers():
+        wanted = configuration(settings.log_format)
+        logging.config.dictConfig({**wanted, "loggers": {"sigap": wanted["loggers"]["sigap"]}})
 
 
 app = create_app()

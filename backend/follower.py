@@ -269,6 +269,13 @@ class Follower:
             served.manifest.data.version,
             served.origin,
             before,
+            # From the version that stands on a prediction to the run that made it.
+            extra={
+                "model": self.declaration.name,
+                "model_version": served.model_version,
+                "run_id": served.manifest.run_id,
+                "data_version": served.manifest.data.version,
+            },
         )
 
     async def _keep(self, target: Target) -> None:
@@ -293,10 +300,11 @@ class Follower:
     def _noted(self, fault: str | None, kind: str) -> None:
         if fault is not None:
             self._metrics.fault(self.declaration.name, kind)
+        about = {"model": self.declaration.name}
         if fault != self.fault:
             # Only changes are logged: the registry may be down for hours.
             if fault is None:
-                log.info("%s: the registry is followed again.", self.declaration.name)
+                log.info("%s: the registry is followed again.", self.declaration.name, extra=about)
             else:
-                log.warning("%s: %s What is served stays.", self.declaration.name, fault)
+                log.warning("%s: %s What is served stays.", self.declaration.name, fault, extra=about)
         self.fault = fault

@@ -106,8 +106,9 @@ class Metrics:
         if trained := moment(served.manifest.trained_at):
             self._trained.labels(model).set(trained.timestamp())
         self._loads.labels(model).inc()
+        swaps = self._swaps.labels(model)
         if seconds is not None:
-            self._swaps.labels(model).observe(seconds)
+            swaps.observe(seconds)
 
     def fault(self, model: str, kind: str) -> None:
         """Counts a look at the registry that could not be followed."""
