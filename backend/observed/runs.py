@@ -131,7 +131,7 @@ class Runs:
             going_on.setdefault(str(run["pipeline_uuid"]), []).append(run)
         for pipeline, each in list(going_on.items())[:MOST_PIPELINES]:
             running.add_metric([pipeline], len(each))
-            if still := [at for run in each if (at := _moved(run)) is not None]:
+            if still := [when for when in map(_moved, each) if when is not None]:
                 moved.add_metric([pipeline], min(still))
         return [runs, seconds, last, succeeded, running, moved]
 

@@ -105,7 +105,7 @@ class Tables:
         connection = await self._connected()
         try:
             # Some of our own fixed texts; no word of anybody else's gets into them.
-            return await (await connection.execute(query, values)).fetchall()  # type: ignore[arg-type]
+            return await (await connection.execute(query, values)).fetchall()
         except (UndefinedTable, UndefinedColumn, InsufficientPrivilege):
             return []
 
