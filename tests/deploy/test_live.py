@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import threading
 import time
@@ -18,7 +20,7 @@ import psycopg
 import pytest
 import yaml
 
-from sigap.services.service import Service, free_port
+from sigap.services.service import Service, free_port, recorded
 from sigap.services.stack import watching
 from sigap.services.supervisor import Supervisor
 from sigap.settings import Settings
@@ -199,5 +201,15 @@ def test_every_panel_has_data_and_an_alarm_goes_its_whole_way(seeded_database: s
 
         wait_for(lambda: bool(taken.alerts("resolved")), "The end of the alarm", 90)
         assert {alert["labels"]["alertname"] for alert in taken.alerts("resolved")} == {"SigapDrift"}
+        scraped = 'count_over_time(up{job="sigap-api"}[1h])'
+        before = float(ask(prometheus, scraped)[0]["value"][1])
+        (killed,) = [each for each in recorded(tmp_path) if each["name"] == "prometheus"]
+        os.kill(int(str(killed["pid"])), signal.SIGKILL)
+
+        def goes_on() -> bool:
+            found = ask(prometheus, scraped)
+            return bool(found) and float(found[0]["value"][1]) > before
+
+        wait_for(goes_on, "Prometheus with what it had seen", 60)
         for name in ("prometheus", "alertmanager"):
             assert (tmp_path / name / "data").is_dir()
