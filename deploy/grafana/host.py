@@ -134,7 +134,7 @@ def host() -> Dashboard:
         ),
         graph(
             "Disk traffic by container",
-            "Bytes a second.",
+            "Bytes a second to and from the drives, by container.",
             {
                 "{{name}} read": f"sum by (name) (rate(container_fs_reads_bytes_total{{{_CONTAINER}}}{_RATE}))",
                 "{{name}} written": f"sum by (name) (rate(container_fs_writes_bytes_total{{{_CONTAINER}}}{_RATE}))",
@@ -143,7 +143,7 @@ def host() -> Dashboard:
         ),
         graph(
             "Network by container",
-            "Bytes a second.",
+            "Bytes a second, by container.",
             {
                 "{{name}} in": f"sum by (name) (rate(container_network_receive_bytes_total{{{_CONTAINER}}}{_RATE}))",
                 "{{name}} out": f"sum by (name) (rate(container_network_transmit_bytes_total{{{_CONTAINER}}}{_RATE}))",

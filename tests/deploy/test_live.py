@@ -100,7 +100,8 @@ def each_second(config: dict[str, Any]) -> None:
 
 
 def ask(prometheus: str, query: str) -> list[Any]:
-    answer = httpx.post(f"{prometheus}/api/v1/query", data={"query": query}).json()
+    # Just started, it answers 503.
+    answer = httpx.post(f"{prometheus}/api/v1/query", data={"query": query}).raise_for_status().json()
     assert answer["status"] == "success", (query, answer)
     return list(answer["data"]["result"])
 
