@@ -27,7 +27,7 @@ class _Formatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
         """Kind and place of an exception and of those that led to it, without their messages."""
-        return "\n".join(_told(ei[1]))
+        return "\n".join(["Traceback, without the messages:", *_told(ei[1])])
 
     def fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """The ids that the record carries."""

@@ -48,6 +48,7 @@ def test_a_json_line_has_the_ids_and_nothing_that_was_not_foreseen() -> None:
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
 def test_of_an_exception_only_its_kind_and_place_are_written(formatter: logging.Formatter) -> None:
     line = formatter.format(failed())
+    assert "Traceback" in line
     assert "ValueError" in line
     assert "sigap.errors.RegistryError" in line
     assert "test_logs.py" in line
