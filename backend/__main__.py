@@ -8,6 +8,7 @@ import sys
 import uvicorn
 
 from sigap.errors import SigapError
+from sigap.logs import configuration
 from sigap.production import require_secrets
 from sigap.settings import get_settings
 
@@ -35,6 +36,7 @@ def main() -> None:
             access_log=given.access_log,
             http="backend.security.connection:Connection",
             server_header=False,
+            log_config=configuration(settings.log_format),
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     except SigapError as error:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import logging.config
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -39,6 +40,7 @@ from backend.listener import Listener
 from backend.mage import Mage
 from backend.metrics import CONTENT_TYPE, Metrics
 from backend.newest import NewestRows
+from backend.observed import observed
 from backend.outcomes import outcome_routes
 from backend.page import POLICY, page
 from backend.performance import performance_routes
@@ -65,6 +67,7 @@ from sigap import __version__
 from sigap.catalog import Declaration, declaration, declarations
 from sigap.catalog.declaration import Forecasting
 from sigap.errors import ServiceError
+from sigap.logs import configuration
 from sigap.production import require_secrets
 from sigap.settings import Settings, get_settings
 
@@ -103,6 +106,7 @@ class Service:
             settings.prediction_log_days,
             self.metrics.registry,
         )
+        self.observed = observed(settings, models, self.mage, self.workers.watches, self.metrics.registry)
         self.shadow = self._shadow(models) if settings.shadow_alias else None
         self.tables = {
             model.name: NewestRows(model, lambda: _dsn(settings))
@@ -164,13 +168,14 @@ class Service:
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         """Follows the registry as long as the application runs."""
-        _log_to_stderr()
+        _log_to_stderr(self.settings)
         _shorten_pauses()
         self.started = time.monotonic()
         tasks = [asyncio.create_task(follower.run()) for follower in self.followers.values()]
         tasks.append(asyncio.create_task(self.listener.run()))
         tasks.append(asyncio.create_task(self.workers.run()))
         tasks.append(asyncio.create_task(self.traffic.run()))
+        tasks.append(asyncio.create_task(self.observed.run()))
         if self.shadow is not None:
             tasks.append(asyncio.create_task(self.shadow.run()))
         writing = asyncio.create_task(self.log.run())
@@ -186,7 +191,7 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.log.close(writing)
             await asyncio.gather(*(table.close() for table in self.tables.values()))
-            await asyncio.gather(self.registry.close(), self.mage.close())
+            await asyncio.gather(self.observed.close(), self.registry.close(), self.mage.close())
 
 
 class Api(FastAPI):
@@ -512,14 +517,11 @@ def _shorten_pauses() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def _log_to_stderr() -> None:
-    log = logging.getLogger("sigap")
-    if log.hasHandlers():
-        return
-    stream = logging.StreamHandler()
-    stream.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    log.addHandler(stream)
-    log.setLevel(logging.INFO)
+def _log_to_stderr(settings: Settings) -> None:
+    # `python -m backend` has done so already; behind another server only what is ours is.
+    if not logging.getLogger("sigap").hasHandlers():
+        wanted = configuration(settings.log_format)
+        logging.config.dictConfig({**wanted, "loggers": {"sigap": wanted["loggers"]["sigap"]}})
 
 
 app = create_app()

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.metrics import Metrics
 from backend.problems import UNFORESEEN, problem_response
+from sigap import logs
 
 log = logging.getLogger("sigap.api")
 
@@ -58,6 +59,7 @@ class Edge:
         started = time.perf_counter()
         request_id = request_id_of(scope["headers"])
         scope[REQUEST_ID] = request_id
+        logs.REQUEST_ID.set(request_id)
         identity = (_ID, request_id.encode())
         status = 0
         whole = False

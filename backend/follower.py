@@ -43,8 +43,8 @@ class Refused:
 class FollowMetrics(Protocol):
     """Where a follower tells what it did."""
 
-    def loaded(self, model: str, served: Served) -> None:
-        """Notes which version is served from now on."""
+    def loaded(self, model: str, served: Served, seconds: float | None = None) -> None:
+        """Notes which version is served from now on, and how long that took where somebody waited for it."""
 
     def fault(self, model: str, kind: str) -> None:
         """Counts a look at the registry that could not be followed."""
@@ -220,12 +220,13 @@ class Follower:
             return
         if self._refused and self._refused.key == target.key and time.monotonic() < self._refused.until:
             raise BundleError(self._refused.fault)
+        started = time.perf_counter()
         try:
             served = await self._fetch(target)
         except BundleError as error:
             self._refused = Refused(target.key, str(error), time.monotonic() + REFUSED_RETRY_SECONDS)
             raise
-        self._swap(served)
+        self._swap(served, time.perf_counter() - started)
         await self._keep(target)
 
     @property
@@ -256,11 +257,11 @@ class Follower:
             origin=origin,
         )
 
-    def _swap(self, served: Served) -> None:
+    def _swap(self, served: Served, seconds: float | None = None) -> None:
         before = self.served.model_version if self.served else "nothing"
         self.served = served
         self._refused = None
-        self._metrics.loaded(self.declaration.name, served)
+        self._metrics.loaded(self.declaration.name, served, seconds)
         log.info(
             "%s: now serving %s (data %s, from %s) instead of %s.",
             self.declaration.name,
@@ -268,6 +269,13 @@ class Follower:
             served.manifest.data.version,
             served.origin,
             before,
+            # From the version that stands on a prediction to the run that made it.
+            extra={
+                "model": self.declaration.name,
+                "model_version": served.model_version,
+                "run_id": served.manifest.run_id,
+                "data_version": served.manifest.data.version,
+            },
         )
 
     async def _keep(self, target: Target) -> None:
@@ -292,10 +300,11 @@ class Follower:
     def _noted(self, fault: str | None, kind: str) -> None:
         if fault is not None:
             self._metrics.fault(self.declaration.name, kind)
+        about = {"model": self.declaration.name}
         if fault != self.fault:
             # Only changes are logged: the registry may be down for hours.
             if fault is None:
-                log.info("%s: the registry is followed again.", self.declaration.name)
+                log.info("%s: the registry is followed again.", self.declaration.name, extra=about)
             else:
-                log.warning("%s: %s What is served stays.", self.declaration.name, fault)
+                log.warning("%s: %s What is served stays.", self.declaration.name, fault, extra=about)
         self.fault = fault

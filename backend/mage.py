@@ -62,6 +62,11 @@ class Mage:
         asked = f"pipeline_runs?pipeline_uuid={pipeline}&_limit={limit}&disable_retries_grouping=1&order_by[]=id%20desc"
         return list((await self._call("GET", asked))["pipeline_runs"])[:limit]
 
+    async def recent(self, limit: int, offset: int = 0) -> list[Json]:
+        """Runs of all pipelines with their blocks, newest first."""
+        asked = f"pipeline_runs?_limit={limit}&_offset={offset}&disable_retries_grouping=1&order_by[]=id%20desc"
+        return list((await self._call("GET", asked))["pipeline_runs"])[:limit]
+
     async def run(self, run: int) -> Json | None:
         """One run with its blocks; None if there is none."""
         try:

@@ -142,7 +142,8 @@ async def _start(service: Service, model: str, asked_by: str) -> PipelineRun:
             await _asked(service.mage.cancel(int(each["id"])))
         number = await _asked(service.mage.start(model, {"asked_by": asked_by}))
         found = await _asked(service.mage.run(number))
-    log.info("%s: %s started run %d of the pipeline.", model, asked_by, number)
+    ids = {"model": model, "pipeline_run": number}
+    log.info("%s: %s started run %d of the pipeline.", model, asked_by, number, extra=ids)
     return _run(model, found or {"id": number, "status": "initial", "variables": {"asked_by": asked_by}})
 
 

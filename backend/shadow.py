@@ -88,7 +88,7 @@ class ShadowMetrics:
         )
         self._known: dict[str, tuple[str, str]] = {}
 
-    def loaded(self, model: str, served: Served) -> None:
+    def loaded(self, model: str, served: Served, seconds: float | None = None) -> None:  # noqa: ARG002
         """Notes which version is in the shadow from now on."""
         self.left(model)
         self._known[model] = (model, served.model_version)

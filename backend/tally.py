@@ -32,6 +32,10 @@ class Tally(Collector):
         """Counts under these values of the labels."""
         self._counts[labels] = self._counts.get(labels, 0) + times
 
+    def items(self) -> list[tuple[tuple[str, ...], int]]:
+        """What was counted until now, by the values of the labels."""
+        return list(self._counts.items())
+
     def describe(self) -> Iterable[CounterMetricFamily]:
         """Its name, for the registry."""
         name, text, labels = self._about
@@ -40,7 +44,7 @@ class Tally(Collector):
     def collect(self) -> Iterable[CounterMetricFamily]:
         """Its samples."""
         (family,) = self.describe()
-        for labels, count in list(self._counts.items()):
+        for labels, count in self.items():
             family.add_metric(labels, count)
         return [family]
 

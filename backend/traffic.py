@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple, Protocol, TypeVar
+from typing import Annotated, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from fastapi import APIRouter, Query
 from prometheus_client import Metric
@@ -31,6 +31,7 @@ _PROBES = frozenset({"/metrics", "/monitoring", "/ready"})
 K = TypeVar("K")
 Group = Literal["predict", "read"]
 Kind = Literal["input", "access", "nothing", "limit", "unavailable", "fault"]
+ERROR_KINDS: tuple[Kind, ...] = get_args(Kind)
 _KINDS: dict[int, Kind] = {
     401: "access",
     403: "access",

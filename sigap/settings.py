@@ -41,6 +41,15 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(5000, ge=1, le=65535, description="Port of the MLflow server that Sigap starts.")
     mage_port: int = Field(6789, ge=1, le=65535, description="Port of Mage's page and API.")
     postgres_port: int = Field(54329, ge=1, le=65535, description="Port of the embedded PostgreSQL.")
+    watching: bool = Field(
+        True, description="Whether `./run` starts Prometheus, Alertmanager and node exporter where they are installed."
+    )
+    prometheus_port: int = Field(9090, ge=1, le=65535, description="Port of Prometheus, on 127.0.0.1 only.")
+    alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of Alertmanager, on 127.0.0.1 only.")
+    node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node exporter, on 127.0.0.1 only.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How the API writes its log: lines for people, or a JSON object a line."
+    )
 
     database_url: SecretStr | None = Field(
         None,

@@ -65,10 +65,11 @@ class Reporter:
         now = time.strftime("%H:%M:%S")
         if event.kind == "died":
             say(f"{now}  {event.service} {event.text}; starting it again", style="yellow")
-        elif event.kind == "ready":
+        elif event.kind == "ready" and event.again:
             say(f"{now}  {event.service} is ready again after {event.seconds:.1f} s", style="green")
         elif event.kind == "failed":
-            say(f"{now}  {event.text}\n{now}  trying again", style="red")
+            # What fails at its first start is given up: nothing else needs it, or everything ends with it.
+            say(f"{now}  {event.text}" + (f"\n{now}  trying again" if event.again else ""), style="red")
 
 
 @contextlib.contextmanager

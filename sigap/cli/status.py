@@ -11,7 +11,9 @@ import psutil
 from rich.text import Text
 
 from sigap.cli.output import say, table
+from sigap.services.installed import missing as not_installed
 from sigap.services.service import Service, recorded, relatives
+from sigap.services.stack import WATCHING
 from sigap.services.supervisor import stop_supervisor, supervisor_record
 from sigap.settings import Settings
 
@@ -42,9 +44,13 @@ def status(settings: Settings) -> int:
     for name, address in missing(supervisor, records).items():
         lines.add_row(name, Text("starting", "yellow"), "-", "-", "-", address)
     say(lines)
+    if settings.watching and (line := not_installed()):
+        say(f"\n{line}", style="dim")
     _show_models(settings, [str(record["name"]) for record in records])
-    complete = supervisor is not None and not missing(supervisor, records)
-    return 0 if complete and answers and all(answers) else 1
+    # What watches the others is no part of what they do.
+    needed = [ready for record, ready in zip(records, answers, strict=True) if record["name"] not in WATCHING]
+    complete = supervisor is not None and not missing(supervisor, records).keys() - {*WATCHING}
+    return 0 if complete and needed and all(needed) else 1
 
 
 def missing(supervisor: dict[str, Any] | None, records: list[dict[str, object]]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sigap.cli.output import say, table
 from sigap.errors import ConfigurationError
+from sigap.services.installed import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS
 from sigap.settings import ROOT, Settings
 
 _ALONE = "system or browser or load"
@@ -20,6 +21,7 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 def run_tests(settings: Settings, arguments: list[str]) -> None:
     """Bring what the tests need beside the environment, then become pytest."""
     provide_chromium(settings)
+    provide_prometheus(settings)
     # Tests that start a fresh clone use this environment instead of installing one each.
     os.environ["SIGAP_VENV"] = sys.prefix
     os.chdir(ROOT)
@@ -35,21 +37,47 @@ def run_tests(settings: Settings, arguments: list[str]) -> None:
 
 def provide_chromium(settings: Settings) -> None:
     """Install Debian's Chromium where that can be done; say so where it can't."""
-    if any(shutil.which(name) for name in _BROWSERS):
+    if not any(shutil.which(name) for name in _BROWSERS):
+        _provide(settings, "Chromium", ["chromium"], "tests that need a browser will be skipped")
+
+
+def provide_prometheus(settings: Settings) -> None:
+    """Install Debian's Prometheus, Alertmanager and node exporter, without the services that come with them."""
+    lacking = [each.package for each in (PROMETHEUS, ALERTMANAGER, NODE_EXPORTER) if each.path is None]
+    if not lacking:
         return
+    # Debian starts a service with its package unless this file says no.
+    policy = Path("/usr/sbin/policy-rc.d")
+    ours = os.geteuid() == 0 and policy.parent.is_dir() and not policy.exists()
+    if ours:
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+    try:
+        installed = _provide(settings, "Prometheus", lacking, "tests that need Prometheus will be skipped")
+    finally:
+        if ours:
+            policy.unlink()
+    if installed and Path("/run/systemd/system").is_dir():
+        # Nor at the next start of the machine, where they would take the ports.
+        subprocess.run(["systemctl", "disable", "--quiet", *lacking], check=False)
+
+
+def _provide(settings: Settings, name: str, packages: list[str], otherwise: str) -> bool:
+    """Install packages as root on Debian; whether that worked."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        say("Chromium is not installed (only root can, by apt): tests that need a browser will be skipped.\n")
-        return
-    say("Installing Chromium for the browser tests (apt) ...")
+        say(f"{name} is not installed (only root can, by apt): {otherwise}.\n")
+        return False
+    say(f"Installing {name} for the tests (apt) ...")
     log = settings.state / "logs" / "apt.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     with log.open("ab") as output:
-        for words in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
+        for words in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
             code = subprocess.run(["apt-get", *words], stdout=output, stderr=output, env=environment).returncode
             if code != 0:
-                say(f"apt-get {words[0]} failed (see {log}): tests that need a browser will be skipped.\n")
-                return
+                say(f"apt-get {words[0]} failed (see {log}): {otherwise}.\n")
+                return False
+    return True
 
 
 def run_benchmark(settings: Settings, name: str, arguments: list[str]) -> None:

@@ -16,8 +16,9 @@ from sigap.cli.session import Reporter, StopRequested, stop_on_signal, supervise
 from sigap.cli.summary import show_summary, summary
 from sigap.errors import SigapError
 from sigap.production import require_secrets
+from sigap.services.installed import LOOPBACK, PROMETHEUS
 from sigap.services.service import check_ports
-from sigap.services.stack import ALL, services
+from sigap.services.stack import ALL, services, watching
 from sigap.services.supervisor import AlreadyRunningError, Supervisor
 from sigap.settings import Settings
 
@@ -43,9 +44,10 @@ def up(settings: Settings) -> int:
     try:
         with stop_on_signal(), supervised(settings) as (supervisor, reporter):
             bring_up(settings, supervisor, reporter)
+            lacking = watch(settings, supervisor)
             untried, refused = missing_champions(settings)
             show_models(settings, train(settings, untried))
-            show_addresses(settings)
+            show_addresses(settings, lacking)
             say(f"Ready after {time.monotonic() - begin:.0f} s. Ctrl-C stops everything.", style="bold green")
             try_again(settings, refused)
             while True:
@@ -56,7 +58,7 @@ def up(settings: Settings) -> int:
         say(f"{error.message}\n", style="bold")
         show_summary(summary(settings))
         say()
-        show_addresses(settings)
+        show_addresses(settings, [])
         say("./run status shows each service, ./run stop ends them.")
         return 0
 
@@ -79,6 +81,17 @@ def bring_up(settings: Settings, supervisor: Supervisor, reporter: Reporter) -> 
         steps.finish("tables", "ready", f"loaded {news}" if news else "")
         supervisor.wait_ready()
         reporter.steps = None
+
+
+def watch(settings: Settings, supervisor: Supervisor) -> list[str]:
+    """Start what watches the services, without waiting for it; in a line each what is left out."""
+    try:
+        wanted, lacking = watching(settings)
+        supervisor.start(wanted)
+    except SigapError as error:
+        # Nobody is served worse without it.
+        return [f"Nothing watches the services: {error.message}"]
+    return lacking
 
 
 def missing_champions(settings: Settings) -> tuple[list[str], list[str]]:
@@ -175,8 +188,8 @@ def served_by_api(settings: Settings) -> set[str]:
         return set()
 
 
-def show_addresses(settings: Settings) -> None:
-    """Where everything is."""
+def show_addresses(settings: Settings, lacking: list[str]) -> None:
+    """Where everything is, and what is left out."""
     lines = table("", "Address", "")
     lines.add_row("Dashboard", f"http://{settings.host}:{settings.dashboard_port}", "where every province stands")
     lines.add_row("API", f"{settings.api_address}/docs", "try a prediction; metrics under /metrics")
@@ -190,7 +203,11 @@ def show_addresses(settings: Settings) -> None:
         )
     else:
         lines.add_row("PostgreSQL", "your DATABASE_URL", "")
+    if settings.watching and PROMETHEUS.path is not None:
+        lines.add_row("Prometheus", f"http://{LOOPBACK}:{settings.prometheus_port}", "figures over time, and alarms")
     say(lines)
+    for line in lacking:
+        say(line, style="dim")
     say()
 
 

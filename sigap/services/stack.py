@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sigap.errors import ServiceError
+from sigap.services.installed import startable
 from sigap.services.service import Service
 from sigap.settings import Settings
 
@@ -12,6 +13,9 @@ TRAINING = ("postgres", "mlflow", "mage")
 """What a pipeline needs."""
 
 ALL = ("postgres", "mlflow", "api", "dashboard", "mage", "watcher")
+
+WATCHING = ("prometheus", "alertmanager", "node_exporter")
+"""What watches the others where it is installed; nothing waits for it."""
 
 
 def service(name: str, settings: Settings) -> Service | None:
@@ -42,6 +46,20 @@ def services(settings: Settings, names: tuple[str, ...] = ALL) -> list[Service]:
     found = [service(name, settings) for name in names]
     check_own_servers(settings)
     return [one for one in found if one is not None]
+
+
+def watching(settings: Settings) -> tuple[list[Service], list[str]]:
+    """The services that watch the others, and in a line each what is missing and what that means.
+
+    Nothing about them is a reason not to start.
+    """
+    from sigap.services.alertmanager import alertmanager_service
+    from sigap.services.node_exporter import node_exporter_service
+    from sigap.services.prometheus import prometheus_service
+
+    if not settings.watching:
+        return [], []
+    return startable([alertmanager_service(settings), node_exporter_service(settings), prometheus_service(settings)])
 
 
 def check_own_servers(settings: Settings) -> None:

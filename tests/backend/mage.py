@@ -67,8 +67,9 @@ class FakeMage:
         if method == "POST" and path == f"pipeline_schedules/7/pipeline_runs/{TOKEN}":
             return {"pipeline_run": self.start(self.asked, body["pipeline_run"]["variables"])}
         if path == "pipeline_runs":
-            found = [run for run in self.runs if run["pipeline_uuid"] == query["pipeline_uuid"][0]]
-            return {"pipeline_runs": found[::-1][: int(query["_limit"][0])]}
+            wanted, skipped = query.get("pipeline_uuid"), int(query.get("_offset", ["0"])[0])
+            found = [run for run in self.runs if wanted is None or run["pipeline_uuid"] == wanted[0]]
+            return {"pipeline_runs": found[::-1][skipped : skipped + int(query["_limit"][0])]}
         number = int(path.rpartition("/")[2])
         if not 0 < number <= len(self.runs):
             return {"error": {"code": 404, "message": "not found"}}

@@ -17,11 +17,11 @@ from tests.backend.task_bundles import FIVE, write_task_bundle
 MOST_MEGABYTES = 140
 
 
-def keep(state: Path, model: str) -> None:
-    """Puts a bundle where the API keeps the one it served last."""
+def keep(state: Path, model: str, **changes: object) -> None:
+    """Puts a bundle where the API keeps the one it served last; `changes` are to the manifest of education's."""
     draft = state / "draft" / model
     declaration = next((each for each in FIVE if each.name == model), None)
-    sha256 = write_task_bundle(draft, declaration) if declaration else write_bundle(draft)
+    sha256 = write_task_bundle(draft, declaration) if declaration else write_bundle(draft, **changes)
     kept = state / "api" / model / f"v1-{sha256[:16]}"
     kept.parent.mkdir(parents=True)
     draft.rename(kept)

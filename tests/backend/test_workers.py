@@ -22,6 +22,11 @@ def predictions(text: str) -> float:
     return sum(float(value) for value in re.findall(r"(?m)^sigap_api_predictions_total\{.*\} (\S+)$", text))
 
 
+def residents(text: str) -> set[str]:
+    """The workers that tell of their memory."""
+    return set(re.findall(r'(?m)^process_resident_memory_bytes\{worker="([^"]*)"\}', text))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a worker is killed by signal")
 def test_counters_are_of_all_workers_and_never_fall(tmp_path: Path) -> None:
     keep(tmp_path, "education")
@@ -43,7 +48,12 @@ def test_counters_are_of_all_workers_and_never_fall(tmp_path: Path) -> None:
             return len(told) == 2
 
         wait_for(both_told, "An answer of each worker", 60)
-        assert all(f'worker="{pid}"' in httpx.get(f"{api}/metrics").text for pid in told)
+        assert residents(httpx.get(f"{api}/metrics").text) == {"0", "1"}, "a bounded label, whatever their pids are"
+        text = httpx.get(f"{api}/metrics").text
+        assert re.findall(r"(?m)^sigap_api_requests_in_progress (\S+)$", text) == ["1.0"], "one for both: this scrape"
+        assert text.count("\nsigap_api_model_info{") == 1, "what is served is told once"
+        assert re.findall(r'(?m)^sigap_dependency_up\{dependency="mlflow"\} (\S+)$', text) == ["0.0"]
+        assert re.findall(r'(?m)^sigap_api_errors_total\{kind="fault"\} (\S+)$', text) == ["0.0"]
         killed = told.pop()
         os.kill(killed, signal.SIGKILL)
 
@@ -53,5 +63,12 @@ def test_counters_are_of_all_workers_and_never_fall(tmp_path: Path) -> None:
             return bool(state["workers"] == 2 and state["worker"] not in (killed, *told))
 
         wait_for(replaced, "Another worker", 120)
-        wait_for(lambda: f'worker="{killed}"' not in httpx.get(f"{api}/metrics").text, "The end of its gauges")
+        wait_for(lambda: residents(httpx.get(f"{api}/metrics").text) == {"0", "1"}, "The same two places")
+        observed = r"(?m)^sigap_observed_timestamp_seconds (\S+)$"
+        before = float(re.findall(observed, httpx.get(f"{api}/metrics").text)[0])
+        wait_for(
+            lambda: any(float(at) > before for at in re.findall(observed, httpx.get(f"{api}/metrics").text)),
+            "A look by whoever is left",
+            60,
+        )
         assert predictions(httpx.get(f"{api}/metrics").text) == PREDICTIONS

@@ -62,7 +62,7 @@ def shell() -> Iterator[Shell]:
             env.pop(name, None)
         env |= {f"SIGAP_{name}_PORT": str(free_port()) for name in SERVICES}
         # One model is enough to see how a start behaves; the second story of tests/system brings up all.
-        env |= {"SIGAP_VENV": sys.prefix, "SIGAP_TRAIN_AT_START": "education"}
+        env |= {"SIGAP_VENV": sys.prefix, "SIGAP_TRAIN_AT_START": "education", "SIGAP_WATCHING": "false"}
         shell = Shell(root, env)
         yield shell
         for process in shell.started:

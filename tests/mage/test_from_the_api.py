@@ -6,9 +6,19 @@ import asyncio
 import time
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from backend.mage import Mage
+from backend.observed.runs import Runs
 from backend.pipelines import GOING_ON, _block, _lost, _run
+
+
+class Seen(list):
+    """Metrics that are known already."""
+
+    def collect(self):
+        return self
+
 
 pytestmark = pytest.mark.usefixtures("mage")
 
@@ -26,6 +36,14 @@ def test_a_run_is_started_listed_followed_and_cancelled(mage_settings):
             listed = await mage.runs("one")
             slow = await mage.start("one", {"seconds": 120})
             await mage.cancel(slow)
+            newest = [run["id"] for run in await mage.recent(2)]
+            assert newest == [slow, number] == [(await mage.recent(1, at))[0]["id"] for at in range(2)]
+            runs = Runs([])
+            await runs.update(mage)
+            registry = CollectorRegistry()
+            registry.register(Seen(runs.metrics()))
+            assert registry.get_sample_value("sigap_pipeline_runs_total", {"pipeline": "one", "status": "cancelled"})
+            assert registry.get_sample_value("sigap_pipeline_run_seconds_count", {"pipeline": "one"})
             return number, record, listed, await mage.run(slow), await mage.run(10**6)
         finally:
             await mage.close()

@@ -134,9 +134,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     others = ("SIGAP_", "DATABASE_URL", "MLFLOW_")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(others)}
     env = inherited | {f"SIGAP_{name}_PORT": str(port) for name, port in ports.items()}
-    env["SIGAP_VENV"] = sys.prefix
     # Stories change rows and then type what trains on them: nobody shall be quicker. `start` takes another value.
     env["SIGAP_RETRAIN_ON_CHANGE"] = "none"
+    env |= {"SIGAP_VENV": sys.prefix, "SIGAP_WATCHING": "false"}
     settings = Settings(root=root, **{f"{name.lower()}_port": port for name, port in ports.items()})  # type: ignore[arg-type]
     running = System(root, env, settings, root.parent / "run.log")
     try:
