@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.admin import admin_routes
 from backend.batch import batch_examples, batch_routes
+from backend.data_acts import data_routes
 from backend.describe import detail, summary
 from backend.documentation import add_documentation, problems
 from backend.edge import Edge
@@ -254,6 +255,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(series_routes(service))
     app.include_router(provenance_routes(service))
     app.include_router(pipeline_routes(service))
+    app.include_router(data_routes(service))
     app.include_router(prediction_routes(service))
     app.include_router(explain_routes(service))
     app.include_router(experiment_routes(service))
