@@ -160,7 +160,7 @@ def data_routes(service: Service) -> APIRouter:
             named = path.rename(path.with_name(_plain(upload.name)))
             flags = {"--dry-run": dry_run, "--accept": accept, "--number-rows": number_rows}
             words = ["import", *(flag for flag, given in flags.items() if given), "--asked-by", asked_by]
-            told = await _told(settings, [*words, "--", model, str(named)])
+            told = await _told(settings, [*words, "--", model, str(named)], named)
         if not dry_run:
             log.info("%s: %s imported a file: %d rows new, %d changed.", model, asked_by, told["inserted"],
                      told["changed"])  # fmt: skip
@@ -228,8 +228,8 @@ def _plain(name: str) -> str:
     return plain if plain and plain != "upload" else "file"
 
 
-async def _told(settings: Settings, words: Sequence[str]) -> dict[str, Any]:
-    """What a word of the command line tells.
+async def _told(settings: Settings, words: Sequence[str], file: Path | None = None) -> dict[str, Any]:
+    """What a word of the command line tells, with the name of the `file` instead of where it lies here.
 
     Raises:
         RequestError: 409 or 422, it refuses; 503, it can't be done here or now.
@@ -260,7 +260,7 @@ async def _told(settings: Settings, words: Sequence[str]) -> dict[str, Any]:
         ) from None
     finally:
         await _ended(process)
-    return _answer(said, faults)
+    return _answer(said.replace(f"{file.parent}{os.sep}".encode(), b"") if file is not None else said, faults)
 
 
 def _limit_memory(pid: int) -> None:

@@ -137,7 +137,8 @@ def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) 
     if last is not None and last.rule == "waiting":
         found.append((2, words("concern.waiting", title=title)))
     elif not model.served and decided is not None and last is None:
-        found.append((0, words("concern.untrained", title=title)))
+        going_on = any(each.outcome == "running" for each in decided)
+        found.append((1, words("pages.training" if going_on else "concern.untrained", title=title)))
     elif not model.served:
         found.append((2, words("concern.none", title=title)))
     elif last is not None and last.outcome == "failed":
@@ -171,6 +172,8 @@ def _attention(models: list[Detail], decided: dict[str, tuple[Decision, ...] | N
         if model.name == LEVELS and model.served:
             clusters = api.clusters(model.name, model.model_version)
             notes += [(0, note) for note in attention(api.model(model.name), clusters, words)]
+    if models and not any(model.served for model in models):
+        notes.append((2, words("pages.nothing_served")))
     notes.sort(key=lambda note: -note[0])
     colors = ("var(--sg-line)", *level_colors(3)[1:])
     lines = [(grave, f'<li style="--c:{colors[grave]}">{escape(note)}</li>') for grave, note in notes]

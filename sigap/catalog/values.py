@@ -16,5 +16,5 @@ GENDERS = (Text(id="Laki-laki", en="Male"), Text(id="Perempuan", en="Female"))
 
 
 def plain(limit: float) -> str:
-    """A declared limit as people write it: 1,000,000,000 and 0.5, never 1e+09."""
-    return f"{limit:,.10f}".rstrip("0").rstrip(".")
+    """A declared limit as people write it: 1,000,000,000, 2100 and 0.5, never 1e+09."""
+    return f"{limit:,.0f}" if abs(limit) >= 10_000 else f"{limit:.10f}".rstrip("0").rstrip(".")

@@ -96,7 +96,7 @@ def test_a_file_is_told_of_first_then_imported_and_written_down(open_api: Callab
     ("content", "name", "told"),
     [
         (b"\x89PNG\r\n\x1a\n", "kredit.csv", "a picture"),
-        (b"a,b\n1,2\n", "kredit.csv", "Age"),
+        (b"a,b\n1,2\n", "kredit.csv", "application_id"),
         (b"", "kredit.csv", "empty"),
     ],
 )
@@ -105,6 +105,8 @@ def test_what_is_no_such_table_is_refused(open_api: Callable[..., Api], content:
     assert answer.status_code == 422
     assert answer.json()["type"].endswith("unusable-file")
     assert told in answer.json()["detail"]
+    # Where it lay meanwhile is nobody's business.
+    assert "/api/files" not in answer.json()["detail"]
 
 
 def test_only_who_may_operate_imports_or_goes_back(open_api: Callable[..., Api]) -> None:
