@@ -1,4 +1,4 @@
-"""The dashboard: `streamlit run frontend/app.py`."""
+"""The dashboard: what `streamlit run frontend/server.py` draws."""
 
 from __future__ import annotations
 

@@ -85,7 +85,10 @@ def _models(
             ended = [each for each in known if each.outcome != "running"]
             if not ended:
                 going_on = any(each.outcome == "running" for each in known)
-                yield Finding(WARN, words("pages.training" if going_on else "watch.untrained", title=title))
+                if going_on:
+                    yield Finding(WARN, words("pages.training", title=title))
+                else:
+                    yield Finding(NOTE, words("watch.untrained", title=title))
             elif ended[0].outcome == "failed":
                 yield Finding(BAD, words("watch.unserved", title=title))
             else:

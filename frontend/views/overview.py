@@ -138,7 +138,8 @@ def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) 
         found.append((2, words("concern.waiting", title=title)))
     elif not model.served and decided is not None and last is None:
         going_on = any(each.outcome == "running" for each in decided)
-        found.append((1, words("pages.training" if going_on else "concern.untrained", title=title)))
+        told = words("pages.training", title=title) if going_on else words("concern.untrained", title=title)
+        found.append((int(going_on), told))
     elif not model.served:
         found.append((2, words("concern.none", title=title)))
     elif last is not None and last.outcome == "failed":

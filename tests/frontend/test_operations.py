@@ -11,7 +11,7 @@ from frontend import acts, operator
 from frontend.api import ApiDownError
 from frontend.operator import Operator
 from frontend.views import pipeline
-from tests.frontend.conftest import ROOT, StandIn, opened, shown
+from tests.frontend.conftest import ROOT, SECONDS, StandIn, opened, shown
 from tests.frontend.desk import Desk
 
 
@@ -153,7 +153,7 @@ def test_a_token_ends_by_itself(app: AppTest, desk: Desk) -> None:
 
 
 def test_two_tabs_act_each_in_its_own_name(app: AppTest, desk: Desk) -> None:
-    other = AppTest.from_file(str(ROOT / "frontend" / "app.py"), default_timeout=30)
+    other = AppTest.from_file(str(ROOT / "frontend" / "app.py"), default_timeout=SECONDS)
     one, two = signed_in(app), signed_in(other, "second-key")
     confirmed(two, "operator_start")
     confirmed(one, "operator_approve")
