@@ -84,6 +84,7 @@ class Intake:
         name: As its owner calls it.
         options: How it is to be read, as the API's parameters.
         found: What would be done.
+        refusal: Why the API does not take it, as the problem's kind and its words; None where it does.
     """
 
     key: tuple[Any, ...]
@@ -91,6 +92,7 @@ class Intake:
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
     found: Imported | None = None
+    refusal: tuple[str, str] | None = None
 
 
 def send(who: Operator, model: str, intake: Intake, *, dry_run: bool) -> Imported:

@@ -145,7 +145,7 @@ def told(words: Words) -> None:
     )
     if outcome.imported is not None and outcome.imported.rejected:
         # What was not taken in is told as long as the outcome is.
-        intake.refused(outcome.imported, catalogue.detail(act.model), words)
+        intake.refused(outcome.imported, catalogue.detail(act.model), words, "done")
 
 
 def _next(act: Act, words: Words) -> str:

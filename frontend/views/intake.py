@@ -22,7 +22,7 @@ from frontend.words import Words
 MOST_REASONS = 6
 # Refused here in the reader's words up to this size, beyond by Streamlit.
 LOOKED_AT = 64
-# How many rows Streamlit shows without a bar of its own.
+# Counts the files that were brought in, so that the box is empty for the next one.
 ROUND = "operations_round"
 
 
@@ -89,25 +89,32 @@ def _looked(who: Operator, name: str, file: Any, options: dict[str, str], words:
     """What would be done with the file; asked once for each file and way of reading it."""
     key = (name, file.file_id, *options.values())
     held: Intake | None = st.session_state.get(INTAKE)
-    if held is not None and held.key == key:
-        return held
-    held = Intake(key, file, file.name, options)
-    with st.spinner(words("supply.looking")):
-        try:
-            held.found = supply.send(who, name, held, dry_run=True)
-        except DeniedError as error:
-            parts.html(alert(words(_trouble(error.kind)), words("supply.unchanged"), error.detail))
-            return None
-        except ApiDownError:
-            parts.html(alert(words("batch.trouble_down"), words("supply.unchanged")))
-            return None
-        st.session_state[INTAKE] = held
+    if held is None or held.key != key:
+        held = Intake(key, file, file.name, options)
+        with st.spinner(words("supply.looking")):
+            try:
+                held.found = supply.send(who, name, held, dry_run=True)
+            except DeniedError as error:
+                held.refusal = error.kind, error.detail
+            except ApiDownError:
+                held.refusal = "down", ""
+            # What may be otherwise in a moment is asked again when the page is next drawn.
+            passing = held.refusal is not None and held.refusal[0] != "unusable-file"
+            st.session_state[INTAKE] = None if passing else held
+    if held.refusal is not None:
+        kind, detail = held.refusal
+        parts.html(alert(words(_trouble(kind)), words("supply.unchanged"), detail))
     return held
 
 
 def _trouble(kind: str) -> str:
-    known = {"unusable-file": "batch.trouble_unusable", "file-too-large": "batch.trouble_large"}
-    return known.get(kind, "supply.trouble_busy" if kind == "data-busy" else "supply.trouble_other")
+    known = {
+        "unusable-file": "batch.trouble_unusable",
+        "file-too-large": "batch.trouble_large",
+        "data-busy": "supply.trouble_busy",
+        "down": "batch.trouble_down",
+    }
+    return known.get(kind, "supply.trouble_other")
 
 
 def _told(found: Imported, model: Detail, words: Words) -> None:
@@ -147,8 +154,8 @@ def _told(found: Imported, model: Detail, words: Words) -> None:
         refused(found, model, words)
 
 
-def refused(found: Imported, model: Detail, words: Words) -> None:
-    """Draws why rows are set aside, and which they are."""
+def refused(found: Imported, model: Detail, words: Words, key: str = "preview") -> None:
+    """Draws why rows are set aside, and which they are; `key` tells it from what else is drawn on the page."""
     language = words.language
     lines = "".join(
         f"<li><span>{escape(_field(each.field, model, words))}: "
@@ -162,14 +169,14 @@ def refused(found: Imported, model: Detail, words: Words) -> None:
         dict(zip(heads, (each.row, _field(each.field, model, words), each.found, each.expected), strict=True))
         for each in found.refused
     ]
-    with st.expander(words("supply.refused_rows", count=words.number(len(rows), 0)), key="operator_refused"):
-        st.dataframe(rows, hide_index=True, key="operator_refused_rows")
+    with st.expander(words("supply.refused_rows", count=words.number(len(rows), 0)), key=f"operator_refused_{key}"):
+        st.dataframe(rows, hide_index=True, key=f"operator_refused_rows_{key}")
         st.download_button(
             words("batch.csv"),
             data=_as_csv(rows),
             file_name=f"{batch.stem(found.file)}-{language}.csv",
             mime="text/csv",
-            key="operator_refused_csv",
+            key=f"operator_refused_csv_{key}",
             icon=":material/download:",
             on_click="ignore",
         )
