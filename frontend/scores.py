@@ -59,7 +59,8 @@ def name(metric: str, words: Words) -> str:
 
 def candidate(text: str, words: Words) -> str:
     """A candidate's name for people: `random_forest-median_imputer-2` as "Random forest · gaps filled 2"."""
-    name, number = _NUMBERED.fullmatch(text).groups()  # type: ignore[union-attr] - every text fits
+    found = _NUMBERED.fullmatch(text)
+    name, number = found.groups() if found else (text, None)
     family, _, preparation = name.partition("-")
     told = [words.get(f"candidate.{each}", each.replace("_", " ")) for each in (family, preparation) if each]
     return " · ".join(told) + (f" {number}" if number else "")
