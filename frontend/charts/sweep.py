@@ -11,7 +11,7 @@ from frontend.api import Candidate
 from frontend.catalogue import Detail
 from frontend.charts.frame import base, mark_baseline
 from frontend.palette import Surface
-from frontend.scores import SHARES, candidate, unit
+from frontend.scores import SHARES, candidate, score, unit
 from frontend.scores import name as metric_name
 from frontend.words import Words
 
@@ -69,7 +69,13 @@ def tried_figure(model: Detail, surface: Surface, words: Words) -> go.Figure:
             "color": [surface.accent if each.name == model.winner else surface.coast for each in tried],
             "line": {"color": surface.rim, "width": 1},
         },
-        hovertemplate="%{y}: <b>%{x:,.3~f}</b><extra></extra>",
+        # As the table beside it rounds.
+        hovertext=[
+            f"{candidate(each.name, words)}: <b>"
+            f"{score(metric, each.metrics[metric], model, words, each.metrics.get(f'{metric}_sd'))}</b>"
+            for each in tried
+        ],
+        hoverinfo="text",
     )
     for each in tried:
         # Above its mark: beside it, long names would leave a phone no room for the marks.
