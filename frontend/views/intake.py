@@ -127,12 +127,11 @@ def _told(found: Imported, model: Detail, words: Words) -> None:
     ]
     if found.doubles:
         facts.append((words("supply.doubles"), words.number(found.doubles, 0), ""))
-    language = words.language
     told = []
     if found.mock_removed:
         told.append(words("supply.mock_gives_way", count=words.number(found.mock_removed, 0)))
     if found.missing:
-        names = ", ".join(model.titled(name, language) for name in found.missing)
+        names = ", ".join(_field(name, model, words) for name in found.missing)
         told.append(words("supply.missing", names=names))
     if found.unused:
         told.append(words("supply.unused", names=", ".join(found.unused)))
@@ -141,7 +140,7 @@ def _told(found: Imported, model: Detail, words: Words) -> None:
     notes = "".join(f"<p>{escape(each)}</p>" for each in told)
     notes += "".join(f'<p class="sg-small" lang="en">{escape(each)}.</p>' for each in found.notes)
     columns = "".join(
-        f"<li><span>{escape(model.titled(name, language))}</span><b>{escape(heading)}</b></li>"
+        f"<li><span>{escape(_field(name, model, words))}</span><b>{escape(heading)}</b></li>"
         for name, heading in found.headings.items()
     )
     parts.html(
@@ -183,6 +182,8 @@ def refused(found: Imported, model: Detail, words: Words, key: str = "preview") 
 
 
 def _field(name: str, model: Detail, words: Words) -> str:
+    if model.target is not None and name == model.target.name:
+        return model.target.title(words.language)
     return model.titled(name, words.language) if name else words("batch.whole_row")
 
 

@@ -197,14 +197,14 @@ def test_a_file_is_looked_at_then_asked_for_then_brought_in_once(app: AppTest, d
     assert (desk.acts, desk.looked) == ([], 1)
     told = shown(page)
     assert "What mobil.csv would do" in told
-    assert "250 made-up rows give way." in told
+    assert "Made-up rows that give way: 250." in told
     assert "Not in the file: Engine size." in told
     assert "a whole number" in told
     page.run()
     assert desk.looked == 1
     page.button(key="operator_import").click().run()
     assert "of the 3 rows of mobil.csv, 2 are added and 0 are changed" in shown(page)
-    assert "1 rows are set aside" in shown(page)
+    assert "Set aside, each with its reason: 1." in shown(page)
     page.button(key="operator_confirm").click().run()
     assert desk.acts == [("sari", "import", "mobil.csv")]
     assert "Car price: 2 rows added, 0 changed." in shown(page)
