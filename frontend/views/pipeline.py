@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from frontend import acts, parts
+from frontend import acts, parts, scores
 from frontend.acts import Act, Block, Run, RunDetail
 from frontend.api import ApiDownError
 from frontend.operator import DeniedError, Operator, SignedOutError
@@ -111,7 +111,8 @@ def _step(block: Block, words: Words, *, planned: bool) -> str:
     open_ = name == FANNED_OUT and not child and not planned
     label = words("pages.candidates") if open_ else words.get(f"opsstep.{name}", name)
     if child:
-        label += f" ({child.replace('_', ' = ', 1)})"
+        groups = child.removeprefix("k_")
+        label += f" (k = {groups})" if groups.isdecimal() else f" ({scores.candidate(child, words)})"
     color = {"completed": ANCHORS[0], "failed": ANCHORS[2], "running": "var(--sg-accent)"}.get(
         block.status, "var(--sg-muted)"
     )
