@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from backend.admin import admin_routes
 from backend.alerts import alert_routes
 from backend.batch import batch_examples, batch_routes
+from backend.data_acts import data_routes
 from backend.describe import detail, summary
 from backend.documentation import add_documentation, problems
 from backend.drift import drift_routes
@@ -267,6 +268,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(pipeline_routes(service))
     app.include_router(retrain_routes(service))
     app.include_router(alert_routes(service))
+    app.include_router(data_routes(service))
     app.include_router(prediction_routes(service))
     app.include_router(drift_routes(service))
     app.include_router(outcome_routes(service, service.metrics.registry))

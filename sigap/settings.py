@@ -154,6 +154,9 @@ class Settings(BaseSettings):
     )
     file_jobs: int = Field(2, ge=1, le=64, description="Files that one worker answers at once; more are told to wait.")
     file_threads: int = Field(2, ge=1, le=64, description="Threads that work on one file.")
+    data_act_seconds: float = Field(
+        300.0, gt=0, le=3600, description="Longest that the API lets an import or a rollback of data take."
+    )
     language: Literal["id", "en"] = Field("id", description="Language in which the dashboard opens.")
     mlflow_page: str | None = Field(
         None,

@@ -140,7 +140,9 @@ def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) 
     if last is not None and last.rule == "waiting":
         found.append((2, words("concern.waiting", title=title)))
     elif not model.served and decided is not None and last is None:
-        found.append((0, words("concern.untrained", title=title)))
+        going_on = any(each.outcome == "running" for each in decided)
+        told = words("pages.training", title=title) if going_on else words("concern.untrained", title=title)
+        found.append((int(going_on), told))
     elif not model.served:
         found.append((2, words("concern.none", title=title)))
     elif last is not None and last.outcome == "failed":
@@ -176,6 +178,8 @@ def _attention(models: list[Detail], decided: dict[str, tuple[Decision, ...] | N
             notes += [(0, note) for note in attention(api.model(model.name), clusters, words)]
     titles = {model.name: model.title(words.language) for model in models}
     notes += [(2, each.text) for each in drift.findings(titles, words)]
+    if models and not any(model.served for model in models):
+        notes.append((2, words("pages.nothing_served")))
     notes.sort(key=lambda note: -note[0])
     colors = ("var(--sg-line)", *level_colors(3)[1:])
     lines = [(grave, f'<li style="--c:{colors[grave]}">{escape(note)}</li>') for grave, note in notes]

@@ -29,7 +29,7 @@ _ORDER = ("education", "car_price", "customer_segments", "loan_approval", "credi
 
 
 def _found() -> dict[str, Declaration]:
-    files = {module.name for module in pkgutil.iter_modules(__path__)} - {"declaration"}
+    files = {module.name for module in pkgutil.iter_modules(__path__)} - {"declaration", "values"}
     added = sorted(name for name in files.difference(_ORDER) if not name.startswith("_"))
     return {name: _in_file(name) for name in (*_ORDER, *added)}
 

@@ -44,6 +44,7 @@ class Column(Word):
     sql: str = Field("", description="Expression that selects it; empty for the column of that name in the table.")
     required: bool = Field(False, description="Whether a row without it breaks the contract.")
     pattern: str = Field("", description="Regular expression a text has to match as a whole.")
+    form: Text | None = Field(None, description="That expression in words, as in `expected a text like …`.")
     minimum: float | None = None
     maximum: float | None = None
     aliases: tuple[str, ...] = Field((), description="Other headings under which files bring it.")
@@ -68,6 +69,8 @@ class Feature(Word):
     minimum: float | None = Field(None, description="Smallest value that can be true, inclusive.")
     maximum: float | None = Field(None, description="Largest value that can be true, inclusive.")
     categories: tuple[str, ...] = ()
+    category_labels: tuple[Text, ...] = Field((), description="The categories for people, in their order.")
+    flag: bool = Field(False, description="Whether it is 1 for yes and 0 for no.")
     higher_is_better: bool | None = Field(None, description="Direction, where the feature has one.")
     personal: bool = Field(False, description="Whether it says something about a person.")
     source: str = Field("", description="Who publishes it.")
@@ -82,6 +85,12 @@ class Feature(Word):
     def _range_is_ordered(self) -> Feature:
         if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
             raise ValueError(f"{self.name}: minimum {self.minimum} is not below maximum {self.maximum}")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> Feature:
+        if self.category_labels and len(self.category_labels) != len(self.categories):
+            raise ValueError(f"{self.name}: {len(self.categories)} categories have {len(self.category_labels)} labels")
         return self
 
 
@@ -100,6 +109,7 @@ def number(
     column: str = "",
     personal: bool = False,
     higher_is_better: bool | None = None,
+    flag: bool = False,
 ) -> Feature:
     """A feature of numbers, between `minimum` and `maximum` inclusive; `column` is by default the name in lowercase."""
     return Feature(
@@ -113,6 +123,7 @@ def number(
         maximum=maximum,
         personal=personal,
         higher_is_better=higher_is_better,
+        flag=flag,
     )
 
 
@@ -125,8 +136,9 @@ def choice(
     column: str = "",
     personal: bool = False,
     aliases: tuple[str, ...] = (),
+    labels: tuple[Text, ...] = (),
 ) -> Feature:
-    """A feature that is one of `categories`; `column` is by default the name in lower case."""
+    """A feature that is one of `categories`, called `labels`; `column` is by default the name in lower case."""
     return Feature(
         name=name,
         sql=f"t.{column or name.lower()}",
@@ -135,6 +147,7 @@ def choice(
         meaning=meaning,
         unit=NO_UNIT,
         categories=categories,
+        category_labels=labels,
         personal=personal,
         aliases=aliases,
     )

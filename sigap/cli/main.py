@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sigap.cli.output import clean_exit
+from sigap.cli.output import clean_exit, tell_program
 from sigap.settings import Settings, get_settings
 
 app = typer.Typer(
@@ -34,6 +34,8 @@ app.add_typer(key, name="key", rich_help_panel="Running")
 drift = typer.Typer(no_args_is_help=True, help="Whether champions still meet what they were trained on.")
 app.add_typer(drift, name="drift", rich_help_panel="Checking")
 
+AsJson = Annotated[bool, typer.Option("--json", help="Tell a program: the last line is JSON, an error too.")]
+AskedBy = Annotated[str, typer.Option("--asked-by", help="Who wants it, as it is written down; by default you.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model, such as `education`.")]
 
 
@@ -213,6 +215,8 @@ def import_(
         bool, typer.Option("--number-rows", help="Number the rows where the file has no key.")
     ] = False,
     sheet: Annotated[str, typer.Option("--sheet", help="Which sheet of a workbook; by default the first.")] = "",
+    asked_by: AskedBy = "",
+    as_json: AsJson = False,
 ) -> None:
     """Import a file into a model's table: checked row by row, in one transaction, as often as you like.
 
@@ -223,7 +227,7 @@ def import_(
     Examples: `./run import cars CarPrice_Assignment.csv --dry-run` · `./run import education_data figures.csv
     --set tahun=2025`
     """
-    from sigap.cli.importing import pairs, run_import
+    from sigap.cli.importing import import_told, pairs, run_import
     from sigap.data.understanding import Options
 
     options = Options(
@@ -236,29 +240,40 @@ def import_(
         sheet=sheet,
         dry_run=dry_run,
     )
-    run_import(running_settings(), table, file, options)
+    if as_json:
+        tell_program(lambda: import_told(running_settings(), table, file, options, asked_by))
+    else:
+        run_import(running_settings(), table, file, options)
 
 
 @data.command("versions")
-def data_versions(name: ModelName) -> None:
+def data_versions(name: ModelName, as_json: AsJson = False) -> None:
     """List the data versions, newest first; the one that is checked out is marked."""
-    from sigap.cli.versions import list_data
+    from sigap.cli.versions import data_told, list_data
 
-    list_data(running_settings(), name)
+    if as_json:
+        tell_program(lambda: data_told(running_settings(), name))
+    else:
+        list_data(running_settings(), name)
 
 
 @data.command("rollback")
 def data_rollback(
     name: ModelName,
     version: Annotated[str, typer.Argument(help="Name of the data version: `v1`. `./run data versions` lists them.")],
+    asked_by: AskedBy = "",
+    as_json: AsJson = False,
 ) -> None:
     """Bring an earlier data version back as the checked-out snapshot, with its checksum checked.
 
     `./run pipeline MODEL --data VERSION` then trains and serves from it.
     """
-    from sigap.cli.versions import rollback_data
+    from sigap.cli.versions import rollback_data, rollback_told
 
-    rollback_data(running_settings(), name, version)
+    if as_json:
+        tell_program(lambda: rollback_told(running_settings(), name, version, asked_by))
+    else:
+        rollback_data(running_settings(), name, version)
 
 
 @model.command("versions")

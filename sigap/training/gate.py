@@ -323,4 +323,5 @@ def _difference(comparison: Comparison) -> tuple[float, float, float]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
+    # Rounded first: what is written as zero has no sign.
+    return f"{round(value, 3) + 0.0:.3f}" if abs(value) < 10 else f"{value:,.0f}"

@@ -189,7 +189,14 @@ def _declared(seen: dict[str, tuple[float, float]] | None = None) -> dict[str, A
             f.model_dump(mode="json") | {"training_range": (seen or {}).get(f.name)} for f in EDUCATION.features
         ],
         "request_columns": [
-            {"name": c.name, "kind": c.kind, "meaning": _bilingual(c.meaning), "required": True, "pattern": c.pattern}
+            {
+                "name": c.name,
+                "kind": c.kind,
+                "meaning": _bilingual(c.meaning),
+                "required": True,
+                "pattern": c.pattern,
+                "form": _bilingual(c.form) if c.form else None,
+            }
             for c in map(EDUCATION.column, EDUCATION.request_columns)
         ],
         "example": EDUCATION.example,

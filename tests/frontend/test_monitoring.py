@@ -18,7 +18,6 @@ from frontend.words import Words
 from sigap.catalog.car_price import CAR_PRICE
 from tests.frontend.conftest import StandIn
 
-SLOW = 20_000
 WIDTH = "document.querySelector('[data-testid=stMain]').scrollWidth"
 FINE = Health(
     status="ok",
@@ -80,9 +79,13 @@ def test_slow_answers_and_lost_ones_are_told() -> None:
 
 
 def test_that_nothing_was_good_enough_is_no_trouble_but_a_failure_is() -> None:
-    none = FINE.model_copy(update={"models": {"car_price": ModelHealth(status="unavailable")}})
+    away = {"car_price": ModelHealth(status="unavailable")}
+    none = FINE.model_copy(update={"models": {**away, "education": ModelHealth(status="ok", model_version="v1")}})
     assert [each for each, _ in judge(none, None, Decision(outcome="refused"))] == [NOTE]
     assert [each for each, _ in judge(none)] == [NOTE]
+    # But where nothing at all can be answered, or a first training goes on, all is not well.
+    assert [each for each, _ in judge(FINE.model_copy(update={"models": away}))] == [WARN, NOTE]
+    assert [each for each, _ in judge(none, None, Decision(outcome="running"))] == [WARN]
     failed = judge(none, None, Decision(outcome="running"), Decision(outcome="failed"))
     assert [each for each, _ in failed] == [BAD, WARN], "and the worst stands first"
 
@@ -141,16 +144,16 @@ def test_the_page_says_at_once_how_it_is(
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{dashboard}/monitoring?lang={language}")
-    expect(page.get_by_role("heading", level=1)).to_contain_text(words("watch.good"), timeout=SLOW)
+    expect(page.get_by_role("heading", level=1)).to_contain_text(words("watch.good"))
     expect(page.locator(".sg-well").first).to_be_visible()
-    expect(page.locator(".st-key-watch_requests .scatterlayer path.js-line").first).to_be_attached(timeout=SLOW)
-    expect(page.get_by_text(words("watch.watched"))).to_be_visible(timeout=SLOW)
+    expect(page.locator(".st-key-watch_requests .scatterlayer path.js-line").first).to_be_attached()
+    expect(page.get_by_text(words("watch.watched"))).to_be_visible()
     assert page.evaluate(WIDTH) <= width
     registry = standin.app.state.five.registry
     registry.away = True
     try:
         # By itself, within its pulse.
-        expect(page.get_by_text(words("watch.down_registry"))).to_be_visible(timeout=SLOW)
+        expect(page.get_by_text(words("watch.down_registry"))).to_be_visible()
         expect(page.get_by_role("heading", level=1)).to_contain_text(words("watch.look"))
     finally:
         registry.away = False
