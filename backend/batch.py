@@ -24,7 +24,7 @@ from backend.documentation import problems
 from backend.follower import Follower
 from backend.metrics import Metrics
 from backend.newest import NewestRows, Series
-from backend.predict import Handler, direct, logged, read_body, serving
+from backend.predict import Handler, asked_by, direct, logged, read_body, serving
 from backend.prediction_log import PredictionLog
 from backend.problems import FieldProblem, RequestError
 from backend.requests import CANDLES, documented_example, request_model
@@ -114,7 +114,7 @@ def batch_handler(
         count(metrics, served, counts)
         for row, values, part in kept or ():
             assert log is not None  # noqa: S101 - without one nothing was kept
-            log.put(logged(request.scope, served, values, part, started, newest)._replace(row=row))
+            log.put(logged(*asked_by(request.scope), served, values, part, started, newest)._replace(row=row))
         return Response(content, media_type="application/json")
 
     return predict_batch
