@@ -442,7 +442,12 @@ def _operation_routes(service: Service) -> APIRouter:
 
     @router.get("/metrics", summary="Prometheus metrics of all workers", response_class=Response)
     async def metrics() -> Response:
-        text = await asyncio.to_thread(service.workers.text)
+        # Otherwise every look would find itself, and for a second that of another worker too.
+        service.metrics.in_progress -= 1
+        try:
+            text = await asyncio.to_thread(service.workers.text)
+        finally:
+            service.metrics.in_progress += 1
         return Response(text, headers={"content-type": CONTENT_TYPE})
 
     return router

@@ -39,7 +39,9 @@ class Metrics:
             self.registry,
         )
         self.in_progress = 0
-        in_progress = Gauge("sigap_api_requests_in_progress", "Requests being answered.", registry=self.registry)
+        in_progress = Gauge(
+            "sigap_api_requests_in_progress", "Requests being answered, this look aside.", registry=self.registry
+        )
         in_progress.set_function(lambda: self.in_progress)
         Errors(self._requests, self.registry)
         self._predictions = Tally(
