@@ -125,8 +125,10 @@ def _values(
     # Only the declaration's own words get into it.
     begun, value = time.sql or f"t.{time.name}", (target.sql or f"t.{target.name}") if target else ""
     first = moments[0] - STEPS[declaration.task_as(Forecasting).step] * steps
+    # A LIKE among them is no place for a value.
+    begun, value, relation = (word.replace("%", "%%") for word in (begun, value, source.relation))
     rows = connection.execute(
-        f"SELECT {begun}, ({value})::double precision FROM {source.relation} WHERE {begun} BETWEEN %s AND %s",  # noqa: S608
+        f"SELECT {begun}, ({value})::double precision FROM {relation} WHERE {begun} BETWEEN %s AND %s",  # noqa: S608
         [first, moments[-1]],
     )
     return {moment: number for moment, number in rows if number is not None}

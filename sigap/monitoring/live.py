@@ -16,7 +16,7 @@ from sigap.catalog import Declaration, declaration, declarations
 from sigap.catalog.declaration import Clustering
 from sigap.data import postgres
 from sigap.data.postgres import Connection
-from sigap.errors import ConfigurationError, SigapError
+from sigap.errors import BundleError, ConfigurationError, SigapError
 from sigap.monitoring.outcomes import feed_from_table, joined, versions
 from sigap.monitoring.scores import DECISIVE, MINIMUM, Promise, Score, judged, scored
 from sigap.settings import Settings, get_settings
@@ -104,8 +104,8 @@ def score_live(settings: Settings, model: str) -> list[dict[str, Any]]:
                 found = _scored(connection, declared, version, promise_of(manifest), window)
         except psycopg.errors.UndefinedTable:
             raise  # the schema is not there: nothing can be written either
-        except (psycopg.Error, ArithmeticError, ValueError, TypeError) as error:
-            log.exception("The live score of %s can't be computed.", model)
+        except (SigapError, psycopg.Error, ArithmeticError, ValueError, TypeError) as error:
+            log.warning("The live score of %s can't be computed.", model, exc_info=not isinstance(error, SigapError))
             return _failure(connection, declared, version, window, error)
         return _written(connection, declared, version, window, found)
 
@@ -180,7 +180,7 @@ def _scored(
         found = [Score(metric, None, None, None, 0, promised=promise.metrics.get(metric), decisive=True, reason=reason)]
     elif not any(score.decisive for score in found):
         # A champion that promised nothing can't be found to keep it.
-        raise ValueError(f"{version} was registered without any of {', '.join(DECISIVE[task])}")
+        raise BundleError(f"{version} was registered without any of {', '.join(DECISIVE[task])}.")
     return [
         replace(score, detail={**score.detail, "evidence": evidence}) if score.decisive else score for score in found
     ]

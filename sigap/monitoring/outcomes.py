@@ -98,10 +98,13 @@ def feed_from_table(connection: Connection, declaration: Declaration, days: int)
         return 0
     source = declaration.source
     column = declaration.column(source.time)
-    # Only the declaration's own words get into it.
-    shared = _FORECASTS.format(
-        time=column.sql or f"t.{column.name}", target=target.sql or f"t.{target.name}", relation=source.relation
-    )
+    words = {
+        "time": column.sql or f"t.{column.name}",
+        "target": target.sql or f"t.{target.name}",
+        "relation": source.relation,
+    }
+    # Only the declaration's own words get into it; a LIKE among them is no place for a value.
+    shared = _FORECASTS.format(**{name: word.replace("%", "%%") for name, word in words.items()})
     values = {"model": declaration.name, "days": days, "step": STEPS[task.step]}
     with connection.transaction():
         retracted = connection.execute(shared + _RETRACT, values).rowcount

@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 
 RESAMPLES = 1_000
 SEED = 20240601
+# Numbers that are drawn in one go: a few megabytes.
+AT_ONCE = 500_000
 # Of the intervals that are shown, two-sided.
 CONFIDENCE = 0.95
 # Of the one-sided interval that an alarm rests on.
@@ -234,10 +236,9 @@ def _resampled(losses: list[_Loss], stretch: int) -> list[Score]:
     n = rows.shape[1]
     generator = np.random.default_rng(SEED)
     starts = generator.integers(n, size=(RESAMPLES, math.ceil(n / stretch)))
-    means = np.empty((RESAMPLES, len(losses)))
-    for draw, start in enumerate(starts):
-        chosen = (start[:, None] + np.arange(stretch)).ravel()[:n] % n
-        means[draw] = rows[:, chosen].mean(axis=1)
+    means = np.concatenate(
+        [_means(rows, part, stretch) for part in np.array_split(starts, -(-RESAMPLES * n // AT_ONCE))]
+    )
     found = []
     for at, loss in enumerate(losses):
         drawn = loss.scale(means[:, at])
@@ -245,6 +246,14 @@ def _resampled(losses: list[_Loss], stretch: int) -> list[Score]:
         value = float(loss.scale(rows[at].mean(keepdims=True))[0])
         found.append(Score(loss.metric, value, float(ends[0]), float(ends[1]), n, bound=float(ends[2])))
     return found
+
+
+def _means(rows: Floats, starts: NDArray[np.int64], stretch: int) -> Floats:
+    """Means of each loss over each draw, shape (draws, losses), of rows of shape (losses, n)."""
+    n = rows.shape[1]
+    chosen = (starts[:, :, None] + np.arange(stretch)).reshape(len(starts), -1)[:, :n] % n
+    means: Floats = rows[:, chosen].mean(axis=2).T
+    return means
 
 
 def _accuracy(pairs: Pairs) -> Score:

@@ -164,6 +164,7 @@ def test_what_cannot_be_computed_counts_as_worse(shop: Shop, caplog: pytest.LogC
     promised_nothing = shop.score()["mae"]
     assert (promised_nothing["worse"], promised_nothing["alarm"]) == (True, False)
     assert "can't be computed, which counts as worse" in promised_nothing["reason"]
+    assert "registered without any of mae, rmse" in promised_nothing["reason"]
     assert not shop.score()["mae"]["alarm"], "the same failure counts once an hour"
     # A registry that is away can't tell what is served; the version of last time is held responsible.
     away = shop.settings.model_copy(update={"mlflow_tracking_uri": f"http://127.0.0.1:{free_port()}"})

@@ -84,7 +84,7 @@ def test_calibration_by_bins() -> None:
     assert [(each["n"], each["share"]) for each in score.detail["bins"]] == [(100, 0.1), (100, 0.9)]
     assert abs(score.detail["z"]) > 1.96
     same = calibration(pairs(np.full(40, 0.5), np.repeat([1.0, 0.0], 20)))
-    assert (same.value, len(same.detail["bins"]), same.detail["z"]) == (0.0, 1, 0.0)
+    assert (same.value, len(same.detail["bins"]), same.detail["z"]) == (0.0, 1, None)
     sure = calibration(pairs(np.ones(12), np.ones(12)))
     assert (sure.value, sure.detail["z"]) == (0.0, None)
 
