@@ -81,7 +81,9 @@ def _number(cell: str, words: Words, *, sign: bool = False, digits: int | None =
     value = _value(cell)
     if value is None:
         return cell or MISSING
-    return words.number(value, digits if digits is not None else 0 if abs(value) >= 100 else 2, sign=sign)
+    if digits is None and abs(value) >= 100:
+        digits = 0
+    return words.number(value, digits, sign=sign)
 
 
 def _share(cell: str, words: Words) -> str:

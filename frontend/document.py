@@ -11,9 +11,11 @@ from streamlit import config
 
 # Each takes a part of a second, which else the first reader would wait for.
 MODULES = (
+    "PIL.Image",
     "httpx",
     "numpy",
     "plotly.graph_objects",
+    "plotly.io",
     "plotly.subplots",
     "frontend.boundaries",
     "frontend.charts",
@@ -29,9 +31,64 @@ _HEAD = b"<head>"
 
 
 def read_ahead() -> None:
-    """Imports what the pages will ask for."""
+    """Imports what the pages will ask for; of Plotly, which reads each of its words when it first meets it, a chart."""
     for name in MODULES:
         importlib.import_module(name)
+    _chart().to_json()
+
+
+def _chart() -> Any:
+    """A chart that has what the pages' charts have."""
+    from plotly.subplots import make_subplots
+
+    from frontend import charts
+    from frontend.palette import LIGHT
+    from frontend.words import Words
+
+    figure = charts.base(LIGHT, Words("en"), 100)
+    shared = {"x": [1], "y": [1], "hovertext": ["a"], "hoverinfo": "text", "customdata": [["a"]], "hovertemplate": "a"}
+    marker = {
+        "size": 9,
+        "symbol": "circle",
+        "color": "#000000",
+        "opacity": 0.7,
+        "line": {"width": 1, "color": "#ffffff"},
+    }
+    figure.add_scatter(
+        **shared,
+        mode="lines+markers+text",
+        marker=marker,
+        line={"color": "#000000", "width": 1, "dash": "dot"},
+        error_x={"array": [1], "color": "#000000", "thickness": 1, "width": 1},
+        text=["a"],
+        textposition="top center",
+        textfont={"size": 9, "color": "#000000"},
+        fill="toself",
+        fillcolor="#000000",
+        opacity=1,
+        name="a",
+        showlegend=False,
+        cliponaxis=False,
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+    )
+    figure.add_bar(**shared, marker={"color": "#000000", "cornerradius": 3}, text=["a"], textposition="outside")
+    figure.add_annotation(
+        x=1, y=1, ax=1, ay=1, text="a", showarrow=True, arrowhead=0, arrowwidth=1, arrowcolor="#000000", standoff=1,
+        xref="paper", yref="paper", xanchor="left", yanchor="bottom", xshift=1, yshift=1, bgcolor="#000000",
+        bordercolor="#000000", borderpad=1, font={"size": 9, "color": "#000000"},
+    )  # fmt: skip
+    figure.add_vline(x=1, line={"color": "#000000", "width": 1, "dash": "dash"}, layer="below")
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(
+            title={"text": "a", "standoff": 1}, range=[0, 1], tickvals=[1], ticktext=["a"], color="#000000", ticks="",
+            gridcolor="#000000", linecolor="#000000", tickcolor="#000000", showgrid=False, showline=True, visible=True,
+            zeroline=False, fixedrange=True, nticks=5, tickformat=",", tickangle=0, mirror=True, showticklabels=True,
+        )  # fmt: skip
+    figure.update_layout(margin={"l": 1, "r": 1, "t": 1, "b": 1}, clickmode="event+select", bargap=0.4)
+    # As charts of several rows take their layout over.
+    make_subplots(rows=2, cols=1).update_layout(figure.layout)
+    return figure
 
 
 class OneAddress:

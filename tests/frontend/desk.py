@@ -156,18 +156,18 @@ def desk_routes(desk: Desk) -> APIRouter:
         name = who(request)
         if name is None:
             return problem(401, "unauthorized", "The token was revoked.")
-        form = await request.form()
-        file: Any = form["file"]
-        content = await file.read()
+        async with request.form() as form:
+            file: Any = form["file"]
+            content, filename = await file.read(), file.filename
         if b"," not in content:
             return problem(422, "unusable-file", "The file lacks the columns of the table cars. Name them with --map.")
         dry = request.query_params["dry_run"] == "true"
         if dry:
             desk.looked += 1
         else:
-            desk.acts.append((name, "import", file.filename))
+            desk.acts.append((name, "import", filename))
             await asyncio.sleep(desk.slow)
-        return {**imported(content, file.filename), "dry_run": dry, "asked_by": f"api: {name}"}
+        return {**imported(content, filename), "dry_run": dry, "asked_by": f"api: {name}"}
 
     @router.get("/models/{model}/data/versions")
     def data_versions(model: str, request: Request) -> Any:

@@ -26,7 +26,7 @@ from tests.backend.conftest import (  # noqa: F401 - fixtures
 )
 from tests.frontend.conftest import ROOT, SECONDS, clear_caches, opened, shown
 
-ALIAS = "pages"
+ALIAS = "champion"
 
 
 @pytest.fixture
