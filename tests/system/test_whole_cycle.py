@@ -162,7 +162,7 @@ def test_the_cycle_completes_though_services_are_killed_in_the_middle(
     (data,) = _data_versions(system) - before
     decided = [each for each in system.get(f"/models/{model}/decisions")["decisions"] if each["data_version"] == data]
     assert [each["asked_by"] for each in decided] == ["change"]
-    served = decided[0]["champion_after"]
+    served = decided[0]["champion"]
     wait_for(lambda: system.served(model) == served, PATIENCE, "the champion")
     assert system.predict(declaration(model).example).json()["model_version"] == served
 
@@ -196,7 +196,7 @@ def _change(watched: Watched, arrows: Arrows) -> None:
     assert told["outcome"] in ("promoted", "kept"), told
     decided = system.get(f"/models/{model}/decisions")["decisions"][0]
     assert decided["asked_by"] == "change"
-    if decided["promoted"]:
+    if told["outcome"] == "promoted":
         arrows.until("decided → the API answers anew", lambda: system.served(model) not in ("", before))
         assert system.get(f"/models/{model}")["data_version"] != data
 
