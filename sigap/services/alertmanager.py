@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import SecretStr
 
 from sigap.errors import ConfigurationError
 from sigap.services.installed import ALERTMANAGER, DEPLOY, LOOPBACK, api_target
@@ -25,7 +26,8 @@ def alertmanager_service(settings: Settings) -> Service | str:
     program = ALERTMANAGER.path
     if program is None:
         return ""
-    if settings.environment == "production" and not (settings.state / "secrets" / _SECRET).exists():
+    made = settings.environment == "development" or (settings.state / "secrets" / _SECRET).exists()
+    if not made and _given(settings) is None:
         return f"Left out: alertmanager, for production needs a key in {settings.state / 'secrets' / _SECRET}."
     folder = settings.state / "alertmanager"
     address = f"http://{LOOPBACK}:{settings.alertmanager_port}"
@@ -77,10 +79,15 @@ def write_key(settings: Settings) -> None:
     """
     path = settings.state / KEY_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    key = settings.secret(_SECRET)
+    key = _given(settings) or settings.secret(_SECRET)
     if not key:
         raise ConfigurationError(f"The key in {settings.state / 'secrets' / _SECRET} is empty.")
     draft = path.with_suffix(".part")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(key)
     draft.replace(path)
+
+
+def _given(settings: Settings) -> str | None:
+    given: SecretStr | None = getattr(settings, "alert_key", None)
+    return given.get_secret_value() if given is not None else None

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from sigap.services.alertmanager import KEY_FILE, alertmanager_service
+from sigap.services.alertmanager import alertmanager_service
 from sigap.services.installed import DEPLOY, LOOPBACK, NODE_EXPORTER, PROMETHEUS, api_target
 from sigap.services.service import Service
 from sigap.settings import Settings
@@ -69,9 +69,6 @@ def configuration(settings: Settings) -> dict[str, Any]:
     for job in config["scrape_configs"]:
         if job["job_name"] == "sigap-api":
             job["scheme"] = scheme
-            key = settings.state / KEY_FILE
-            if settings.protected == "all" and key.exists():
-                job["authorization"] = {"type": "Bearer", "credentials_file": str(key)}
     if "alertmanager" in targets:
         config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [targets["alertmanager"]]}]}]}
     else:

@@ -9,13 +9,13 @@ from sigap.services.installed import startable
 from sigap.services.service import Service
 from sigap.settings import Settings
 
+WATCHING = ("prometheus", "alertmanager", "node_exporter")
+"""What watches the others where it is installed; nothing waits for it."""
+
 TRAINING = ("postgres", "mlflow", "mage")
 """What a pipeline needs."""
 
 ALL = ("postgres", "mlflow", "api", "dashboard", "mage")
-
-WATCHING = ("prometheus", "alertmanager", "node_exporter")
-"""What watches the others where it is installed; nothing waits for it."""
 
 
 def service(name: str, settings: Settings) -> Service | None:
@@ -58,7 +58,12 @@ def watching(settings: Settings) -> tuple[list[Service], list[str]]:
 
     if not settings.watching:
         return [], []
-    return startable([alertmanager_service(settings), node_exporter_service(settings), prometheus_service(settings)])
+    able, lines = startable(
+        [alertmanager_service(settings), node_exporter_service(settings), prometheus_service(settings)]
+    )
+    if able and settings.protected == "all":
+        lines.append("Prometheus can't read the API's metrics: SIGAP_PROTECT=all asks for a token.")
+    return able, lines
 
 
 def check_own_servers(settings: Settings) -> None:

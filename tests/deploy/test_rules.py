@@ -51,7 +51,7 @@ def test_what_asks_for_a_retrain_names_model_and_cause() -> None:
 
 
 def test_run_reads_the_same_files_with_addresses_of_its_own(tmp_path: Path) -> None:
-    settings = Settings(state_dir=tmp_path, host="0.0.0.0", api_port=18000, prometheus_port=19090, protect="all")
+    settings = Settings(state_dir=tmp_path, host="0.0.0.0", api_port=18000, prometheus_port=19090)
     alertmanager.write_key(settings)
     config = prometheus.configuration(settings)
     jobs = {job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]}

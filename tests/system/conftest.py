@@ -113,8 +113,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     # MLflow writes its address into the environment of whoever used it, as tests before these did.
     others = ("SIGAP_", "DATABASE_URL", "MLFLOW_")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(others)}
+    inherited["SIGAP_WATCHING"] = "false"
     env = inherited | {f"SIGAP_{name}_PORT": str(port) for name, port in ports.items()}
-    env |= {"SIGAP_VENV": sys.prefix, "SIGAP_WATCHING": "false"}
+    env["SIGAP_VENV"] = sys.prefix
     settings = Settings(root=root, **{f"{name.lower()}_port": port for name, port in ports.items()})  # type: ignore[arg-type]
     running = System(root, env, settings, root.parent / "run.log")
     try:
