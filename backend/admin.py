@@ -200,7 +200,7 @@ class Acts:
                 "nothing-before",
                 "There is nothing to go back to",
                 f"{model} has no version that was served before.",
-                remedy='Name one: {"version": "v1"}.',
+                remedy=f'`GET /models/{model}/versions` lists what can be named, as in {{"version": "v1"}}.',
             )
         return await self._moved(
             "rollback",

@@ -118,5 +118,5 @@ class AliasStore:
             return answer
         code = answer.get("error_code") if isinstance(answer, dict) else ""
         if code == _MISSING:
-            raise NotRegisteredError(f"The registry has nothing to find while {doing}.")
+            raise NotRegisteredError(f"The registry knows of no such thing: {doing} failed.")
         raise RegistryError(f"The registry answers {response.status_code} {code or ''} while {doing}.")

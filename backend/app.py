@@ -21,9 +21,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.admin import admin_routes
+from backend.alerts import alert_routes
 from backend.batch import batch_examples, batch_routes
+from backend.data_acts import data_routes
 from backend.describe import detail, summary
 from backend.documentation import add_documentation, problems
+from backend.drift import drift_routes
 from backend.edge import Edge
 from backend.experiments import experiment_routes
 from backend.explain import explain_routes
@@ -39,7 +42,9 @@ from backend.mage import Mage
 from backend.metrics import CONTENT_TYPE, Metrics
 from backend.newest import NewestRows
 from backend.observed import observed
+from backend.outcomes import outcome_routes
 from backend.page import POLICY, page
+from backend.performance import performance_routes
 from backend.personal import Mask
 from backend.pipelines import pipeline_routes
 from backend.predict import direct, handler, request_id, serving
@@ -49,6 +54,7 @@ from backend.problems import MEDIA_TYPE, UNFORESEEN, FieldProblem, RequestError,
 from backend.provenance import provenance_routes
 from backend.registry_client import RegistryClient
 from backend.requests import documented_body, problem_example, refused, request_model
+from backend.retrains import retrain_routes
 from backend.schemas import Clusters, ModelDetail, Models, SegmentClusters, SegmentsDetail, SupervisedDetail
 from backend.security.protection import protect
 from backend.series import series_routes
@@ -242,6 +248,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
             {"name": "provenance", "description": "Where an answer comes from, and what was decided why."},
             {"name": "admin", "description": "Which version is served; needs a token with the scope `admin`."},
             {"name": "pipelines", "description": "Runs of the pipelines in Mage, step by step."},
+            {"name": "alerts", "description": "Alerts that have models trained; needs a key with the scope `alerts`."},
             {"name": "token", "description": "Who may ask."},
             {"name": "open inference protocol", "description": "V2, for clients of KServe, MLServer and Triton."},
             {"name": "operation", "description": "Health and metrics."},
@@ -252,14 +259,20 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     # Before the routes with a model in their path, which `/model/metadata` is no case of.
     app.include_router(admin_routes(service))
     app.include_router(
-        batch_routes(service.settings, service.followers, service.default, service.metrics, service.tables)
+        batch_routes(service.settings, service.followers, service.default, service.metrics, service.tables, service.log)
     )
     app.include_router(file_routes(service.settings, service.followers, service.default, service.metrics))
     app.include_router(_model_routes(service))
     app.include_router(series_routes(service))
     app.include_router(provenance_routes(service))
     app.include_router(pipeline_routes(service))
+    app.include_router(retrain_routes(service))
+    app.include_router(alert_routes(service))
+    app.include_router(data_routes(service))
     app.include_router(prediction_routes(service))
+    app.include_router(drift_routes(service))
+    app.include_router(outcome_routes(service, service.metrics.registry))
+    app.include_router(performance_routes(service))
     app.include_router(explain_routes(service))
     app.include_router(experiment_routes(service))
     app.include_router(v2_routes(service))
@@ -504,6 +517,9 @@ def _shorten_pauses() -> None:
     # What exists by now stays: looking through it for garbage again and again would hold up requests for long.
     gc.collect()
     gc.freeze()
+    # Predictions wait for the log by the thousand, none of them in a cycle: with Python's own thresholds, looking at
+    # them again and again costs a third of an answer.
+    gc.set_threshold(10_000, 20, 50)
     # A new champion is loaded in a thread: let it hold up requests for half a millisecond at a time, not five.
     sys.setswitchinterval(0.0005)
 

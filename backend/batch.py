@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 import numpy as np
 from fastapi import APIRouter, Query
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from backend.batch_answer import batch_example, batch_model
 from backend.columns import Checked, as_object, check_rows
 from backend.decode import EXPECTED_ROWS, decode_rows
 from backend.documentation import problems
 from backend.follower import Follower
 from backend.metrics import Metrics
 from backend.newest import NewestRows, Series
-from backend.predict import Handler, direct, read_body, serving
+from backend.predict import Handler, asked_by, direct, logged, read_body, serving
+from backend.prediction_log import PredictionLog
 from backend.problems import FieldProblem, RequestError
-from backend.requests import CANDLES, documented_example, problem_example, request_model, type_name
+from backend.requests import CANDLES, documented_example, request_model
 from backend.served import Served
-from backend.tasks import answer_example, answer_model
 from backend.tasks.forecasting import ForecastingPredictor
 from backend.tasks.predictor import RowPredictor
 from sigap.catalog import Declaration
@@ -36,29 +38,11 @@ from sigap.settings import Settings
 INLINE_ROWS = 16
 # From so many rows on, two threads answer a batch.
 SPLIT_ROWS = 256
+# Most rows of a batch that is kept: the log writes them beside all other predictions.
+KEPT_ROWS = 1000
 _SECOND = ThreadPoolExecutor(2, "sigap-batch")  # starts no thread before it is used
-# What the answers of a version have in common stands once, beside the rows.
-SHARED = (
-    "model_version",
-    "model",
-    "data_version",
-    "features_used",
-    "features_left_out",
-    "segment_bounds",
-    "threshold",
-    "calibrated",
-    "calibration",
-    "note",
-    "baseline",
-)
-
-
-class RefusedRow(BaseModel):
-    """A row that has no answer."""
-
-    row: int = Field(description="Which one, counted from 1.", ge=1)
-    status: Literal["refused"]
-    errors: list[FieldProblem] = Field(description="One entry a field that is wrong.")
+# Number of a row, its validated fields and its answer.
+Kept = tuple[int, dict[str, Any], dict[str, Any]]
 
 
 def batch_paths(model: str, default: str) -> tuple[str, ...]:
@@ -82,6 +66,7 @@ def batch_routes(
     default: str,
     metrics: Metrics,
     tables: Mapping[str, NewestRows],
+    log: PredictionLog,
 ) -> APIRouter:
     """The paths that answer batches.
 
@@ -91,10 +76,12 @@ def batch_routes(
         default: The model that answers where the path names none.
         metrics: Where predictions are counted.
         tables: Of each series: where a forecast without candles of its own looks.
+        log: Where the rows of a batch that asks for it are kept.
     """
     router = APIRouter()
     for name, follower in followers.items():
-        handle = batch_handler(follower, metrics, settings.max_file_bytes, settings.max_batch_rows, tables.get(name))
+        limits = settings.max_file_bytes, settings.max_batch_rows
+        handle = batch_handler(follower, metrics, *limits, tables.get(name), log)
         types = _types(follower.declaration, settings.max_batch_rows)
         for path in batch_paths(name, default):
             _add_route(router, path, follower.declaration, handle, types)
@@ -103,28 +90,43 @@ def batch_routes(
 
 
 def batch_handler(
-    follower: Follower, metrics: Metrics, limit: int, most_rows: int, table: NewestRows | None = None
+    follower: Follower,
+    metrics: Metrics,
+    limit: int,
+    most_rows: int,
+    table: NewestRows | None = None,
+    log: PredictionLog | None = None,
 ) -> Handler:
     """The function that answers batches of one model; `limit` is the most bytes of a body."""
 
     async def predict_batch(request: Request) -> Response:
         body = await read_body(request, limit, f"Send fewer rows, or a file to {_file_path(request)}.")
+        started = time.perf_counter()
         served = serving(follower)
-        full = _full(request)
-        rows = _rows(body, most_rows)
+        full, keep = _flag(request, "full"), _flag(request, "keep")
+        rows = _rows(body, min(most_rows, KEPT_ROWS) if keep else most_rows)
         newest = await _newest(served, rows, table)
+        kept: list[Kept] | None = [] if keep and log is not None else None
         if len(rows) <= INLINE_ROWS:
-            content, counts = answer(served, rows, newest, full=full)
+            content, counts = answer(served, rows, newest, full=full, kept=kept)
         else:
-            content, counts = await asyncio.to_thread(answer, served, rows, newest, full=full)
+            content, counts = await asyncio.to_thread(answer, served, rows, newest, full=full, kept=kept)
         count(metrics, served, counts)
+        for row, values, part in kept or ():
+            assert log is not None  # noqa: S101 - without one nothing was kept
+            log.put(logged(*asked_by(request.scope), served, values, part, started, newest)._replace(row=row))
         return Response(content, media_type="application/json")
 
     return predict_batch
 
 
 def answer(
-    served: Served, rows: Sequence[Any], newest: Series | None = None, *, full: bool = False
+    served: Served,
+    rows: Sequence[Any],
+    newest: Series | None = None,
+    *,
+    full: bool = False,
+    kept: list[Kept] | None = None,
 ) -> tuple[bytes, Counter[str]]:
     """The answer to decoded rows as JSON, and how many predictions there were of each outcome.
 
@@ -133,13 +135,21 @@ def answer(
         rows: Decoded; each may be anything.
         newest: The newest rows of the table, for forecasts without candles of their own.
         full: Whether every row repeats what all answers have in common.
+        kept: Gets every answered row as the log takes it.
     """
     predictor = served.predictor
     if isinstance(predictor, ForecastingPredictor):
         parts, refused = _forecasts(served, predictor, rows, newest)
+        if kept is not None:
+            kept += [(at + 1, served.validated(as_object(rows[at])), part) for at, part in parts.items()]
     else:
         checked = check_rows(served.declaration, rows, served.validator, predictor.needed)
         parts, refused = _parts(cast(RowPredictor, predictor), checked)
+        if kept is not None:
+            about = served.declaration.request_columns
+            for place, (at, part) in enumerate(parts.items()):
+                values = {name: rows[at][name] for name in about} | checked.columns.values(place)
+                kept.append((at + 1, values, part))
     constant = predictor.constant
     predictions = []
     for position in range(len(rows)):
@@ -229,8 +239,8 @@ def _file_path(request: Request) -> str:
     return request.url.path.replace("batch-predict", "predict-batch").replace("predict-batch", "predict-file")
 
 
-def _full(request: Request) -> bool:
-    value = request.query_params.get("full", "false")
+def _flag(request: Request, name: str) -> bool:
+    value = request.query_params.get(name, "false")
     if value.lower() in ("true", "1"):
         return True
     if value.lower() in ("false", "0", ""):
@@ -239,63 +249,9 @@ def _full(request: Request) -> bool:
         422,
         "invalid-request",
         "The request is not valid",
-        "The parameter `full` can't be used.",
-        errors=(FieldProblem(field="full", value=value[:80], expected="true or false", remedy="Leave it out."),),
+        f"The parameter `{name}` can't be used.",
+        errors=(FieldProblem(field=name, value=value[:80], expected="true or false", remedy="Leave it out."),),
     )
-
-
-def batch_model(declaration: Declaration) -> type[BaseModel]:
-    """The type of a batch's answer: what all rows share, the counts, and one entry a row."""
-    whole = answer_model(declaration).model_fields
-    shared = {name: (whole[name].annotation, whole[name]) for name in SHARED if name in whole}
-    own: dict[str, Any] = {name: (field.annotation, field) for name, field in whole.items() if name not in SHARED}
-    repeated: dict[str, Any] = {
-        name: (annotation | None, Field(None, description="As above; only with `full=true`."))
-        for name, (annotation, _) in shared.items()
-        if annotation is not None
-    }
-    place: dict[str, Any] = {
-        "row": (int, Field(description="Which one, counted from 1.", ge=1)),
-        "status": (Literal["answered"], ...),
-    }
-    row = create_model(
-        type_name(declaration, "AnsweredRow"),
-        __doc__="A row and its answer.",
-        __config__=ConfigDict(protected_namespaces=()),
-        **{**place, **own, **repeated},
-    )
-    fields: dict[str, Any] = {
-        **shared,
-        "rows": (int, Field(description="Rows that came.")),
-        "answered": (int, Field(description="Rows with an answer.")),
-        "refused": (int, Field(description="Rows without one; the others are answered all the same.")),
-        "predictions": (
-            list[Annotated[row | RefusedRow, Field(discriminator="status")]],
-            Field(description="One entry a row, in their order."),
-        ),
-    }
-    return create_model(
-        type_name(declaration, "BatchAnswer"),
-        __doc__=f"{declaration.question.en} Of many rows.",
-        __config__=ConfigDict(protected_namespaces=()),
-        **fields,
-    )
-
-
-def batch_example(declaration: Declaration) -> dict[str, Any]:
-    """A batch's answer as the documentation shows it; its numbers illustrate."""
-    whole = answer_example(declaration)
-    own = {name: value for name, value in whole.items() if name not in SHARED}
-    return {
-        **{name: value for name, value in whole.items() if name in SHARED},
-        "rows": 2,
-        "answered": 1,
-        "refused": 1,
-        "predictions": [
-            {"row": 1, "status": "answered", **own},
-            {"row": 2, "status": "refused", "errors": problem_example(declaration)["errors"]},
-        ],
-    }
 
 
 def _types(declaration: Declaration, most_rows: int) -> tuple[Any, type[BaseModel]]:
@@ -312,6 +268,13 @@ def _add_route(
     async def documented(
         body: Any,
         full: Annotated[bool, Query(description="Whether every row repeats what all answers have in common.")] = False,
+        keep: Annotated[
+            bool,
+            Query(
+                description=f"Whether its rows, then {KEPT_ROWS} at most, are kept as single predictions are, so that "
+                "outcomes can be told of them."
+            ),
+        ] = False,
     ) -> None:
         """Stands for the handler in the documentation; its route class answers instead."""
 

@@ -172,6 +172,7 @@ def _column(follower: Follower, name: str) -> RequestColumn:
         meaning=_text(column.meaning),
         required=column.required,
         pattern=column.pattern,
+        form=_text(column.form) if column.form else None,
     )
 
 
@@ -186,6 +187,8 @@ def _feature(feature: Feature, served: Served | None) -> FeatureDetail:
         minimum=feature.minimum,
         maximum=feature.maximum,
         categories=list(feature.categories),
+        category_labels=[_text(label) for label in feature.category_labels],
+        flag=feature.flag,
         higher_is_better=feature.higher_is_better,
         personal=feature.personal,
         source=feature.source,

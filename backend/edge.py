@@ -104,10 +104,15 @@ def json_head(request_id: str, length: int) -> bytes:
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The identity that a request brings, or a new one."""
+    return given_id(headers) or new_id()
+
+
+def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The identity that a request brings; empty when it brings none that can be taken."""
     for name, value in headers:
         if name == _ID and _GIVEN_ID.fullmatch(value):
             return value.decode()
-    return next(_ids)
+    return ""
 
 
 def _new_ids() -> Iterator[str]:
@@ -118,7 +123,8 @@ def _new_ids() -> Iterator[str]:
             yield block[at : at + 2 * _ID_BYTES]
 
 
-_ids = _new_ids()
+new_id = _new_ids().__next__
+"""A new identity."""
 
 
 def _route(scope: Scope) -> str:

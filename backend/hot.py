@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.follower import Follower
 from backend.metrics import Metrics
-from backend.predict import counted, logged
+from backend.predict import asked_by, counted, logged
 from backend.prediction_log import Logged
 from backend.problems import RequestError
 from backend.served import Served
@@ -60,12 +60,13 @@ class Hot:
                 return None
         return Reading(served, predictor, values)
 
-    def answer(self, reading: Reading, scope: Scope, started: float) -> bytes | None:
+    def answer(self, reading: Reading, request_id: str, principal: str, started: float) -> bytes | None:
         """The answer's JSON, counted and kept; None when the model refuses to answer.
 
         Args:
             reading: As `read` gives it.
-            scope: Of the request, which knows its identity and who asks.
+            request_id: The request's identity.
+            principal: Name of the key that asks; empty without one.
             started: When the body was there, by `time.perf_counter()`.
         """
         served, predictor, values = reading
@@ -74,7 +75,7 @@ class Hot:
         except RequestError:
             return None
         counted(self._metrics, served, part)
-        self._keep(logged(scope, served, values, part, started))
+        self._keep(logged(request_id, principal, served, values, part, started))
         if not predictor.constant_last:
             return _ENCODE(predictor.whole(part))
         # What stands the same in every answer is encoded once.
@@ -114,7 +115,7 @@ class HotRoutes:
         if message["type"] != "http.request" or message.get("more_body"):
             return None
         reading = self._hot.read(route, message.get("body", b""))
-        return None if reading is None else self._hot.answer(reading, scope, started)
+        return None if reading is None else self._hot.answer(reading, *asked_by(scope), started)
 
 
 class Reading(NamedTuple):

@@ -11,16 +11,16 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from starlette.types import Scope
-
-from backend.edge import REQUEST_ID, json_head, request_id_of
+from backend.edge import given_id, json_head, new_id
 from backend.hot import Hot, HotRoute
 from backend.metrics import Metrics
 from backend.problems import RequestError
 from backend.security.guard import Security
-from backend.security.tokens import PRINCIPAL
 
 LONGEST = 65536
+# Heads that are known by heart, and the longest of them: a client sends the same one again and again.
+HEADS = 1024
+LONGEST_HEAD = 2048
 # Of these the layers on the ordinary way make something.
 _UNUSUAL = {
     b"connection",
@@ -32,11 +32,19 @@ _UNUSUAL = {
 
 
 class Ticket(NamedTuple):
-    """An ordinary request before its body is there."""
+    """What the head of an ordinary request says.
+
+    Attributes:
+        route: What it asks.
+        authorization: Its header of that name.
+        given_id: The identity that it brings, or empty.
+        length: Of its body, in bytes.
+    """
 
     route: HotRoute
     authorization: bytes | None
-    request_id: str
+    given_id: str
+    length: int
 
 
 class Lane:
@@ -53,6 +61,22 @@ class Lane:
         self._routes = {path.encode(): route for path, route in hot.routes.items()}
         self._security = security
         self._metrics = metrics
+        self._heads: dict[bytes, Ticket] = {}
+        self.known = self._heads.get
+        """The ticket of a head, empty line included, that was remembered; None for any other."""
+
+    def remember(self, head: bytes, ticket: Ticket) -> None:
+        """Knows the head by heart from now on, unless it is one that hardly comes again.
+
+        Args:
+            head: As it came, from its first byte to the empty line, as the only thing in front of its body.
+            ticket: As `ticket` made it of that head, for a connection that stays open.
+        """
+        if ticket.given_id or len(head) > LONGEST_HEAD:
+            return
+        while len(self._heads) >= HEADS:
+            del self._heads[next(iter(self._heads))]
+        self._heads[head] = ticket
 
     def ticket(self, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Ticket | None:
         """For a POST whose head is there: None unless it may go this way.
@@ -79,7 +103,7 @@ class Lane:
         # Without a token it is the address that the limits count by, and that of a proxy's client is found elsewhere.
         if not 0 < length <= LONGEST or (forwarded and authorization is None):
             return None
-        return Ticket(route, authorization, request_id_of(headers))
+        return Ticket(route, authorization, given_id(headers), length)
 
     def answer(self, ticket: Ticket, client: tuple[str, int] | None, body: bytes) -> bytes | None:
         """Headers' lines and body of the answer 200, with the empty line between; None to go the ordinary way.
@@ -90,20 +114,20 @@ class Lane:
             body: All of it.
         """
         started = time.perf_counter()
-        path = ticket.route.path
+        route = ticket.route
         # Read before it is let in: what goes on to the ordinary way must not count twice against the limits.
-        reading = self._hot.read(ticket.route, body)
+        reading = self._hot.read(route, body)
         if reading is None:
             return None
         try:
             _, principal = self._security.admit(
-                self._security.access.rule_of("POST", path), ticket.authorization, client
+                self._security.access.rule_of("POST", route.path), ticket.authorization, client
             )
         except RequestError:
             return None
-        scope: Scope = {REQUEST_ID: ticket.request_id, PRINCIPAL: principal}
-        answer = self._hot.answer(reading, scope, started)
+        request_id = ticket.given_id or new_id()
+        answer = self._hot.answer(reading, request_id, "" if principal is None else principal.name, started)
         if answer is None:
             return None
-        self._metrics.answered("POST", path, 200, started)
-        return b"%b\r\n%b" % (json_head(ticket.request_id, len(answer)), answer)
+        self._metrics.answered("POST", route.path, 200, started)
+        return b"%b\r\n%b" % (json_head(request_id, len(answer)), answer)

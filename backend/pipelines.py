@@ -11,10 +11,10 @@ from typing import Any, Protocol, TypeVar
 
 from fastapi import APIRouter
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from backend.admin import Nothing, asker_of, fields_of
+from backend.admin import asker_of, fields_of
 from backend.documentation import problems
 from backend.follower import Follower
 from backend.mage import Json, Mage, MageAwayError, MageRefusedError
@@ -29,13 +29,23 @@ SHOWN_ERROR = 500
 MOST_ID = 2**31 - 1
 
 
+class WantedRun(BaseModel):
+    """What a run shall train on; by default what stands in the table."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    data_version: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="An earlier data version, such as v1."
+    )
+
+
 class PipelineRun(BaseModel):
     """A run of a model's pipeline."""
 
     run: int = Field(description="Its number in Mage.")
     model: str
     status: str = Field(description="`initial`, `running`, `completed`, `failed` or `cancelled`.")
-    asked_by: str | None = Field(description="Who started it over this API; null for other starts.")
+    asked_by: str | None = Field(description="Who or what started it; null where nobody said.")
     started_at: datetime | None
     ended_at: datetime | None
     blocks_done: int = Field(description="Steps that came to their end.")
@@ -78,7 +88,7 @@ class Service(Protocol):
 def pipeline_routes(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/models/{model}/pipeline")
-    body = {"requestBody": {"content": {"application/json": {"schema": Nothing.model_json_schema()}}}}
+    body = {"requestBody": {"content": {"application/json": {"schema": WantedRun.model_json_schema()}}}}
 
     @router.post(
         "",
@@ -91,8 +101,8 @@ def pipeline_routes(service: Service) -> APIRouter:
     )
     async def start(model: str, request: Request) -> PipelineRun:
         service.follower(model)
-        await fields_of(request, Nothing)
-        return await _start(service, model, asker_of(request))
+        wanted = await fields_of(request, WantedRun)
+        return await _start(service, model, asker_of(request), wanted)
 
     @router.get("/runs", tags=["pipelines"], summary="The last runs of the pipeline", responses=problems(404, 503))
     async def runs(model: str) -> PipelineRuns:
@@ -121,7 +131,7 @@ def pipeline_routes(service: Service) -> APIRouter:
     return router
 
 
-async def _start(service: Service, model: str, asked_by: str) -> PipelineRun:
+async def _start(service: Service, model: str, asked_by: str, wanted: WantedRun) -> PipelineRun:
     folder = service.settings.state / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     # Whoever asks at the same moment, of this worker or another, finds the run or this lock.
@@ -140,7 +150,8 @@ async def _start(service: Service, model: str, asked_by: str) -> PipelineRun:
                 raise _goes_on(model, int(each["id"]), f"Run {each['id']} goes on{since}.")
             log.warning("%s: run %s of the pipeline does not move any more, and is ended.", model, each["id"])
             await _asked(service.mage.cancel(int(each["id"])))
-        number = await _asked(service.mage.start(model, {"asked_by": asked_by}))
+        variables = {"asked_by": asked_by} | wanted.model_dump(exclude_none=True)
+        number = await _asked(service.mage.start(model, variables))
         found = await _asked(service.mage.run(number))
     ids = {"model": model, "pipeline_run": number}
     log.info("%s: %s started run %d of the pipeline.", model, asked_by, number, extra=ids)

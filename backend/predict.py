@@ -96,7 +96,7 @@ def handler(
             newest = await _newest(served, values, table)
         answer = served.answer(values, newest)
         counted(metrics, served, answer)
-        kept.put(logged(request.scope, served, values, answer, started, newest))
+        kept.put(logged(*asked_by(request.scope), served, values, answer, started, newest))
         return Response(encode(answer), media_type="application/json")
 
     return predict
@@ -108,8 +108,14 @@ async def _newest(served: Served, values: Mapping[str, Any], table: NewestRows) 
     return None
 
 
+def asked_by(scope: Scope) -> tuple[str, str]:
+    """A request's identity, and the name of the key that asks; empty without one."""
+    return str(scope.get(REQUEST_ID, "")), getattr(scope.get(PRINCIPAL), "name", "")
+
+
 def logged(
-    scope: Scope,
+    request_id: str,
+    principal: str,
     served: Served,
     values: Mapping[str, Any],
     answer: Mapping[str, Any],
@@ -119,7 +125,8 @@ def logged(
     """A prediction as the log takes it.
 
     Args:
-        scope: The request's, which knows its id and who asked.
+        request_id: The request's identity.
+        principal: Name of the key that asked; empty without one.
         served: The version that answered.
         values: The validated fields.
         answer: The answer.
@@ -132,8 +139,8 @@ def logged(
     return Logged(
         served.manifest.model,
         served.model_version,
-        str(scope.get(REQUEST_ID, "")),
-        getattr(scope.get(PRINCIPAL), "name", ""),
+        request_id,
+        principal,
         time.time(),
         values,
         answer,

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from datetime import datetime
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from backend.database import asking, away
 from backend.documentation import problems
 from backend.follower import Follower
-from backend.prediction_log import CONNECT_SECONDS, PredictionLog
+from backend.prediction_log import PredictionLog
 from backend.problems import RequestError
 from sigap.settings import Settings
-
-log = logging.getLogger("sigap.api")
 
 QUERY_SECONDS = 5.0
 SHOWN = 20
 ORIGINS_AT_ONCE = 2
 RequestId = Annotated[str, Path(description="As the answer's header `x-request-id` told it.")]
 _QUERY = """
-    SELECT at, model_version, shadow, principal, latency_ms, fields, answer
+    SELECT at, model_version, shadow, principal, latency_ms, fields, answer, "row"
     FROM predictions WHERE request_id = %s AND model = %s ORDER BY id DESC LIMIT %s
 """
+
+_AWAY = away("prediction-log", "Kept predictions can't be read")
 
 
 class Kept(BaseModel):
@@ -40,6 +40,7 @@ class Kept(BaseModel):
     latency_ms: float | None = Field(description="From the request's body to the answer.")
     fields: dict[str, Any] = Field(description="As validated; personal ones as keyed hashes, or left out.")
     answer: dict[str, Any] = Field(description="Without what is the same for every answer of the version.")
+    row: int = Field(description="Which row of a batch, counted from 1; 0 of a single request.")
     lineage: str = Field(description="Path that tells which version, run, data and query it comes from.")
 
 
@@ -123,7 +124,7 @@ def prediction_routes(service: Asked) -> APIRouter:
 
 
 def _kept(model: str, row: tuple[Any, ...]) -> Kept:
-    at, version, shadow, principal, latency, fields, answer = row
+    at, version, shadow, principal, latency, fields, answer, number = row
     return Kept(
         at=at,
         model_version=version,
@@ -132,33 +133,14 @@ def _kept(model: str, row: tuple[Any, ...]) -> Kept:
         latency_ms=latency,
         fields=fields,
         answer=answer,
+        row=number,
         lineage=f"/models/{model}/lineage?version={version}",
     )
 
 
 async def _asked(service: Asked, request_id: str, model: str) -> list[tuple[Any, ...]]:
-    if not service.log.enabled:
-        raise _away("Predictions are not kept here.", "Set DATABASE_URL, and SIGAP_PREDICTION_LOG to true.")
-    if "\0" in request_id:
+    if "\0" in request_id and service.log.enabled:
         return []  # PostgreSQL has no such text
-    # Here, not above: an API without a database needs no driver.
-    from psycopg import AsyncConnection
-
-    try:
-        async with (
-            asyncio.timeout(QUERY_SECONDS),
-            await AsyncConnection.connect(
-                service.settings.dsn, connect_timeout=CONNECT_SECONDS, application_name="sigap-api"
-            ) as connection,
-        ):
-            cursor = await connection.execute(_QUERY, [request_id, model, SHOWN])
-            return await cursor.fetchall()
-    except Exception as error:  # a driver's errors and the time-out mean the same here
-        log.warning("Kept predictions can't be read: %s", type(error).__name__)
-        raise _away("PostgreSQL does not answer.", "`./run status` shows whether it runs.") from error
-
-
-def _away(found: str, remedy: str) -> RequestError:
-    return RequestError(
-        503, "prediction-log", "Kept predictions can't be read", found, remedy=remedy, headers={"retry-after": "5"}
-    )
+    async with asking(service.settings, service.log, _AWAY, QUERY_SECONDS) as connection:
+        cursor = await connection.execute(_QUERY, [request_id, model, SHOWN])
+        return await cursor.fetchall()

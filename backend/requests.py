@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from backend.problems import FieldProblem, RequestError, shown
 from sigap.catalog import Column, Declaration, Feature, Kind
 from sigap.catalog.declaration import Clustering, Forecasting, Target
+from sigap.catalog.values import plain
 
 SHOWN_ERRORS = 20
 # More candles than any model looks at; the body's own limit comes first for long ones.
@@ -164,7 +165,7 @@ def _plain(declared: Column | Feature | Target) -> Any:
     if declared.kind is Kind.INTEGER:
         # JSON knows one kind of number: 92.0 is as whole as 92.
         limits = Field(ge=declared.minimum, le=declared.maximum)
-        return Annotated[int, limits, BeforeValidator(_whole)]
+        return Annotated[int, limits, BeforeValidator(whole)]
     return float if declared.kind is Kind.NUMBER else str
 
 
@@ -173,7 +174,8 @@ def _limit(declared: Column | Feature | Target, limit: float | None) -> float | 
     return None if declared.kind is Kind.INTEGER else limit
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
+    """A whole number, however it is written; everything else as it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -274,22 +276,25 @@ def _remedy(kind: str) -> str:
 
 def _range(minimum: float | None, maximum: float | None) -> str:
     if minimum is not None and maximum is not None:
-        return f" from {minimum:g} to {maximum:g}"
+        return f" from {plain(minimum)} to {plain(maximum)}"
     if minimum is not None:
-        return f" of at least {minimum:g}"
-    return f" of at most {maximum:g}" if maximum is not None else ""
+        return f" of at least {plain(minimum)}"
+    return f" of at most {plain(maximum)}" if maximum is not None else ""
 
 
 def _expected_column(column: Column) -> str:
     if column.kind in (Kind.NUMBER, Kind.INTEGER):
         return f"{_noun(column.kind)}{_range(column.minimum, column.maximum)}"
-    return f"a text like {column.pattern}: {column.meaning.en}" if column.pattern else f"a text: {column.meaning.en}"
+    form = column.form.en if column.form else f"a text like {column.pattern}" if column.pattern else "a text"
+    return f"{form}: {column.meaning.en}"
 
 
 def expected_value(declared: Feature | Target) -> str:
     """What is expected of a feature or a target, in words."""
     if declared.categories:
         return f"one of: {', '.join(declared.categories)}"
+    if isinstance(declared, Feature) and declared.flag:
+        return "0 or 1"
     unit = f" ({declared.unit.en})" if declared.unit and declared.unit.en else ""
     return f"{_noun(declared.kind)}{_range(declared.minimum, declared.maximum)}{unit}"
 

@@ -34,6 +34,7 @@ class RequestColumn(BaseModel):
     meaning: Bilingual
     required: bool
     pattern: str
+    form: Bilingual | None = Field(description="The pattern in words; null where there is none.")
 
 
 class FeatureDetail(BaseModel):
@@ -47,6 +48,8 @@ class FeatureDetail(BaseModel):
     minimum: float | None
     maximum: float | None
     categories: list[str]
+    category_labels: list[Bilingual] = Field(description="The categories for people; empty where they are plain.")
+    flag: bool = Field(description="Whether it is 1 for yes and 0 for no; files may say yes and no.")
     higher_is_better: bool | None
     personal: bool
     source: str

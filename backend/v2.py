@@ -23,7 +23,7 @@ from backend.documentation import problems
 from backend.follower import Follower
 from backend.metrics import Metrics
 from backend.newest import NewestRows
-from backend.predict import counted, direct, logged, read_body, serving
+from backend.predict import asked_by, counted, direct, logged, read_body, serving
 from backend.prediction_log import PredictionLog
 from backend.problems import FieldProblem, RequestError, shown
 from backend.requests import CANDLES, refused
@@ -284,10 +284,10 @@ async def _infer(service: Service, request: Request) -> Response:
         values, answers = _answered(served, rows)
     else:
         values, answers = await asyncio.to_thread(_answered, served, rows)
-    for value, answer in zip(values, answers, strict=True):
+    for row, (value, answer) in enumerate(zip(values, answers, strict=True), 1):
         counted(service.metrics, served, answer)
         if len(answers) <= INLINE_ROWS:
-            service.log.put(logged(request.scope, served, value, answer, started))
+            service.log.put(logged(*asked_by(request.scope), served, value, answer, started)._replace(row=row))
     told = wanted.outputs or dict.fromkeys(outputs, wanted.binary)
     tensors = [(_output(name, {**outputs, ANSWER: "BYTES"}[name], answers), binary) for name, binary in told.items()]
     head: dict[str, Any] = {"model_name": served.manifest.model, "model_version": served.version}

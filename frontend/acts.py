@@ -9,14 +9,18 @@ from typing import Any, Literal, TypeVar
 import streamlit as st
 from pydantic import ValidationError
 
-from frontend import operator
+from frontend import operator, supply
 from frontend.api import Answer, ApiDownError
 from frontend.operator import DeniedError, Operator, SignedOutError
+from frontend.supply import INTAKE, Imported, Intake
 
 T = TypeVar("T", bound=Answer)
-Kind = Literal["approve", "rollback", "start"]
+Kind = Literal["approve", "rollback", "start", "import", "data"]
 
 INTENT = "operations_intent"
+# Confirmed, and not sent yet: what takes long is sent while the page says so.
+GOING = "operations_going"
+LONG: frozenset[Kind] = frozenset({"import", "data"})
 OUTCOME = "operations_outcome"
 
 
@@ -76,8 +80,9 @@ class Act:
     Attributes:
         kind: Which act.
         model: On which model.
-        before: The version in use when it was asked for; empty if none was.
-        after: The version that shall be in use then; empty where a pipeline is started.
+        before: The version in use, or checked out, when it was asked for; empty if none was.
+        after: The version that shall be in use or checked out then; the file that is imported; the data version that a
+            pipeline shall train on, empty for what stands in the table.
     """
 
     kind: Kind
@@ -95,12 +100,14 @@ class Outcome:
         state: `done`, `refused`, `changed` (somebody was faster), `ended` (signed out) or `down`.
         detail: The run's number, or what the API said, in English.
         by: Who did it, by the key's name.
+        imported: What an import did.
     """
 
     act: Act
     state: Literal["done", "refused", "changed", "ended", "down"]
     detail: str = ""
     by: str = ""
+    imported: Imported | None = None
 
 
 def ask_for(act: Act) -> None:
@@ -119,29 +126,53 @@ def confirm() -> None:
     act: Act | None = st.session_state.get(INTENT)
     # Before anything is sent: whatever happens, it is not sent twice.
     st.session_state[INTENT] = None
-    who = operator.current()
     if act is None:
         return
-    if who is None:
-        st.session_state[OUTCOME] = Outcome(act, "ended")
+    if act.kind in LONG:
+        st.session_state[GOING] = act
         return
+    st.session_state[OUTCOME] = _outcome(act)
+
+
+def going() -> Act | None:
+    """What was confirmed and has to be sent now."""
+    act: Act | None = st.session_state.get(GOING)
+    return act
+
+
+def go() -> None:
+    """Sends what was confirmed; once, whatever happens."""
+    act: Act | None = st.session_state.pop(GOING, None)
+    if act is not None:
+        st.session_state[OUTCOME] = _outcome(act)
+
+
+def _outcome(act: Act) -> Outcome:
+    who = operator.current()
+    if who is None:
+        return Outcome(act, "ended")
     try:
-        st.session_state[OUTCOME] = carry_out(act, who)
+        return carry_out(act, who)
     except SignedOutError:
         st.session_state[operator.SESSION] = None
         st.session_state["operator_ended"] = True
-        st.session_state[OUTCOME] = Outcome(act, "ended")
+        return Outcome(act, "ended")
     except DeniedError as error:
-        st.session_state[OUTCOME] = Outcome(act, "refused", error.detail, who.name)
+        return Outcome(act, "refused", error.detail, who.name)
     except ApiDownError:
-        st.session_state[OUTCOME] = Outcome(act, "down", by=who.name)
+        return Outcome(act, "down", by=who.name)
 
 
 def carry_out(act: Act, who: Operator) -> Outcome:
     """Does it, if what was confirmed is still what would be done; raises as `versions` does."""
     if act.kind == "start":
-        started = operator.ask(who, "POST", f"/models/{act.model}/pipeline")
+        body = {"data_version": act.after} if act.after else {}
+        started = operator.ask(who, "POST", f"/models/{act.model}/pipeline", body)
         return Outcome(act, "done", str(started["run"]), who.name)
+    if act.kind == "import":
+        return _import(act, who)
+    if act.kind == "data":
+        return _return_data(act, who)
     known = versions(who, act.model)
     standing = {alias: each.model_version for each in known for alias in each.aliases}
     # What was confirmed is what is done: not what somebody else made of it meanwhile.
@@ -149,10 +180,26 @@ def carry_out(act: Act, who: Operator) -> Outcome:
         return Outcome(act, "changed", by=who.name)
     if act.kind == "approve" and standing.get("challenger") != act.after:
         return Outcome(act, "changed", by=who.name)
-    body: Mapping[str, Any] = {} if act.kind == "approve" else {"version": act.after}
+    asked: Mapping[str, Any] = {} if act.kind == "approve" else {"version": act.after}
     path = "update" if act.kind == "approve" else "rollback"
-    told = operator.ask(who, "POST", f"/models/{act.model}/{path}", body)
+    told = operator.ask(who, "POST", f"/models/{act.model}/{path}", asked)
     return Outcome(act, "done", str(told.get("reason") or ""), who.name)
+
+
+def _import(act: Act, who: Operator) -> Outcome:
+    intake: Intake | None = st.session_state.get(INTAKE)
+    if intake is None or (act.model, act.after) != (intake.key[0], intake.name):
+        return Outcome(act, "changed", by=who.name)
+    found = supply.send(who, act.model, intake, dry_run=False)
+    st.session_state[INTAKE] = None
+    return Outcome(act, "done", by=who.name, imported=found)
+
+
+def _return_data(act: Act, who: Operator) -> Outcome:
+    if (supply.data_versions(who, act.model).current or "") != act.before:
+        return Outcome(act, "changed", by=who.name)
+    operator.ask(who, "POST", f"/models/{act.model}/data/rollback", {"version": act.after})
+    return Outcome(act, "done", by=who.name)
 
 
 def versions(who: Operator, model: str) -> tuple[Version, ...]:

@@ -116,6 +116,7 @@ class RequestColumn(Answer):
 
     name: str
     meaning: Text
+    form: Text | None = None
 
 
 class Model(Answer):
@@ -386,7 +387,7 @@ def asked(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         fields = {e["field"]: str(e.get("expected", "")) for e in problem.get("errors", []) if "field" in e}
         raise RejectedError(str(problem.get("detail") or problem.get("title") or response.status_code), fields)
     answer: dict[str, Any] = response.json()
-    return answer
+    return {**answer, "request_id": response.headers.get("x-request-id", "")}
 
 
 @st.cache_data(ttl=300, show_spinner=False, max_entries=200)

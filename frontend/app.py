@@ -1,4 +1,4 @@
-"""The dashboard: `streamlit run frontend/app.py`."""
+"""The dashboard: what `streamlit run frontend/server.py` draws."""
 
 from __future__ import annotations
 
@@ -128,12 +128,12 @@ def _wait(_words: Words) -> None:
     st.rerun()
 
 
-def _tools(words: Words) -> list[st.Page]:
+def _tools(words: Words) -> dict[str, st.Page]:
     """The pages that are about no single model."""
-    return [
-        st.Page(_guarded(show, words), title=words(f"nav.{name}"), icon=icon, url_path=name)
+    return {
+        name: st.Page(_guarded(show, words), title=words(f"nav.{name}"), icon=icon, url_path=name)
         for name, (show, icon) in TOOLS.items()
-    ]
+    }
 
 
 def main() -> None:
@@ -153,8 +153,9 @@ def main() -> None:
     leading = pages.get(FIRST, first)
     # The default page has no path of its own. A hidden one leads on, so that every page's address can be passed on.
     start = st.Page(lambda: _lead_on(leading), title="Sigap", default=True, visibility="hidden")
-    page = st.navigation([start, first, *pages.values(), *_tools(words)])
-    st.session_state["pages"] = pages
+    tools = _tools(words)
+    page = st.navigation([start, first, *pages.values(), *tools.values()])
+    st.session_state["pages"] = pages | tools
     with st.sidebar:
         st.segmented_control(
             words("app.language"), list(LANGUAGES), format_func=LANGUAGES.__getitem__, key="lang", required=True

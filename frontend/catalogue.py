@@ -32,12 +32,19 @@ class FormField(Feature):
 
     kind: str = "number"
     categories: tuple[str, ...] = ()
+    category_labels: tuple[Text, ...] = ()
+    flag: bool = False
     personal: bool = False
 
     @property
     def whole(self) -> bool:
         """Whether only whole numbers make sense."""
         return self.kind == "integer"
+
+    def label(self, category: str, language: str) -> str:
+        """A category for people; itself where it has no label."""
+        labels = dict(zip(self.categories, self.category_labels, strict=False))
+        return labels[category](language) if category in labels else category
 
 
 class Data(Answer):
@@ -186,6 +193,10 @@ class Detail(Answer):
         """The feature of that name; None for a name that the declaration does not know."""
         return next((feature for feature in self.features if feature.name == name), None)
 
+    def column(self, name: str) -> RequestColumn | None:
+        """The request's column of that name; None where there is none."""
+        return next((column for column in self.request_columns if column.name == name), None)
+
     def titled(self, name: str, language: str) -> str:
         """The feature's title, or its name where it is not known."""
         feature = self.feature(name)
@@ -204,6 +215,7 @@ class Ends(Answer):
 class Reply(Answer):
     """What the answers of all tasks say of the model and of the row."""
 
+    request_id: str = ""
     model_version: str
     data_version: str = ""
     out_of_training_range: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import streamlit as st
@@ -16,6 +16,7 @@ import streamlit as st
 from frontend import api
 from frontend.api import ApiDownError
 from sigap.errors import SigapError
+from sigap.settings import get_settings
 
 SESSION = "operator"
 SCOPE = "admin"
@@ -107,6 +108,27 @@ def ask(operator: Operator, method: str, path: str, body: Mapping[str, Any] | No
         ApiDownError: It can't be reached, or fails.
     """
     return _answered(_send(method, path, operator.token, body))
+
+
+def send_file(operator: Operator, path: str, params: Mapping[str, str], name: str, file: IO[bytes]) -> Any:
+    """What the API answers to a file that the operator sends; raises as `ask` does."""
+    # Longer than the API itself lets it take.
+    patience = httpx.Timeout(get_settings().data_act_seconds + 30.0, connect=1.5)
+    headers = {"authorization": f"Bearer {operator.token}"}
+    try:
+        # Without the dashboard's own key, as below.
+        sent = api.connection().request(
+            "POST",
+            path,
+            params=dict(params),
+            files={"file": (name, file)},
+            headers=headers,
+            auth=None,
+            timeout=patience,
+        )
+    except httpx.HTTPError as error:
+        raise ApiDownError(f"The API can't be reached: {type(error).__name__}.") from error
+    return _answered(sent)
 
 
 def _send(method: str, path: str, token: str | None, body: Mapping[str, Any] | None = None) -> httpx.Response:

@@ -33,6 +33,11 @@ def html(body: str) -> None:
     st.html(f'<div class="sg">{body}</div>')
 
 
+def swipe(words: Words) -> None:
+    """Says on a phone that what follows is wider than the screen."""
+    html(f'<p class="sg-small sg-swipe">↔ {escape(words("pages.swipe"))}</p>')
+
+
 def sources(model: Model | Detail, words: Words) -> str:
     """Where the figures are from: what the served data tells, else what was declared for what Sigap brings along."""
     origin = model.data.origin if model.data is not None else ""

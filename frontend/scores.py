@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from frontend.catalogue import Baseline, Detail
@@ -47,12 +48,49 @@ TOLD = (
     "stability",
     "smallest_cluster",
 )
+_NUMBERED = re.compile(r"(.+?)(?:-(\d+))?", re.DOTALL)
 BESIDE = ("baseline_{}", "naive_{}", "{}_shuffled")
 
 
 def name(metric: str, words: Words) -> str:
     """The metric's name for people; its own where there is none."""
     return words.get(f"metric.{metric}", metric.replace("_", " "))
+
+
+def candidate(text: str, words: Words) -> str:
+    """A candidate's name for people: `random_forest-median_imputer-2` as "Random forest · gaps filled 2"."""
+    found = _NUMBERED.fullmatch(text)
+    name, number = found.groups() if found else (text, None)
+    family, _, preparation = name.partition("-")
+    told = [words.get(f"candidate.{each}", each.replace("_", " ")) for each in (family, preparation) if each]
+    return " · ".join(told) + (f" {number}" if number else "")
+
+
+def chosen_by(model: Detail, words: Words) -> str:
+    """By which measure the candidate in use was chosen, and why it is not the one that scores best where it is not.
+
+    Classifiers about as often right as the best count as equal, and the one with the truest probabilities is taken.
+    """
+    beside = model.baseline
+    winner = next((each for each in model.candidates if each.name == model.winner), None)
+    if beside is None or winner is None or beside.metric not in winner.metrics:
+        return ""
+    metric = beside.metric
+    known = [each for each in model.candidates if metric in each.metrics]
+    best = min(known, key=lambda each: each.metrics[metric] * (1 if metric in ERRORS else -1))
+    if metric != "accuracy" or "brier" not in winner.metrics:
+        return words("pages.chosen_by", measure=name(metric, words))
+    if best.name == winner.name or best.metrics[metric] == winner.metrics[metric]:
+        return words("pages.chosen_by_both", measure=name(metric, words), second=name("brier", words))
+    return words(
+        "pages.chosen_not_best",
+        best=candidate(best.name, words),
+        best_score=score(metric, best.metrics[metric], model, words),
+        winner=candidate(winner.name, words),
+        winner_score=score(metric, winner.metrics[metric], model, words),
+        best_brier=bare("brier", best.metrics.get("brier"), words),
+        winner_brier=bare("brier", winner.metrics["brier"], words),
+    )
 
 
 def amount(value: float | None, unit: str, words: Words) -> str:

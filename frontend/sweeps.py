@@ -30,7 +30,7 @@ def color(trial: Trial, surface: Surface) -> str:
 
 def title(trial: Trial, words: Words) -> str:
     """The candidate's name for people."""
-    return words("sweep.groups", k=trial.clusters) if trial.clusters else trial.name.replace("_", " ")
+    return words("sweep.groups", k=trial.clusters) if trial.clusters else scores.candidate(trial.name, words)
 
 
 def over_k(run: Tried, metric: str, surface: Surface, words: Words) -> go.Figure:
@@ -145,6 +145,9 @@ def ranked(run: Tried, unit: str, surface: Surface, words: Words) -> go.Figure:
             text=f"<b>{title(each, words)}</b>" if each.chosen else title(each, words),
             showarrow=False,
             font={"size": 12, "color": surface.ink if each.chosen else surface.muted},
+            # The baseline's line passes behind the name, not through it.
+            bgcolor=surface.paper,
+            borderpad=1,
         )
     if run.baseline is not None:
         charts.mark_baseline(figure, run.baseline * scale, surface, words)

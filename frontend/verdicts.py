@@ -76,12 +76,19 @@ def _requests(traffic: Traffic, words: Words) -> Iterator[Finding]:
 def _models(
     health: Health, decided: Mapping[str, Sequence[Decision] | None], titles: Mapping[str, str], words: Words
 ) -> Iterator[Finding]:
+    if health.models and all(model.model_version is None for model in health.models.values()):
+        yield Finding(WARN, words("pages.nothing_served"))
     for name, model in health.models.items():
         title = titles.get(name, name)
         if model.model_version is None:
-            ended = [each for each in decided.get(name) or () if each.outcome != "running"]
+            known = decided.get(name) or ()
+            ended = [each for each in known if each.outcome != "running"]
             if not ended:
-                yield Finding(NOTE, words("watch.untrained", title=title))
+                going_on = any(each.outcome == "running" for each in known)
+                if going_on:
+                    yield Finding(WARN, words("pages.training", title=title))
+                else:
+                    yield Finding(NOTE, words("watch.untrained", title=title))
             elif ended[0].outcome == "failed":
                 yield Finding(BAD, words("watch.unserved", title=title))
             else:

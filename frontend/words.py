@@ -59,10 +59,10 @@ class Words:
             return MISSING
         form = "+," if sign else ","
         if digits is None:
-            text = format(value, f"{form}.2f")
+            # Rounded first: what is shown as zero has no sign.
+            text = format(round(value, 2) + 0.0, f"{form}.2f")
             text = text[:-1] if text.endswith("0") else text
         else:
-            # Rounded first: what is shown as zero has no sign.
             text = format(round(value, digits) + 0.0, f"{form}.{digits}f")
         text = text.replace("-", "−")
         if self.language == "id":
@@ -98,7 +98,7 @@ class Words:
 
     def figure(self, value: float) -> str:
         """A number with the digits it has, up to six behind the separator: how a form shows it."""
-        text = f"{value:,.6f}".rstrip("0").rstrip(".").replace("-", "−")
+        text = f"{round(value, 6) + 0.0:,.6f}".rstrip("0").rstrip(".").replace("-", "−")
         return text.translate(str.maketrans(",.", ".,")) if self.language == "id" else text
 
     def ago(self, moment: str, now: datetime | None = None) -> str:

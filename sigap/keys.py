@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sigap.errors import ConfigurationError, SigapError
 from sigap.settings import Settings
 from sigap.state_file import Stamp, StateFile
 
-SCOPES = ("predict", "admin")
+SCOPES = ("predict", "admin", "alerts")
+ALERTS = "alerts"
+ALERT_KEY = "alert_key"
+"""Name of the generated secret, and of the key that it is; see `alert_credentials`."""
 SETTING = "setting"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
@@ -33,7 +38,7 @@ class ApiKey:
 
     Attributes:
         name: Whose it is; stands in logs and in every token.
-        scopes: What its tokens may allow: of `predict` and `admin`.
+        scopes: What its tokens may allow: of `predict`, `admin` and `alerts`.
         sha256: Of the key, in hex.
         created: When, by ISO 8601; `setting` for one that a setting holds.
     """
@@ -50,7 +55,7 @@ class ApiKey:
 
 
 class Keys:
-    """The keys of the state folder and of the setting `api_keys`.
+    """The keys of the state folder and of the settings `api_keys` and `alert_key`.
 
     Args:
         settings: Where the state folder is, and the keys that were given.
@@ -63,7 +68,10 @@ class Keys:
         self._file = StateFile(settings.state / "keys.json")
         given = settings.api_keys.get_secret_value() if settings.api_keys else ""
         self._given = _parse(given)
-        self._stamp: Stamp | None = None
+        self._alert_key = settings.alert_key.get_secret_value() if settings.alert_key else ""
+        # Somebody else makes it up, perhaps after this process has started.
+        self._alert_secret = settings.state / "secrets" / ALERT_KEY
+        self._stamp: tuple[Stamp | None, float] | None = None
         self._keys: tuple[ApiKey, ...] = self._given
         self.refresh()
 
@@ -78,12 +86,19 @@ class Keys:
         Raises:
             ConfigurationError: It does not hold keys.
         """
-        stamp = self._file.stamp()
+        stamp = self._file.stamp(), _written_at(self._alert_secret)
         if stamp == self._stamp:
             return False
-        self._keys = (*self._given, *_entries(self._file.read(), self._file))
+        self._keys = (*self._given, *self._alerts(), *_entries(self._file.read(), self._file))
         self._stamp = stamp
         return True
+
+    def _alerts(self) -> tuple[ApiKey, ...]:
+        try:
+            key = self._alert_key or self._alert_secret.read_text().strip()
+        except OSError:
+            return ()
+        return (ApiKey(ALERT_KEY, (ALERTS,), hashlib.sha256(key.encode()).hexdigest(), SETTING),) if key else ()
 
     def identify(self, key: str) -> ApiKey | None:
         """Whose key this is; as long for a wrong key as for a right one."""
@@ -145,6 +160,29 @@ class Keys:
         self.refresh()
 
 
+def alert_credentials(settings: Settings) -> Path:
+    """The file with the key that Alertmanager sends, for its `credentials_file`; made where it is missing.
+
+    Raises:
+        ConfigurationError: In production, where it has to be given.
+    """
+    if settings.alert_key is None:
+        settings.secret(ALERT_KEY)
+        return settings.state / "secrets" / ALERT_KEY
+    path = settings.state / "secrets" / f"{ALERT_KEY}_given"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(settings.alert_key.get_secret_value())
+    return path
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def _entries(value: dict[str, Any], file: StateFile) -> tuple[ApiKey, ...]:
     try:
         return tuple(
@@ -166,7 +204,7 @@ def _parse(text: str) -> tuple[ApiKey, ...]:
         if not _NAME.fullmatch(name) or not key or not set(scopes) <= set(SCOPES) or not scopes:
             raise ConfigurationError(
                 f"Entry {len(found) + 1} of SIGAP_API_KEYS (or API_KEY) can't be used.",
-                remedy="Expected KEY, or NAME:SCOPES:KEY with scopes of `predict`, `admin` or `predict+admin`.",
+                remedy="Expected KEY, or NAME:SCOPES:KEY with scopes of `predict`, `admin`, `alerts`, joined by +.",
             )
         found.append(ApiKey(name, scopes, hashlib.sha256(key.encode()).hexdigest(), SETTING))
     if len({key.name for key in found}) < len(found):
@@ -193,7 +231,9 @@ def _scopes(scopes: Iterable[str]) -> tuple[str, ...]:
     asked = set(scopes)
     if not asked or asked - set(SCOPES):
         unknown = ", ".join(sorted(repr(scope[:20]) for scope in asked - set(SCOPES))) or "none"
-        raise ApiKeyError(f"Scopes asked for: {unknown}.", remedy="Use `predict`, `admin`, or both.")
+        raise ApiKeyError(
+            f"Scopes asked for: {unknown}.", remedy="Use `predict`, `admin`, `alerts`, or several of them."
+        )
     return tuple(scope for scope in SCOPES if scope in asked)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote, urlsplit
 
 from sigap.errors import ConfigurationError
-from sigap.keys import Keys, given_keys
+from sigap.keys import ALERT_KEY, Keys, given_keys
 from sigap.settings import Settings
 
 SECRET_LENGTH = 32
@@ -61,7 +61,12 @@ def _require_api_key(settings: Settings) -> None:
                 f"SIGAP_ENVIRONMENT is production, and a key of SIGAP_API_KEYS (or API_KEY) {fault}.",
                 remedy="Leave it out and use `./run key create NAME`, which makes strong ones.",
             )
-    if not Keys(settings).all:
+    if settings.alert_key and (fault := _fault(settings.alert_key.get_secret_value(), KEY_LENGTH)):
+        raise ConfigurationError(
+            f"SIGAP_ENVIRONMENT is production, and SIGAP_ALERT_KEY {fault}.",
+            remedy=f"Set it to the output of: {_MAKE}",
+        )
+    if all(key.name == ALERT_KEY for key in Keys(settings).all):
         raise ConfigurationError(
             "SIGAP_ENVIRONMENT is production, and there is no API key: nobody could get a token.",
             remedy="`./run key create NAME` makes one, or set SIGAP_API_KEYS.",

@@ -126,6 +126,12 @@ class Settings(BaseSettings):
     prediction_log_queue: int = Field(
         10000, ge=0, description="Most predictions of a worker that wait for PostgreSQL; further ones are not kept."
     )
+    live_window_days: int = Field(
+        30, ge=1, le=3650, description="Outcomes of the last so many days make up a live score."
+    )
+    replay_days: int = Field(
+        30, ge=0, le=3650, description="Stored inputs of the last so many days are replayed before a promotion."
+    )
     personal_fields: Literal["hash", "omit"] = Field(
         "hash", description="Personal fields of kept predictions: replaced by keyed hashes, or left out."
     )
@@ -148,6 +154,9 @@ class Settings(BaseSettings):
     )
     file_jobs: int = Field(2, ge=1, le=64, description="Files that one worker answers at once; more are told to wait.")
     file_threads: int = Field(2, ge=1, le=64, description="Threads that work on one file.")
+    data_act_seconds: float = Field(
+        300.0, gt=0, le=3600, description="Longest that the API lets an import or a rollback of data take."
+    )
     language: Literal["id", "en"] = Field("id", description="Language in which the dashboard opens.")
     mlflow_page: str | None = Field(
         None,
@@ -191,6 +200,24 @@ class Settings(BaseSettings):
     git_commit: bool = Field(True, description="Whether a new snapshot's pointer is committed and tagged in Git.")
     dvc_remote_url: str | None = Field(
         None, description="DVC remote for snapshots (folder, s3://…); by default a folder inside the state folder."
+    )
+    retrain_on_change: str = Field(
+        "all",
+        description="Models that are trained when rows of their table change: `all`, `none`, or names with commas.",
+    )
+    sensor_seconds: float = Field(
+        5.0, gt=0, le=60, description="How often PostgreSQL is asked whether rows have changed, and Mage what it runs."
+    )
+    retrain_cooldown_minutes: float = Field(
+        60.0, ge=0, description="After an alert has had a model trained, further alerts start nothing for this long."
+    )
+    retrains_per_hour: int = Field(
+        12, ge=0, description="Most trainings of all models within an hour that alerts and changed rows start."
+    )
+    alert_key: SecretStr | None = Field(
+        None,
+        description="Key by which Alertmanager or Grafana sends alerts to `POST /alerts`; development makes one up in "
+        "the state folder's `secrets/alert_key`.",
     )
     step_timeout_seconds: int = Field(600, ge=1, description="Longest time one pipeline step may take.")
     stuck_seconds: int = Field(120, ge=1, description="A pipeline run in which no step moves for this long is ended.")

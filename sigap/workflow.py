@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from sigap.bundle import Bilingual, DataEntry, read_manifest
 from sigap.catalog import declaration, declarations
+from sigap.data.content import note_decided
 from sigap.data.profile import profile_version, write_profile
 from sigap.data.snapshot import Snapshot, take_snapshot
 from sigap.data.versions import DataVersions
@@ -37,6 +38,7 @@ from sigap.registry.owner import this_process
 from sigap.registry.tracking import DECISION, Data, Logged, Runs
 from sigap.settings import Settings, get_settings
 from sigap.training.gate import Comparison, Decision
+from sigap.training.replay import Replay, replay
 from sigap.training.sweep import read_snapshot
 from sigap.training.trainer import Candidate, Prepared, Trained, Trainer, refused_in_indonesian, trainer
 
@@ -47,6 +49,8 @@ Result = TypeVar("Result")
 PREVIEW_ROWS = 1_000
 # Folder of the data's profile among the parent run's artefacts.
 PROFILE = "data_profile"
+# Name of the challenger's answers to stored inputs among them.
+REPLAY = "replay.json"
 # Longest text that is put into a tag of a run.
 TAG_LENGTH = 4_000
 
@@ -70,6 +74,7 @@ def snapshot(
     data_version: str | None = None,
     *,
     owner: str = "",
+    asked_by: str = "",
     settings: Settings | None = None,
 ) -> Json:
     """Takes a snapshot of the model's table under DVC, or restores one.
@@ -79,11 +84,12 @@ def snapshot(
         version: Name for the data version if the data is new; by default v1, v2, and so on.
         data_version: Restore this version instead of reading PostgreSQL.
         owner: The process that waits for this run, by `sigap.registry.owner.this_process`; empty if nobody does.
+        asked_by: Who or what started this run, for the record of its decision; the pipeline itself if not given.
         settings: Those of this process if not given, as in every step.
 
     Returns:
         What `sigap.data.snapshot.Snapshot` holds, and `pipeline_run`, the key of this run of the pipeline;
-        `started_at`, in seconds since 1970; `restored`, whether a person asked for this very data; `owner`.
+        `started_at`, in seconds since 1970; `restored`, whether a person asked for this very data; `owner`; `asked_by`.
 
     Raises:
         UnknownModelError: There is no such model.
@@ -104,7 +110,7 @@ def snapshot(
     else:
         taken = take_snapshot(declared, settings, version=version or None)
     key = {"pipeline_run": uuid.uuid4().hex, "started_at": started_at, "restored": bool(data_version)}
-    return {**asdict(taken), **key, "owner": owner}
+    return {**asdict(taken), **key, "owner": owner, "asked_by": asked_by or PIPELINE}
 
 
 def clean(snapshot: Json, *, settings: Settings | None = None) -> Json:
@@ -459,10 +465,20 @@ def _judged(registered: Json, settings: Settings) -> tuple[Decision, ModelVersio
         started_at=snapshot["started_at"],
         restored=snapshot["restored"],
         mode=settings.promotion or declared.promotion,
+        asked_by=snapshot.get("asked_by") or PIPELINE,
         facts={**_facts(snapshot), "candidate": registered["candidate"], "score": registered["score"]},
         caveat=Bilingual(**registered["caveat"]) if registered["caveat"] else None,
+        replay_limit=declared.replay_limit,
     )
-    return settle(Registry(settings), challenge, compare)
+
+    def on_stored_inputs(challenger: Path, champion: Path) -> Replay:
+        found = replay(settings, declared, challenger, champion)
+        runs, parent = Runs(settings, declared.name), registered["parent_run_id"]
+        runs.log_json(parent, REPLAY, found.as_dict())
+        runs.log_metrics(parent, found.metrics)
+        return found
+
+    return settle(Registry(settings), challenge, compare, on_stored_inputs)
 
 
 def _refused(registered: Json, settings: Settings) -> tuple[Decision, ModelVersion | None]:
@@ -483,7 +499,7 @@ def _refused(registered: Json, settings: Settings) -> tuple[Decision, ModelVersi
         reason=decision.reason,
         record=record,
         mode=settings.promotion or declaration(model).promotion,
-        asked_by=PIPELINE,
+        asked_by=snapshot.get("asked_by") or PIPELINE,
         data_version=snapshot["version"],
         data_md5=snapshot["md5"],
     )
@@ -517,6 +533,7 @@ def _concluded(registered: Json, decision: Decision, champion: ModelVersion | No
     }
     runs = Runs(settings, model)
     runs.log_json(parent, DECISION, result)
+    note_decided(settings, model, registered["snapshot"].get("content") or {})
     named = ("model_version", "champion", "promoted", "rule", "reason", "reason_id")
     tags = {**{name: str(result[name])[:TAG_LENGTH] for name in named}, "winner": registered["candidate"]}
     runs.end(parent, metrics=registered["metrics"], tags=tags)

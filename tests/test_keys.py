@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sigap.errors import ConfigurationError
-from sigap.keys import ApiKeyError, Keys
+from sigap.keys import ApiKeyError, Keys, alert_credentials
 from sigap.settings import Settings
 
 
@@ -122,3 +122,30 @@ def test_a_file_that_holds_something_else_is_an_error(tmp_path: Path, text: str)
     (tmp_path / "keys.json").write_text(text)
     with pytest.raises(ConfigurationError, match=r"keys\.json"):
         Keys(settings(tmp_path))
+
+
+def test_the_key_for_alerts_is_made_up_once_and_a_running_api_gets_to_know_it(tmp_path: Path) -> None:
+    keys = Keys(settings(tmp_path))
+    assert keys.all == ()
+    file = alert_credentials(settings(tmp_path))
+    assert file.stat().st_mode & 0o077 == 0
+    assert keys.refresh()
+    found = keys.identify(file.read_text())
+    assert found is not None
+    assert (found.name, found.scopes) == ("alert_key", ("alerts",))
+    assert alert_credentials(settings(tmp_path)).read_text() == file.read_text()
+
+
+def test_a_key_for_alerts_that_is_given_takes_the_place_of_the_one_made_up(tmp_path: Path) -> None:
+    made = alert_credentials(settings(tmp_path)).read_text()
+    given = settings(tmp_path, alert_key="Zk3v9QpLx7RtW2mNc8BdYs5H")
+    file = alert_credentials(given)
+    assert file.read_text() == "Zk3v9QpLx7RtW2mNc8BdYs5H"
+    assert file.stat().st_mode & 0o077 == 0
+    assert Keys(given).identify(file.read_text()) is not None
+    assert Keys(given).identify(made) is None
+
+
+def test_in_production_no_key_for_alerts_is_made_up(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="alert_key"):
+        alert_credentials(settings(tmp_path, environment="production"))

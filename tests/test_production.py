@@ -38,6 +38,8 @@ def production(folder: Path, **given: Any) -> Settings:
         ({"SIGAP_API_KEYS": None}, "SIGAP_API_KEYS", "no API key"),
         ({"SIGAP_API_KEYS": "ops:predict:changeme"}, "SIGAP_API_KEYS", "well-known default"),
         ({"SIGAP_API_KEYS": "ops:predict:abc123"}, "SIGAP_API_KEYS", "6 characters: expected at least 24"),
+        ({"alert_key": "changeme"}, "SIGAP_ALERT_KEY", "well-known default"),
+        ({"SIGAP_API_KEYS": None, "alert_key": "Zk3v9QpLx7RtW2mNc8BdYs5H"}, "SIGAP_API_KEYS", "no API key"),
         ({"DATABASE_URL": "postgresql://sigap:postgres@db/sigap"}, "DATABASE_URL", "well-known default"),
         ({"DATABASE_URL": "postgresql://hans:hans@db/sigap"}, "DATABASE_URL", "well-known default"),
     ],

@@ -15,21 +15,29 @@ from backend.columns import NUMBERS, UNKNOWN, CategoryCodes, Checked, Columns, s
 from backend.problems import FieldProblem, RequestError
 from backend.requests import Validator, refused
 from sigap.catalog import Column, Declaration, Feature, Kind
+from sigap.catalog.values import FLAG_WORDS, YES_NO
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # What pyarrow and Python surely read as the same number.
 _PLAIN_NUMBER = r"^-?[0-9]+(\.[0-9]+)?$"
 _JSON_REMEDY = "Send a JSON number, without quotes."
+_FLAG_REMEDY = "Write 0 or 1, or yes or no."
 _FILE_REMEDY = "Write a plain number, such as 12.5, without unit and thousands separator."
 
 
-def value_of(cell: float | str | None, kind: Kind, *, decimal_comma: bool) -> Any:
+def is_flag(declared: Column | Feature) -> bool:
+    """Whether the field is 1 for yes and 0 for no."""
+    return isinstance(declared, Feature) and declared.flag
+
+
+def value_of(cell: float | str | None, kind: Kind, *, decimal_comma: bool, flag: bool = False) -> Any:
     """A cell as the value that a request would bring.
 
     Args:
         cell: A number, a text, or None for an empty one.
         kind: Of the field.
         decimal_comma: Whether 92,5 is a number.
+        flag: Whether yes and no are 1 and 0, in any of their spellings.
 
     Returns:
         None for a blank; a number where the kind is one and the cell reads as one; else the text.
@@ -45,6 +53,8 @@ def value_of(cell: float | str | None, kind: Kind, *, decimal_comma: bool) -> An
         return None
     if kind not in NUMBERS:
         return text
+    if flag and (known := YES_NO.get(text.casefold())):
+        return int(known)
     number = text.replace(",", ".") if decimal_comma and text.count(",") == 1 and "." not in text else text
     if not _NUMBER.fullmatch(number):
         return text
@@ -78,6 +88,7 @@ class Cells:
         declared: dict[str, Column | Feature] = {name: declaration.column(name) for name in declaration.request_columns}
         declared |= {feature.name: feature for feature in declaration.features}
         self._fields = [(name, fields[name], each) for name, each in declared.items()]
+        self._flags = {name for name, each in declared.items() if is_flag(each)}
 
     def check(self, table: pa.Table, faults: Mapping[int, str]) -> Checked:
         """Checks a table whose columns are called by their position.
@@ -92,6 +103,8 @@ class Cells:
         for name, at, declared in self._fields:
             column = _array(table, at)
             if declared.kind in NUMBERS:
+                if is_flag(declared) and pa.types.is_string(column.type):
+                    column = _flags(column)
                 numbers = self._numbers(column, declared, unsure)
                 if name in columns.numbers:
                     columns.numbers[name] = numbers
@@ -104,7 +117,12 @@ class Cells:
             if position in faults:
                 raise refused([FieldProblem(field="", value=None, expected="a cell a column", remedy=faults[position])])
             return {
-                name: value_of(_array(table, at)[position].as_py(), declared.kind, decimal_comma=self._comma)
+                name: value_of(
+                    _array(table, at)[position].as_py(),
+                    declared.kind,
+                    decimal_comma=self._comma,
+                    flag=is_flag(declared),
+                )
                 for name, at, declared in self._fields
             }
 
@@ -114,11 +132,15 @@ class Cells:
         try:
             return self._validator(values, needed)
         except RequestError as error:
-            told = [
-                entry.model_copy(update={"remedy": _FILE_REMEDY}) if entry.remedy == _JSON_REMEDY else entry
-                for entry in error.errors
-            ]
-            raise refused(told) from None
+            raise refused([self._in_a_file(entry) for entry in error.errors]) from None
+
+    def _in_a_file(self, entry: FieldProblem) -> FieldProblem:
+        """What is wrong with a field, as somebody who fills in cells reads it."""
+        if entry.field in self._flags:
+            return entry.model_copy(update={"expected": FLAG_WORDS, "remedy": _FLAG_REMEDY})
+        if entry.remedy == _JSON_REMEDY:
+            return entry.model_copy(update={"remedy": _FILE_REMEDY})
+        return entry
 
     def _numbers(self, column: pa.Array, declared: Column | Feature, unsure: NDArray[np.bool_]) -> NDArray[np.float64]:
         null = _nulls(column)
@@ -138,6 +160,15 @@ class Cells:
 def _array(table: pa.Table, at: int) -> pa.Array:
     column = table.column(at)
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _flags(column: pa.Array) -> pa.Array:
+    """Texts with 1 and 0 for the spellings of yes and no."""
+    encoded = column.dictionary_encode()
+    texts = [
+        text if text is None else YES_NO.get(text.strip().casefold(), text) for text in encoded.dictionary.to_pylist()
+    ]
+    return pa.array(texts, pa.string()).take(encoded.indices)
 
 
 def _nulls(column: pa.Array) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
 """Which scope a request needs: told by the routes themselves, so that a new one is never open by mistake.
 
-A route's tag says what it is: `admin`, `predict` or `batch`, else a GET reads. What changes something and says nothing
-of itself needs `admin`.
+A route's tag says what it is: `admin`, `alerts`, `predict` or `batch`, else a GET reads. What changes something and
+says nothing of itself needs `admin`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path
 from starlette.types import Scope
 
-Kind = Literal["open", "any", "read", "predict", "admin"]
+Kind = Literal["open", "any", "read", "predict", "alerts", "admin"]
 
 ANY = "any"
 """Needed where every valid token will do, whatever its scopes."""
 
-_RANK: dict[Kind, int] = {"open": 0, "read": 1, "any": 2, "predict": 3, "admin": 4}
+_RANK: dict[Kind, int] = {"open": 0, "read": 1, "any": 2, "predict": 3, "alerts": 4, "admin": 5}
 _NEEDING: dict[str, frozenset[Kind]] = {
-    "admin": frozenset({"any", "admin"}),
-    "predict": frozenset({"any", "predict", "admin"}),
-    "all": frozenset({"any", "read", "predict", "admin"}),
+    "admin": frozenset({"any", "alerts", "admin"}),
+    "predict": frozenset({"any", "predict", "alerts", "admin"}),
+    "all": frozenset({"any", "read", "predict", "alerts", "admin"}),
 }
 _PROBES = {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ready"}
 _OPEN = _PROBES | {"/token", "/token-dashboard"}
 _OWN_TOKEN = {"/validate-token", "/token/revoke"}
-_LONG = re.compile(r"(batch|file|infer)[^/]*$")
+_LONG = re.compile(r"(batch|file|infer|outcomes)[^/]*$")
 _REMEMBERED = 1024
 
 
@@ -39,7 +39,7 @@ class Rule(NamedTuple):
     Attributes:
         needs: The scope; `any` for any valid token; None for nothing.
         route: With a `path`: how metrics call it. None when nothing is there.
-        long: Whether its body is a batch or a file.
+        long: Whether its body is a batch, a file or a list of outcomes.
         probe: Whether it only asks if the API lives: never limited.
     """
 
@@ -128,6 +128,8 @@ def _kind(method: str, path: str, tags: set[Any]) -> Kind:
         return "any"
     if "admin" in tags:
         return "admin"
+    if "alerts" in tags:
+        return "alerts"
     if tags & {"predict", "batch"}:
         return "predict"
     return "read" if method in ("GET", "HEAD") else "admin"

@@ -16,6 +16,7 @@ from backend.security.access import ANY, Access, Rule
 from backend.security.body import Body, Patience, first_message, replayed, too_large
 from backend.security.limits import Limits, address
 from backend.security.tokens import PRINCIPAL, Principal, Tokens, unauthorized
+from sigap.keys import ALERTS
 from sigap.settings import Settings
 
 # No route takes a WebSocket today; the first one shall not be open by mistake.
@@ -58,7 +59,10 @@ class Security:
         Raises:
             RequestError: 401 without a valid token where one is needed, 403 without the scope, 429 or 503 too often.
         """
-        principal = self._principal(authorization, needed=rule.needs is not None)
+        if rule.needs == ALERTS:
+            principal: Principal | None = self._sender(authorization, client)
+        else:
+            principal = self._principal(authorization, needed=rule.needs is not None)
         if principal is not None:
             who = principal.name
             if rule.needs is not None and rule.needs is not ANY and rule.needs not in principal.scopes:
@@ -68,6 +72,19 @@ class Security:
         if not rule.probe:
             self.limits.take(who)
         return who, principal
+
+    def _sender(self, authorization: bytes | None, client: tuple[str, int] | None) -> Principal | None:
+        """Who sends alerts: Alertmanager and Grafana send a key as it is, for neither gets itself a token."""
+        scheme, _, key = (authorization or b"").partition(b" ")
+        if scheme.lower() != b"bearer" or key.count(b".") == 2:
+            return self._principal(authorization, needed=True)
+        caller = address(client)
+        self.limits.check_failures(caller)
+        found = self.tokens.holder(key.strip().decode("latin-1"))
+        if found is None:
+            self.limits.failed(caller)
+            raise unauthorized("The key is not known.", "invalid_token")
+        return Principal(found.name, frozenset(found.scopes), "", float("inf"))
 
     def _principal(self, authorization: bytes | None, *, needed: bool) -> Principal | None:
         if authorization is None:

@@ -107,6 +107,12 @@ class Tokens:
         self._known[header] = found
         return found
 
+    def holder(self, key: str) -> ApiKey | None:
+        """Whose key this is; None when it is nobody's."""
+        if time.monotonic() >= self._look_at:
+            self.refresh()
+        return self.keys.identify(key)
+
     def refresh(self) -> None:
         """Takes note of keys and revocations that other processes wrote."""
         self._look_at = time.monotonic() + _LOOK_SECONDS

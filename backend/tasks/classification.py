@@ -29,6 +29,7 @@ from backend.tasks.predictor import (
 from sigap.bundle import Bilingual, ClassificationManifest
 from sigap.catalog import Declaration, Feature
 from sigap.catalog.declaration import Classification, Policy
+from sigap.catalog.values import NO, YES
 from sigap.errors import BundleError
 
 REASONS = 5
@@ -274,9 +275,10 @@ def _policy(policy: Policy, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _effect(feature: Feature, value: Any, typical: float | str | None, effect: float) -> dict[str, Any]:
     points = f"{abs(effect) * 100:.1f}"
-    sent_id, sent_en = ("tidak diketahui", "unknown") if value is None else (_shown_id(value), _shown(value))
-    against_id = f", biasanya {_shown_id(typical)}" if typical is not None else ""
-    against_en = f", typically {_shown(typical)}" if typical is not None else ""
+    sent_id, sent_en = ("tidak diketahui", "unknown") if value is None else _shown(feature, value)
+    usual_id, usual_en = ("", "") if typical is None else _shown(feature, typical)
+    against_id = f", biasanya {usual_id}" if typical is not None else ""
+    against_en = f", typically {usual_en}" if typical is not None else ""
     verb_id, verb_en = ("mendukung", "speaks for it") if effect > 0 else ("memberatkan", "speaks against it")
     return {
         "kind": "feature",
@@ -305,9 +307,14 @@ def _nothing_stands_out(probability: float) -> dict[str, Any]:
     }
 
 
-def _shown(value: Any) -> str:
-    return f"{value:,.10g}" if isinstance(value, int | float) else str(value)
-
-
-def _shown_id(value: Any) -> str:
-    return indonesian(_shown(value)) if isinstance(value, int | float) else str(value)
+def _shown(feature: Feature, value: Any) -> tuple[str, str]:
+    """A value as Indonesian and as English readers write it, yes and no and categories by their labels."""
+    if isinstance(value, str):
+        labels = dict(zip(feature.categories, feature.category_labels, strict=False))
+        label = labels.get(value)
+        return (label.id, label.en) if label else (value, value)
+    if feature.flag and value in (0, 1):
+        answer = YES if value else NO
+        return answer.id, answer.en
+    figure = f"{value:,.10g}"
+    return indonesian(figure), figure

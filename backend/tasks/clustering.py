@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,7 @@ from backend.engine import Engine
 from backend.tasks.predictor import ROW_EXAMPLE, Flat, Row, RowAnswer, Words, about_example, indonesian
 from sigap.bundle import Bilingual, ClusteringManifest, Profile, Trait
 from sigap.catalog import Declaration
-from sigap.catalog.declaration import Clustering
+from sigap.catalog.declaration import Clustering, shortfall
 from sigap.errors import BundleError
 
 TRAITS = 5
@@ -122,7 +123,7 @@ def predictor(
     return kind(declaration, manifest, model, version)
 
 
-class ClusterPredictor:
+class ClusterPredictor(ABC):
     """The nearest cluster of a row."""
 
     outcome = "cluster"
@@ -170,17 +171,17 @@ class ClusterPredictor:
         """See `RowPredictor.whole`."""
         return {**part, **self.constant}
 
+    @abstractmethod
     def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """See `RowPredictor.part`."""
-        raise NotImplementedError
 
     def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """See `Predictor.answers`."""
         return [self.whole(part) for part in self.parts(Columns.of(self._declaration, rows))]
 
+    @abstractmethod
     def parts(self, columns: Columns) -> list[dict[str, Any]]:
         """See `RowPredictor.parts`."""
-        raise NotImplementedError
 
     def _all_nearest(self, columns: Columns) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """What `_nearest` says of each row: cluster and distance, both [n]."""
@@ -264,14 +265,17 @@ class LevelPredictor(ClusterPredictor):
     def _gap(self, cluster: int, values: Mapping[str, Any]) -> dict[str, float] | None:
         if cluster == 0:
             return None
-        return {name: shortfall(values[name], goal) for name, shortfall, goal in self._goals[cluster - 1]}
+        return {
+            name: shortfall(values[name], goal, higher_is_better=better)
+            for name, goal, better in self._goals[cluster - 1]
+        }
 
     @cached_property
-    def _goals(self) -> list[list[tuple[str, Callable[[float, float], float], float]]]:
-        """By level: of each used feature how far a value falls short, and the level's centre."""
+    def _goals(self) -> list[list[tuple[str, float, bool | None]]]:
+        """By level: of each used feature the level's centre, and whether more is better."""
         features = [self._declaration.feature(name) for name in self._manifest.features_used]
         return [
-            [(feature.name, feature.shortfall, level.center[feature.name]) for feature in features]
+            [(feature.name, level.center[feature.name], feature.higher_is_better) for feature in features]
             for level in self._manifest.levels
         ]
 

@@ -45,7 +45,7 @@ def base(surface: Surface, words: Words, height: int | None) -> go.Figure:
 
 def mark_baseline(figure: go.Figure, score: float, surface: Surface, words: Words) -> None:
     """Draws the baseline's score as an upright dashed line with its name."""
-    figure.add_vline(x=score, line={"color": surface.muted, "width": 1.5, "dash": "dash"})
+    figure.add_vline(x=score, line={"color": surface.muted, "width": 1.5, "dash": "dash"}, layer="below")
     figure.add_annotation(
         x=score,
         y=1,

@@ -11,7 +11,7 @@ from frontend.api import Candidate
 from frontend.catalogue import Detail
 from frontend.charts.frame import base, mark_baseline
 from frontend.palette import Surface
-from frontend.scores import SHARES, unit
+from frontend.scores import SHARES, candidate, score, unit
 from frontend.scores import name as metric_name
 from frontend.words import Words
 
@@ -55,7 +55,7 @@ def tried_figure(model: Detail, surface: Surface, words: Words) -> go.Figure:
     figure = base(surface, words, 92 + 46 * max(len(tried), 1))
     figure.add_scatter(
         x=[each.metrics[metric] * scale for each in tried],
-        y=[each.name.replace("_", " ") for each in tried],
+        y=[candidate(each.name, words) for each in tried],
         error_x={
             "array": [each.metrics.get(f"{metric}_sd", 0.0) * scale for each in tried],
             "color": surface.muted,
@@ -69,7 +69,13 @@ def tried_figure(model: Detail, surface: Surface, words: Words) -> go.Figure:
             "color": [surface.accent if each.name == model.winner else surface.coast for each in tried],
             "line": {"color": surface.rim, "width": 1},
         },
-        hovertemplate="%{y}: <b>%{x:,.3~f}</b><extra></extra>",
+        # As the table beside it rounds.
+        hovertext=[
+            f"{candidate(each.name, words)}: <b>"
+            f"{score(metric, each.metrics[metric], model, words, each.metrics.get(f'{metric}_sd'))}</b>"
+            for each in tried
+        ],
+        hoverinfo="text",
     )
     for each in tried:
         # Above its mark: beside it, long names would leave a phone no room for the marks.
@@ -77,11 +83,14 @@ def tried_figure(model: Detail, surface: Surface, words: Words) -> go.Figure:
             x=0,
             xref="paper",
             xanchor="left",
-            y=each.name.replace("_", " "),
+            y=candidate(each.name, words),
             yshift=16,
-            text=each.name.replace("_", " "),
+            text=candidate(each.name, words),
             showarrow=False,
             font={"size": 12, "color": surface.ink if each.name == model.winner else surface.muted},
+            # The baseline's line passes behind the name, not through it.
+            bgcolor=surface.paper,
+            borderpad=1,
         )
     if beside is not None and beside.baseline is not None:
         mark_baseline(figure, beside.baseline * scale, surface, words)

@@ -82,6 +82,7 @@ def _candidates(model: Detail, words: Words) -> None:
     parts.html(
         f'<h2 class="sg-title">{escape(words("tried.title"))}</h2>'
         f'<p class="sg-small">{escape(words("tried.text" if model.candidates else "tried.groups"))}</p>'
+        f"<p>{escape(scores.chosen_by(model, words))}</p>"
     )
     if model.candidates:
         figure = charts.tried_figure(model, parts.surface(), words)
@@ -91,7 +92,8 @@ def _candidates(model: Detail, words: Words) -> None:
     refused = [each for each in model.candidates if not each.admissible and each.reason]
     if refused:
         lines = "".join(
-            f"<li><b>{escape(each.name)}</b><span>{escape(each.reason(words.language))}</span></li>"
+            f"<li><b>{escape(scores.candidate(each.name, words))}</b>"
+            f"<span>{escape(each.reason(words.language))}</span></li>"
             for each in refused
             if each.reason
         )
@@ -108,8 +110,11 @@ def _uses(model: Detail, words: Words) -> None:
     for feature in model.features:
         if feature.name not in used:
             continue
-        known = ", ".join(feature.categories) or ("" if model.served else limits(feature, words))
-        if feature.training_range is not None:
+        known = ", ".join(feature.label(each, language) for each in feature.categories)
+        known = known or ("" if model.served else limits(feature, words))
+        if feature.flag:
+            known = f"{words('pages.yes')}, {words('pages.no')}"
+        elif feature.training_range is not None:
             low, high = (words.figure(round(end, 4)) for end in feature.training_range)
             known = words("try.range", minimum=low, maximum=high, unit=feature.unit(language)).strip()
         personal = f' <span class="sg-tag">{escape(words("uses.personal"))}</span>' if feature.personal else ""
@@ -137,13 +142,14 @@ def _uses(model: Detail, words: Words) -> None:
 def _fairness(model: Detail, words: Words) -> None:
     rows = []
     for feature in dict.fromkeys(each.feature for each in model.fairness):
-        title = model.titled(feature, words.language)
+        title, known = model.titled(feature, words.language), model.feature(feature)
         rows.append(f'<tr class="group"><th colspan="4" scope="rowgroup">{escape(title)}</th></tr>')
         for each in model.fairness:
             if each.feature == feature:
                 low = each.disparate_impact < ADVERSE
                 mark = f' <span class="sg-tag warn">{escape(words("fair.adverse"))}</span>' if low else ""
-                group = words("ask.unknown") if each.value == MISSING else each.value
+                group = known.label(each.value, words.language) if known else each.value
+                group = words("ask.unknown") if each.value == MISSING else group
                 rows.append(
                     f'<tr><th scope="row">{escape(group)} <span class="sg-small">'
                     f"{escape(words('fair.rows', count=words.number(each.rows, 0)))}</span></th>"

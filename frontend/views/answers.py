@@ -193,8 +193,9 @@ def trait_text(model: Detail, trait: Trait, words: Words) -> str:
     title = model.titled(trait.feature, words.language)
     if trait.category is not None:
         here, overall = scores.share(trait.here, words, 0), scores.share(trait.overall, words, 0)
+        category = feature.label(trait.category, words.language) if feature else trait.category
         return (
-            f"{escape(title)}: {escape(trait.category)} <b>{here}</b> "
+            f"{escape(title)}: {escape(category)} <b>{here}</b> "
             f'<span class="sg-muted">{escape(words("segment.of_all", overall=overall))}</span>'
         )
     unit = feature.unit(words.language) if feature else ""
@@ -209,9 +210,11 @@ def value(model: Detail, name: str, held: Any, words: Words) -> str:
     """A feature's value with its unit, as text."""
     if held is None:
         return words("ask.unknown")
-    if isinstance(held, str):
-        return held
     feature = model.feature(name)
+    if isinstance(held, str):
+        return feature.label(held, words.language) if feature else held
+    if feature is not None and feature.flag and held in (0, 1):
+        return words("pages.yes" if held else "pages.no")
     return f"{words.figure(round(float(held), 2))} {feature.unit(words.language) if feature else ''}".rstrip()
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 from frontend import catalogue, parts
 from frontend.api import ApiDownError, RejectedError
 from frontend.catalogue import Detail, FormField, Reply
-from frontend.views import answers
+from frontend.views import answers, request
 from frontend.words import Words
 
 
@@ -27,6 +27,10 @@ def show(model: Detail, words: Words) -> None:
             with st.spinner(words("try.asking")):
                 _ask(model, words)
         _answer(model, words)
+
+
+# What stands in the session for a field of yes and no, as the API wants it.
+FLAGS = {"1": 1, "0": 0}
 
 
 def check(feature: FormField, text: str, words: Words) -> tuple[float | int | None, str]:
@@ -84,7 +88,8 @@ def _keep(model: Detail, words: Words) -> None:
     for feature in model.features:
         typed = st.session_state.get(_field(model, feature))
         try:
-            values[feature.name] = typed if feature.categories else words.parse(typed or "")
+            plain = typed if feature.categories else FLAGS.get(typed or "") if feature.flag else None
+            values[feature.name] = plain if feature.categories or feature.flag else words.parse(typed or "")
         except ValueError:
             values[feature.name] = None
     st.session_state[_key(model, "values")] = values
@@ -103,6 +108,8 @@ def _shown(feature: FormField, value: Any, words: Words) -> str | None:
         # A client may write a category in any case of letters; the choices are spelt as declared.
         spelt = {category.casefold(): category for category in feature.categories}
         return spelt.get(str(value).casefold())
+    if feature.flag:
+        return None if value is None else str(int(value))
     return "" if value is None else words.figure(float(value))
 
 
@@ -153,11 +160,13 @@ def _input(model: Detail, feature: FormField, words: Words) -> None:
     label = f"{title} ({unit})" if unit else title
     if unused:
         label += f" · :gray[{words('try.not_used')}]"
-    if feature.categories:
+    if feature.categories or feature.flag:
+        flags = {"1": words("pages.yes"), "0": words("pages.no")}
         st.selectbox(
             label,
-            list(feature.categories),
+            list(feature.categories or flags),
             index=None,
+            format_func=lambda each: flags[each] if feature.flag else feature.label(each, language),
             key=_field(model, feature),
             placeholder=words("ask.unknown"),
             help=f"{words.sentence(feature.meaning(language))} {words('ask.may_stay_empty')}",
@@ -181,6 +190,9 @@ def _ask(model: Detail, words: Words) -> None:
         if feature.categories:
             body[feature.name] = typed
             continue
+        if feature.flag:
+            body[feature.name] = FLAGS.get(typed or "")
+            continue
         body[feature.name], problem = check(feature, typed, words)
         if problem:
             wrong[feature.name] = problem
@@ -203,6 +215,7 @@ def _answer(model: Detail, words: Words) -> None:
     answer = st.session_state.get(_key(model, "answer"))
     if isinstance(answer, Reply):
         parts.html(answers.told(model, answer, st.session_state[_key(model, "values")], words))
+        request.show(model.name, answer.request_id, words)
     elif answer:
         parts.html(_problems(model, answer, words))
     else:

@@ -86,7 +86,7 @@ def _needs(model: Detail, allowed: Limits, words: Words) -> None:
         lines.append((column.name, words.sentence(column.meaning(language))))
     for feature in model.features:
         choices = ", ".join(feature.categories)
-        told = choices or range_of(feature, words)
+        told = choices or (words("pages.flag") if feature.flag else range_of(feature, words))
         lines.append((feature.name, f"{feature.title(language)}{f': {told}' if told else ''}"))
     items = "".join(
         f"<li><span><b>{escape(name)}</b><br><span class='sg-muted'>{escape(told)}</span></span></li>"

@@ -76,7 +76,7 @@ def _origin(one: Tried, other: Tried, words: Words) -> Iterator[Line]:
 
 def _winner(run: Tried, words: Words) -> str:
     chosen = next((each for each in run.candidates if each.chosen), None)
-    return sweeps.title(chosen, words) if chosen else (run.winner or "").replace("_", " ")
+    return sweeps.title(chosen, words) if chosen else scores.candidate(run.winner or "–", words)
 
 
 def _joined(version: str, md5: str) -> str:

@@ -6,13 +6,26 @@ from html import escape
 
 import streamlit as st
 
-from frontend import acts, catalogue, operator, parts
+from frontend import acts, catalogue, operator, parts, supply
 from frontend.acts import Act, Outcome
+from frontend.views import intake
 from frontend.views.trouble import alert
 from frontend.words import Words
 
-_TITLES = {"approve": "ops.approve_title", "rollback": "ops.rollback_title", "start": "ops.start_title"}
-_DONE = {"approve": "ops.approve_done", "rollback": "ops.rollback_done", "start": "ops.start_done"}
+_TITLES = {
+    "approve": "ops.approve_title",
+    "rollback": "ops.rollback_title",
+    "start": "ops.start_title",
+    "import": "supply.import_title",
+    "data": "supply.data_title",
+}
+_DONE = {
+    "approve": "ops.approve_done",
+    "rollback": "ops.rollback_done",
+    "start": "ops.start_done",
+    "import": "supply.import_done",
+    "data": "supply.data_done",
+}
 _NOT_DONE = {"changed": "ops.changed", "ended": "ops.act_ended", "down": "ops.act_down", "refused": "ops.act_refused"}
 
 
@@ -41,15 +54,21 @@ def _ask(act: Act, words: Words) -> None:
 
 def _confirm() -> None:
     acts.confirm()
+    _look_anew()
+
+
+def _look_anew() -> None:
     # What was served, decided and registered may be another by now.
     catalogue.entries.clear()
     catalogue.detail.clear()
     catalogue.decisions.clear()
+    supply.known_versions.clear()
 
 
 def forget() -> None:
     """Takes the outcome of the last act away."""
     st.session_state[acts.OUTCOME] = None
+    st.session_state[supply.INTAKE] = None
     acts.drop()
 
 
@@ -58,12 +77,36 @@ def _lines(act: Act, words: Words) -> list[str]:
     model = catalogue.detail(act.model)
     title = model.title(words.language)
     if act.kind == "start":
-        return [words("ops.start_what", title=title), words("ops.start_then")]
+        key = "supply.start_what" if act.after else "ops.start_what"
+        return [words(key, title=title, data=act.after), words("ops.start_then")]
+    if act.kind == "data":
+        what = words("supply.data_what", title=title, before=act.before or "–", after=act.after)
+        return [what, words("supply.data_then")]
+    if act.kind == "import":
+        return _import_lines(act, title, words)
     if not act.before:
         return [words("ops.first_what", title=title, after=act.after), words("ops.act_then")]
     since = since_when(act.model, act.before, words)
     what = words("ops.move_what", title=title, before=act.before, after=act.after)
     return [what, *([words("ops.since", version=act.before, since=since)] if since else []), words("ops.act_then")]
+
+
+def _import_lines(act: Act, title: str, words: Words) -> list[str]:
+    held: supply.Intake | None = st.session_state.get(supply.INTAKE)
+    found = held.found if held is not None else None
+    if found is None:
+        return []
+    lines = [words("supply.import_what", title=title, file=act.after, **counts(found, words))]
+    if found.rejected:
+        lines.append(words("supply.import_aside", count=words.number(found.rejected, 0)))
+    if found.mock_removed:
+        lines.append(words("supply.mock_gives_way", count=words.number(found.mock_removed, 0)))
+    return [*lines, words("supply.import_then")]
+
+
+def counts(found: supply.Imported, words: Words) -> dict[str, str]:
+    """How many rows are new, changed and unchanged, as they are read."""
+    return {name: words.number(getattr(found, name), 0) for name in ("rows", "inserted", "changed", "unchanged")}
 
 
 def since_when(model: str, version: str, words: Words) -> str:
@@ -76,7 +119,12 @@ def since_when(model: str, version: str, words: Words) -> str:
 
 
 def told(words: Words) -> None:
-    """What became of the last act."""
+    """What became of the last act; one that takes long is sent here, while the page says so."""
+    act = acts.going()
+    if act is not None:
+        with st.spinner(words(f"supply.{act.kind}_going")):
+            acts.go()
+            _look_anew()
     outcome: Outcome | None = st.session_state.get(acts.OUTCOME)
     if outcome is None:
         return
@@ -86,11 +134,21 @@ def told(words: Words) -> None:
         head = words("ops.unsure" if outcome.state == "down" else "ops.not_done", title=title)
         parts.html(alert(head, words(_NOT_DONE[outcome.state]), outcome.detail))
         return
-    head = words(_DONE[act.kind], title=title, before=act.before, after=act.after, run=outcome.detail)
+    numbers = counts(outcome.imported, words) if outcome.imported is not None else {}
+    head = words(_DONE[act.kind], title=title, before=act.before, after=act.after, run=outcome.detail, **numbers)
     quote = "" if act.kind == "start" else outcome.detail
     by = words("ops.by", name=outcome.by)
     own = f'<p class="sg-quote" lang="en">{escape(quote)}</p>' if quote else ""
     parts.html(
         f'<section class="sg-panel" role="status" style="margin-bottom:1rem"><h3 class="sg-title">✓ {escape(head)}</h3>'
-        f'{own}<p class="sg-small">{escape(by)}</p></section>'
+        f'{own}{_next(act, words)}<p class="sg-small">{escape(by)}</p></section>'
     )
+    if outcome.imported is not None and outcome.imported.rejected:
+        # What was not taken in is told as long as the outcome is.
+        intake.refused(outcome.imported, catalogue.detail(act.model), words, "done")
+
+
+def _next(act: Act, words: Words) -> str:
+    """What an operator may want to do then."""
+    key = {"import": "supply.import_next", "data": "supply.data_next"}.get(act.kind)
+    return f"<p>{escape(words(key))}</p>" if key else ""

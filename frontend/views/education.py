@@ -87,6 +87,7 @@ def _drawn(view: str, model: Model, clusters: Clusters, member: Member, areas: B
     else:
         figure = charts.map_figure(model, clusters, member.entity, surface, words)
     key = choice.chart_key(view, member.entity)
+    parts.swipe(words)
     with st.container(key="tiles_frame" if view == "tiles" else "map_frame"):
         st.plotly_chart(
             figure,

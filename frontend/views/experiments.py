@@ -201,6 +201,7 @@ def _axes(run: Tried, words: Words) -> None:
         )
         shown = [known[key] for key in picked]
         if len(shown) > 1:
+            parts.swipe(words)
             _chart(sweeps.parallel(run, shown, surface, words), "runs_parallel", words("runs.parallel_alt"))
     if len(shown) < 2:
         parts.html(f"<p>{escape(words('runs.two_axes'))}</p>")

@@ -7,10 +7,11 @@ from html import escape
 
 import streamlit as st
 
-from frontend import catalogue, charts, parts, scores
+from frontend import catalogue, charts, drift, parts, scores
 from frontend.api import ApiDownError
 from frontend.catalogue import Decision, Detail
 from frontend.palette import glyphs, level_colors
+from frontend.retrains import history, retrains
 from frontend.tables import table
 from frontend.traffic import (
     Dependency,
@@ -24,6 +25,8 @@ from frontend.traffic import (
     traffic,
 )
 from frontend.verdicts import BAD, GOOD, NOTE, WARN, Finding, away, findings
+from frontend.views import performance
+from frontend.views.drift import section
 from frontend.views.overview import stale
 from frontend.words import MISSING, Words
 
@@ -44,8 +47,11 @@ def show(words: Words) -> None:
     _state(models, words)
     decided = catalogue.decisions(names)
     _models(models, health(), decided, words)
+    section(models, words)
     parts.html(shadow(models, traffic(int(st.session_state["kept_minutes"])), words))
+    performance.show(models, words)
     _retrains(decided, models, words)
+    parts.html(history(retrains(), {name: model.title(words.language) for name, model in models.items()}, words))
     parts.html(f'<p class="sg-small" style="margin-top:1.6rem">{escape(words("watch.watched"))}</p>')
 
 
@@ -70,7 +76,8 @@ def _state(models: Mapping[str, Detail], words: Words) -> None:
         parts.html(parts.calm(words("state.down.title"), words("state.down.text"), ""))
         return
     titles = {name: model.title(words.language) for name, model in models.items()}
-    found = [*findings(now, seen, decided, titles, words), *_old(models, words)]
+    found = [*findings(now, seen, decided, titles, words), *drift.findings(titles, words), *_old(models, words)]
+    found += performance.findings(models, words)
     parts.html(_hero(found, words) + wells(now, seen, words))
     _period(seen, words)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 import streamlit as st
 
-from frontend import parts
+from frontend import answered, parts
+from frontend.answered import Told
 from frontend.batch import JOB, MEBIBYTE, Job, stem
 from frontend.catalogue import Detail
 from frontend.palette import outcome_color
@@ -143,24 +145,40 @@ def _table(job: Job, found: Result, model: Detail, words: Words) -> None:
         first = words("batch.first", shown=words.number(SHOWN, 0), total=words.number(total, 0))
         parts.html(f'<p class="sg-small">{escape(first)}</p>')
     own = len(job.preview.headings)
-    shown = [_row(number, cells, own, found, model, words) for number, cells in rows]
-    wide = {words("batch.reason"): st.column_config.TextColumn(width="large")}
+    told = answered.columns(model, found.columns[own:-3], words)
+    shown = [_row(number, cells, own, told, found, model, words) for number, cells in rows]
+    wide = {
+        words("batch.row"): st.column_config.NumberColumn(width=60, pinned=True),
+        words("batch.status"): st.column_config.TextColumn(width=110, pinned=True),
+        words("batch.reason"): st.column_config.TextColumn(width="large"),
+    }
     st.dataframe(shown, hide_index=True, key="batch_rows", column_config=wide)
 
 
-def _row(number: int, cells: tuple[str, ...], own: int, found: Result, model: Detail, words: Words) -> dict[str, Any]:
-    """A row as the table has it: its status, its answer, why it has none, then the file's `own` columns."""
+def _row(
+    number: int,
+    cells: tuple[str, ...],
+    own: int,
+    told: Sequence[Told],
+    found: Result,
+    model: Detail,
+    words: Words,
+) -> dict[str, Any]:
+    """A row as the table has it: its status, why it has no answer, its answer, then the file's `own` columns."""
     refused = cells[-2] == REFUSED
     shown: dict[str, Any] = {
         words("batch.row"): number,
         words("batch.status"): f"✕ {words('batch.refused')}" if refused else f"✓ {words('batch.answered')}",
     }
-    named = dict(zip(found.columns, cells, strict=False))
-    answers = [name for name in found.columns[own:-3] if name not in shown]
-    shown |= {name: named[name] for name in answers}
     if found.refused:
         shown[words("batch.reason")] = reason(cells[-1], model, words)
-    return shown | {name: named[name] for name in found.columns[:own] if name not in shown}
+    for each, cell in zip(told, cells[own:-3], strict=True):
+        if each.title:
+            shown[each.title] = "" if refused else each.read(cell)
+    # The file's own columns as they are; one that is called like an answer stands behind it by its own name.
+    for name, cell in zip(found.columns[:own], cells[:own], strict=True):
+        shown[name if name not in shown else f"{name} "] = cell
+    return shown
 
 
 def reason(problem: str, model: Detail, words: Words) -> str:
@@ -170,8 +188,14 @@ def reason(problem: str, model: Detail, words: Words) -> str:
         return problem
     lines = []
     for each in known:
-        feature = model.feature(each.field)
-        expected = (", ".join(feature.categories) or range_of(feature, words)) if feature else ""
+        feature, column = model.feature(each.field), model.column(each.field)
+        expected = ""
+        if feature is not None and feature.flag:
+            expected = words("pages.flag")
+        elif feature is not None:
+            expected = ", ".join(feature.categories) or range_of(feature, words)
+        elif column is not None and column.form is not None:
+            expected = column.form(words.language)
         found = words("batch.nothing") if each.found == "nothing" else f"“{each.found}”"
         title = model.titled(each.field, words.language)
         lines.append(words("batch.found", title=title, found=found, expected=expected or each.expected))

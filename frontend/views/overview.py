@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from frontend import api, catalogue, parts, scores
+from frontend import api, catalogue, drift, parts, scores
 from frontend.api import Clusters, Model
 from frontend.catalogue import Decision, Detail
 from frontend.palette import level_colors
@@ -87,6 +87,9 @@ def _facts(model: Detail, words: Words) -> list[tuple[str, str, str]]:
         found.append((words("overview.rows"), words.number(data.rows, 0), ""))
         if data.period is not None:
             found.append((words("overview.figures"), words.period(data.period), ""))
+    known = (drift.states() or {}).get(model.name)
+    state = words(f"drift.{known.state if known else 'unknown'}")
+    found.append((words("drift.fact"), state, words("drift.fact_help")))
     for metric in ("silhouette", "stability"):
         if metric in model.metrics:
             value = words.number(model.metrics[metric], 2)
@@ -137,7 +140,9 @@ def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) 
     if last is not None and last.rule == "waiting":
         found.append((2, words("concern.waiting", title=title)))
     elif not model.served and decided is not None and last is None:
-        found.append((0, words("concern.untrained", title=title)))
+        going_on = any(each.outcome == "running" for each in decided)
+        told = words("pages.training", title=title) if going_on else words("concern.untrained", title=title)
+        found.append((int(going_on), told))
     elif not model.served:
         found.append((2, words("concern.none", title=title)))
     elif last is not None and last.outcome == "failed":
@@ -171,6 +176,10 @@ def _attention(models: list[Detail], decided: dict[str, tuple[Decision, ...] | N
         if model.name == LEVELS and model.served:
             clusters = api.clusters(model.name, model.model_version)
             notes += [(0, note) for note in attention(api.model(model.name), clusters, words)]
+    titles = {model.name: model.title(words.language) for model in models}
+    notes += [(2, each.text) for each in drift.findings(titles, words)]
+    if models and not any(model.served for model in models):
+        notes.append((2, words("pages.nothing_served")))
     notes.sort(key=lambda note: -note[0])
     colors = ("var(--sg-line)", *level_colors(3)[1:])
     lines = [(grave, f'<li style="--c:{colors[grave]}">{escape(note)}</li>') for grave, note in notes]

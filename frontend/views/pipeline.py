@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from frontend import acts, parts
+from frontend import acts, parts, scores
 from frontend.acts import Act, Block, Run, RunDetail
 from frontend.api import ApiDownError
 from frontend.operator import DeniedError, Operator, SignedOutError
@@ -17,6 +17,18 @@ from frontend.words import Words
 
 PULSE_SECONDS = 2.0
 SHOWN = 6
+# As the pipeline goes; Mage tells them in the order in which they began to exist.
+ORDER = (
+    "take_snapshot",
+    "clean_snapshot",
+    "preview_features",
+    "plan_sweep",
+    "fit_candidate",
+    "register_challenger",
+    "promote_champion",
+)
+# Mage runs the step that is fanned out once more, in no time, beside the runs of its candidates.
+FANNED_OUT = "fit_candidate"
 _MARKS = {"completed": "✓", "failed": "✕", "running": "●", "cancelled": "–", "upstream_failed": "–"}
 
 
@@ -65,11 +77,26 @@ def _ask_for(model: str) -> None:
     st.session_state["operator_ask"] = True
 
 
+def in_order(run: RunDetail) -> tuple[list[Block], bool]:
+    """The steps as the pipeline goes, and whether it is known yet how many candidates there are."""
+    planned = any(block.block.startswith(f"{FANNED_OUT}:") for block in run.blocks)
+    kept = [block for block in run.blocks if block.block != FANNED_OUT]
+    if not planned:
+        # The one that stands for all of them has not run, whatever Mage says of it.
+        kept += [Block(block=FANNED_OUT, status="initial")] if len(kept) < len(run.blocks) else []
+    places = {name: place for place, name in enumerate(ORDER)}
+    return sorted(kept, key=lambda block: places.get(block.block.partition(":")[0], len(ORDER))), planned
+
+
 def _newest(run: RunDetail, words: Words) -> str:
-    steps = "".join(_step(block, words) for block in run.blocks)
+    blocks, planned = in_order(run)
+    steps = "".join(_step(block, words, planned=planned) for block in blocks)
     by = f" · {words('ops.by', name=run.asked_by.removeprefix('api: '))}" if run.asked_by else ""
     began = words.ago(run.started_at) if run.started_at else ""
-    progress = words("ops.steps", done=run.blocks_done, total=run.blocks_total)
+    done = sum(block.status == "completed" for block in blocks)
+    # How many candidates there are is known once they are planned: until then the total would jump.
+    key = "ops.steps" if planned or not run.going_on else "pages.steps_open"
+    progress = words(key, done=done, total=len(blocks))
     return (
         f'<section class="sg-panel" style="margin-top:.8rem"><header><h3 class="sg-title">'
         f"{escape(words('ops.run', run=run.run))}: {escape(_state(run.status, words))}</h3>"
@@ -79,16 +106,18 @@ def _newest(run: RunDetail, words: Words) -> str:
     )
 
 
-def _step(block: Block, words: Words) -> str:
+def _step(block: Block, words: Words, *, planned: bool) -> str:
     name, _, child = block.block.partition(":")
-    label = words.get(f"opsstep.{name}", name)
+    open_ = name == FANNED_OUT and not child and not planned
+    label = words("pages.candidates") if open_ else words.get(f"opsstep.{name}", name)
     if child:
-        label += f" ({child.replace('_', ' = ', 1)})"
+        groups = child.removeprefix("k_")
+        label += f" (k = {groups})" if groups.isdecimal() else f" ({scores.candidate(child, words)})"
     color = {"completed": ANCHORS[0], "failed": ANCHORS[2], "running": "var(--sg-accent)"}.get(
         block.status, "var(--sg-muted)"
     )
     mark = _MARKS.get(block.status, "○")
-    took = _seconds(block)
+    took = _seconds(block) if block.status != "initial" else None
     long = f" · {words('ops.seconds', seconds=words.number(took, 0))}" if took is not None else ""
     fault = f'<br><span class="sg-small" lang="en">{escape(block.error)}</span>' if block.error else ""
     return (

@@ -13,8 +13,9 @@ if "test" not in globals():
 @data_loader
 def take_snapshot(*_: Any, **variables: Any) -> dict[str, Any]:
     """Read PostgreSQL once, or restore the data version that was asked for."""
-    wanted = {name: variables.get(name) for name in ("version", "data_version")}
-    return workflow.snapshot(variables["model"], **wanted, owner=variables.get("owner") or "")
+    names = ("version", "data_version", "owner", "asked_by")
+    version, data_version, owner, asked_by = (str(variables.get(name) or "") for name in names)
+    return workflow.snapshot(variables["model"], version, data_version, owner=owner, asked_by=asked_by)
 
 
 @test

@@ -11,14 +11,25 @@ import pkgutil
 from sigap.catalog.declaration import Clustering, Column, Declaration, Feature, Kind, Source, Text
 from sigap.errors import ConfigurationError, UnknownModelError
 
-__all__ = ["Clustering", "Column", "Declaration", "Feature", "Kind", "Source", "Text", "declaration", "declarations"]
+__all__ = [
+    "Clustering",
+    "Column",
+    "Declaration",
+    "Feature",
+    "Kind",
+    "Source",
+    "Text",
+    "declaration",
+    "declarations",
+    "named",
+]
 
 # Shown in this order; what somebody adds follows by name.
 _ORDER = ("education", "car_price", "customer_segments", "loan_approval", "credit_approval", "bitcoin_price")
 
 
 def _found() -> dict[str, Declaration]:
-    files = {module.name for module in pkgutil.iter_modules(__path__)} - {"declaration"}
+    files = {module.name for module in pkgutil.iter_modules(__path__)} - {"declaration", "values"}
     added = sorted(name for name in files.difference(_ORDER) if not name.startswith("_"))
     return {name: _in_file(name) for name in (*_ORDER, *added)}
 
@@ -40,6 +51,16 @@ _DECLARATIONS = _found()
 def declarations() -> tuple[Declaration, ...]:
     """All declared models, in the catalogue's order."""
     return tuple(_DECLARATIONS.values())
+
+
+def named(text: str) -> tuple[Declaration, ...]:
+    """The models that a setting names: `all`, `none`, or names with commas.
+
+    Raises:
+        UnknownModelError: It names one that there is not.
+    """
+    asked = text.replace(",", " ").split()
+    return declarations() if asked == ["all"] else tuple(declaration(name) for name in sorted({*asked} - {"none"}))
 
 
 def declaration(name: str) -> Declaration:

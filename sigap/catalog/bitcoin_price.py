@@ -53,6 +53,8 @@ BITCOIN_PRICE = Declaration(
         maximum=1e8,
     ),
     task=Forecasting(),
+    # The ingest writes to the table every minute.
+    change_minutes=60,
     example={},
     data_source=Text(
         id="Data tiruan, atau data Anda setelah diimpor, atau data bursa",

@@ -139,30 +139,54 @@ CAR_PRICE = Declaration(
             Text(id="Bahan bakar", en="Fuel"),
             Text(id="Bensin atau solar", en="Petrol or diesel"),
             ("gas", "diesel"),
+            labels=(
+                Text(id="Bensin", en="Petrol"),
+                Text(id="Solar", en="Diesel"),
+            ),
         ),
         choice(
             "aspiration",
             Text(id="Pemasukan udara", en="Aspiration"),
             Text(id="Biasa atau turbo", en="Standard or turbo"),
             ("std", "turbo"),
+            labels=(
+                Text(id="Biasa", en="Standard"),
+                Text(id="Turbo", en="Turbo"),
+            ),
         ),
         choice(
             "doornumber",
             Text(id="Jumlah pintu", en="Doors"),
             Text(id="Dua atau empat", en="Two or four"),
             ("two", "four"),
+            labels=(
+                Text(id="Dua", en="Two"),
+                Text(id="Empat", en="Four"),
+            ),
         ),
         choice(
             "carbody",
             Text(id="Bentuk bodi", en="Body"),
             Text(id="Bentuk bodi mobil", en="Shape of the body"),
             ("convertible", "hardtop", "hatchback", "sedan", "wagon"),
+            labels=(
+                Text(id="Kabriolet", en="Convertible"),
+                Text(id="Hardtop", en="Hardtop"),
+                Text(id="Hatchback", en="Hatchback"),
+                Text(id="Sedan", en="Sedan"),
+                Text(id="Wagon", en="Wagon"),
+            ),
         ),
         choice(
             "drivewheel",
             Text(id="Penggerak", en="Drive"),
             Text(id="Roda penggerak: depan, belakang, keempatnya", en="Driven wheels: front, rear, all four"),
             ("fwd", "rwd", "4wd"),
+            labels=(
+                Text(id="Roda depan", en="Front wheels"),
+                Text(id="Roda belakang", en="Rear wheels"),
+                Text(id="Keempat roda", en="All four wheels"),
+            ),
         ),
         choice(
             "enginetype",
@@ -175,6 +199,15 @@ CAR_PRICE = Declaration(
             Text(id="Jumlah silinder", en="Cylinders"),
             Text(id="Jumlah silinder, ditulis dengan huruf", en="Number of cylinders, as a word"),
             ("two", "three", "four", "five", "six", "eight", "twelve"),
+            labels=(
+                Text(id="Dua", en="Two"),
+                Text(id="Tiga", en="Three"),
+                Text(id="Empat", en="Four"),
+                Text(id="Lima", en="Five"),
+                Text(id="Enam", en="Six"),
+                Text(id="Delapan", en="Eight"),
+                Text(id="Dua belas", en="Twelve"),
+            ),
         ),
         choice(
             "fuelsystem",

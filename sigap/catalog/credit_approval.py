@@ -90,6 +90,7 @@ CREDIT_APPROVAL = Declaration(
             0,
             1,
             kind=Kind.INTEGER,
+            flag=True,
             personal=True,
         ),
     ),

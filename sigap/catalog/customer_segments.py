@@ -1,6 +1,7 @@
 """Which kinds of customers there are."""
 
 from sigap.catalog.declaration import Clustering, Column, Declaration, Kind, Source, Text, choice, number
+from sigap.catalog.values import GENDERS, NO, YES
 
 CUSTOMER_SEGMENTS = Declaration(
     name="customer_segments",
@@ -28,6 +29,7 @@ CUSTOMER_SEGMENTS = Declaration(
             Text(id="Jenis kelamin pelanggan", en="Customer's gender"),
             ("Male", "Female"),
             personal=True,
+            labels=GENDERS,
         ),
         choice(
             "Ever_Married",
@@ -35,6 +37,7 @@ CUSTOMER_SEGMENTS = Declaration(
             Text(id="Apakah pernah menikah", en="Whether ever married"),
             ("Yes", "No"),
             personal=True,
+            labels=(YES, NO),
         ),
         number(
             "Age",
@@ -51,6 +54,7 @@ CUSTOMER_SEGMENTS = Declaration(
             Text(id="Apakah lulus perguruan tinggi", en="Whether graduated"),
             ("Yes", "No"),
             personal=True,
+            labels=(YES, NO),
         ),
         choice(
             "Profession",
@@ -68,6 +72,17 @@ CUSTOMER_SEGMENTS = Declaration(
                 "Marketing",
             ),
             personal=True,
+            labels=(
+                Text(id="Seniman", en="Artist"),
+                Text(id="Dokter", en="Doctor"),
+                Text(id="Insinyur", en="Engineer"),
+                Text(id="Hiburan", en="Entertainment"),
+                Text(id="Eksekutif", en="Executive"),
+                Text(id="Tenaga kesehatan", en="Health care"),
+                Text(id="Ibu atau bapak rumah tangga", en="Homemaker"),
+                Text(id="Pengacara", en="Lawyer"),
+                Text(id="Pemasaran", en="Marketing"),
+            ),
         ),
         number(
             "Work_Experience",
@@ -84,6 +99,11 @@ CUSTOMER_SEGMENTS = Declaration(
             Text(id="Tingkat belanja", en="How much is spent"),
             ("Low", "Average", "High"),
             personal=True,
+            labels=(
+                Text(id="Rendah", en="Low"),
+                Text(id="Sedang", en="Average"),
+                Text(id="Tinggi", en="High"),
+            ),
         ),
         number(
             "Family_Size",

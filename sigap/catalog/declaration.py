@@ -44,9 +44,18 @@ class Column(Word):
     sql: str = Field("", description="Expression that selects it; empty for the column of that name in the table.")
     required: bool = Field(False, description="Whether a row without it breaks the contract.")
     pattern: str = Field("", description="Regular expression a text has to match as a whole.")
+    form: Text | None = Field(None, description="That expression in words, as in `expected a text like …`.")
     minimum: float | None = None
     maximum: float | None = None
     aliases: tuple[str, ...] = Field((), description="Other headings under which files bring it.")
+
+
+def shortfall(value: float, goal: float, *, higher_is_better: bool | None) -> float:
+    """Signed change from `value` to `goal`; 0 where `value` is as good already or better."""
+    change = goal - value
+    beyond = (change < 0) if higher_is_better else (change > 0)
+    # Nine decimals are far below any figure's precision and above floating-point noise.
+    return 0.0 if beyond and higher_is_better is not None else round(change, 9)
 
 
 class Feature(Word):
@@ -60,6 +69,8 @@ class Feature(Word):
     minimum: float | None = Field(None, description="Smallest value that can be true, inclusive.")
     maximum: float | None = Field(None, description="Largest value that can be true, inclusive.")
     categories: tuple[str, ...] = ()
+    category_labels: tuple[Text, ...] = Field((), description="The categories for people, in their order.")
+    flag: bool = Field(False, description="Whether it is 1 for yes and 0 for no.")
     higher_is_better: bool | None = Field(None, description="Direction, where the feature has one.")
     personal: bool = Field(False, description="Whether it says something about a person.")
     source: str = Field("", description="Who publishes it.")
@@ -68,15 +79,18 @@ class Feature(Word):
 
     def shortfall(self, value: float, goal: float) -> float:
         """Signed change in the feature's unit from `value` to `goal`; 0 where `value` is as good already or better."""
-        change = goal - value
-        beyond = (change < 0) if self.higher_is_better else (change > 0)
-        # Nine decimals are far below any figure's precision and above floating-point noise.
-        return 0.0 if beyond and self.higher_is_better is not None else round(change, 9)
+        return shortfall(value, goal, higher_is_better=self.higher_is_better)
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> Feature:
         if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
             raise ValueError(f"{self.name}: minimum {self.minimum} is not below maximum {self.maximum}")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> Feature:
+        if self.category_labels and len(self.category_labels) != len(self.categories):
+            raise ValueError(f"{self.name}: {len(self.categories)} categories have {len(self.category_labels)} labels")
         return self
 
 
@@ -95,6 +109,7 @@ def number(
     column: str = "",
     personal: bool = False,
     higher_is_better: bool | None = None,
+    flag: bool = False,
 ) -> Feature:
     """A feature of numbers, between `minimum` and `maximum` inclusive; `column` is by default the name in lowercase."""
     return Feature(
@@ -108,6 +123,7 @@ def number(
         maximum=maximum,
         personal=personal,
         higher_is_better=higher_is_better,
+        flag=flag,
     )
 
 
@@ -120,8 +136,9 @@ def choice(
     column: str = "",
     personal: bool = False,
     aliases: tuple[str, ...] = (),
+    labels: tuple[Text, ...] = (),
 ) -> Feature:
-    """A feature that is one of `categories`; `column` is by default the name in lower case."""
+    """A feature that is one of `categories`, called `labels`; `column` is by default the name in lower case."""
     return Feature(
         name=name,
         sql=f"t.{column or name.lower()}",
@@ -130,6 +147,7 @@ def choice(
         meaning=meaning,
         unit=NO_UNIT,
         categories=categories,
+        category_labels=labels,
         personal=personal,
         aliases=aliases,
     )
@@ -310,6 +328,16 @@ class Declaration(Word):
     paths: tuple[str, ...] = Field((), description="Further paths of the API where the model answers.")
     promotion: Literal["auto", "manual"] = Field(
         "auto", description="Whether what passes the gate is served at once, or waits for a person's approval."
+    )
+    change_minutes: float = Field(
+        0, ge=0, description="Least time between two trainings for changed rows; for a table that changes all the time."
+    )
+    replay_limit: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="What passes the gate waits for a person too where it changes a greater share of the answers to "
+        "stored inputs; None asks for no such limit.",
     )
 
     def task_as(self, kind: type[TaskKind]) -> TaskKind:

@@ -27,6 +27,7 @@ EDUCATION = Declaration(
             kind=Kind.TEXT,
             required=True,
             pattern=r"P[0-9]{2}([0-9]{2})?",
+            form=Text(id="P dan dua atau empat angka, seperti P35", en="P and two or four digits, such as P35"),
             aliases=("kode_bps",),
             meaning=Text(
                 id="Kode BPS provinsi (P35) atau kabupaten/kota (P3578)",

@@ -12,6 +12,7 @@ from sigap.catalog.declaration import (
     choice,
     number,
 )
+from sigap.catalog.values import GENDERS, NO, YES
 
 MONEY = Text(id="satuan mata uang per bulan", en="currency units a month")
 
@@ -39,6 +40,7 @@ LOAN_APPROVAL = Declaration(
             Text(id="Jenis kelamin pemohon", en="Applicant's gender"),
             ("Male", "Female"),
             personal=True,
+            labels=GENDERS,
         ),
         choice(
             "Married",
@@ -46,6 +48,7 @@ LOAN_APPROVAL = Declaration(
             Text(id="Apakah pemohon menikah", en="Whether the applicant is married"),
             ("Yes", "No"),
             personal=True,
+            labels=(YES, NO),
         ),
         choice(
             "Dependents",
@@ -60,6 +63,10 @@ LOAN_APPROVAL = Declaration(
             Text(id="Lulusan perguruan tinggi atau bukan", en="Graduate or not"),
             ("Graduate", "Not Graduate"),
             personal=True,
+            labels=(
+                Text(id="Sarjana", en="Graduate"),
+                Text(id="Bukan sarjana", en="Not a graduate"),
+            ),
         ),
         choice(
             "Self_Employed",
@@ -67,6 +74,7 @@ LOAN_APPROVAL = Declaration(
             Text(id="Apakah pemohon wiraswasta", en="Whether the applicant is self-employed"),
             ("Yes", "No"),
             personal=True,
+            labels=(YES, NO),
         ),
         number(
             "ApplicantIncome",
@@ -116,6 +124,7 @@ LOAN_APPROVAL = Declaration(
             NO_UNIT,
             0,
             1,
+            flag=True,
             higher_is_better=True,
         ),
         choice(
@@ -124,6 +133,11 @@ LOAN_APPROVAL = Declaration(
             Text(id="Kota, pinggir kota, atau desa", en="Urban, semi-urban or rural"),
             ("Urban", "Semiurban", "Rural"),
             personal=True,
+            labels=(
+                Text(id="Kota", en="Urban"),
+                Text(id="Pinggir kota", en="Semi-urban"),
+                Text(id="Desa", en="Rural"),
+            ),
         ),
     ),
     target=Target(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -17,6 +19,8 @@ from sigap.data.understanding import Options
 from sigap.settings import Settings
 
 _REASONS_SHOWN = 5
+# Of the rows that were set aside, as many are told to a program; the file has all of them.
+_ROWS_TOLD = 1000
 
 
 def run_import(settings: Settings, name: str, path: Path, options: Options) -> None:
@@ -30,6 +34,39 @@ def run_import(settings: Settings, name: str, path: Path, options: Options) -> N
         say("Stopped; nothing was changed.")
         raise typer.Exit(130) from None
     show(done)
+
+
+def import_told(settings: Settings, name: str, path: Path, options: Options, asked_by: str) -> dict[str, Any]:
+    """Import, and tell a program what was done.
+
+    Returns:
+        The counts of `Imported`, its columns and notes, `reasons` with how many rows each had set aside, and `refused`
+        with the first of those rows.
+    """
+    find_table(name)
+    with stop_on_signal(), database(settings):
+        prepare_tables(settings)
+        done = import_file(settings, name, path, options, asked_by=asked_by)
+    counts = {
+        each: getattr(done, each)
+        for each in ("rows", "inserted", "changed", "unchanged", "doubles", "rejected", "mock_removed", "dry_run")
+    }
+    told = {each: getattr(done, each) for each in ("table", "model", "file", "kind", "missing", "unused", "notes")}
+    return {**told, **counts, "headings": dict(done.headings), **_refused(done.rejects_path)}
+
+
+def _refused(rejects: Path | None) -> dict[str, Any]:
+    if rejects is None:
+        return {"reasons": [], "refused": []}
+    with rejects.open(encoding="utf-8", newline="") as file:
+        counts = Counter((line["field"], line["expected"]) for line in csv.DictReader(file))
+    with rejects.open(encoding="utf-8", newline="") as file:
+        rows = [
+            {"row": int(line["row"]), **{each: line[each] for each in ("key", "field", "found", "expected")}}
+            for line in islice(csv.DictReader(file), _ROWS_TOLD)
+        ]
+    reasons = [{"field": field, "expected": expected, "rows": rows} for (field, expected), rows in counts.most_common()]
+    return {"reasons": reasons[:_ROWS_TOLD], "refused": rows}
 
 
 def pairs(given: list[str], option: str) -> dict[str, str]:
@@ -72,7 +109,7 @@ def show(done: Imported) -> None:
     if done.dry_run:
         say("This was a dry run; nothing was changed.", style="yellow")
     elif done.inserted or done.changed:
-        say(f"`./run pipeline {done.model}` trains on it.")
+        say(f"`./run pipeline {done.model}` trains on it. Sigap, where it runs, begins by itself within a minute.")
 
 
 def _reasons(rejects: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sigap.cli.output import clean_exit
+from sigap.cli.output import clean_exit, tell_program
 from sigap.settings import Settings, get_settings
 
 app = typer.Typer(
@@ -31,7 +31,11 @@ key = typer.Typer(no_args_is_help=True, help="API keys: who may ask the API for 
 app.add_typer(data, name="data", rich_help_panel="Going back")
 app.add_typer(model, name="model", rich_help_panel="Going back")
 app.add_typer(key, name="key", rich_help_panel="Running")
+drift = typer.Typer(no_args_is_help=True, help="Whether champions still meet what they were trained on.")
+app.add_typer(drift, name="drift", rich_help_panel="Checking")
 
+AsJson = Annotated[bool, typer.Option("--json", help="Tell a program: the last line is JSON, an error too.")]
+AskedBy = Annotated[str, typer.Option("--asked-by", help="Who wants it, as it is written down; by default you.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model, such as `education`.")]
 
 
@@ -211,6 +215,8 @@ def import_(
         bool, typer.Option("--number-rows", help="Number the rows where the file has no key.")
     ] = False,
     sheet: Annotated[str, typer.Option("--sheet", help="Which sheet of a workbook; by default the first.")] = "",
+    asked_by: AskedBy = "",
+    as_json: AsJson = False,
 ) -> None:
     """Import a file into a model's table: checked row by row, in one transaction, as often as you like.
 
@@ -221,7 +227,7 @@ def import_(
     Examples: `./run import cars CarPrice_Assignment.csv --dry-run` · `./run import education_data figures.csv
     --set tahun=2025`
     """
-    from sigap.cli.importing import pairs, run_import
+    from sigap.cli.importing import import_told, pairs, run_import
     from sigap.data.understanding import Options
 
     options = Options(
@@ -234,29 +240,40 @@ def import_(
         sheet=sheet,
         dry_run=dry_run,
     )
-    run_import(running_settings(), table, file, options)
+    if as_json:
+        tell_program(lambda: import_told(running_settings(), table, file, options, asked_by))
+    else:
+        run_import(running_settings(), table, file, options)
 
 
 @data.command("versions")
-def data_versions(name: ModelName) -> None:
+def data_versions(name: ModelName, as_json: AsJson = False) -> None:
     """List the data versions, newest first; the one that is checked out is marked."""
-    from sigap.cli.versions import list_data
+    from sigap.cli.versions import data_told, list_data
 
-    list_data(running_settings(), name)
+    if as_json:
+        tell_program(lambda: data_told(running_settings(), name))
+    else:
+        list_data(running_settings(), name)
 
 
 @data.command("rollback")
 def data_rollback(
     name: ModelName,
     version: Annotated[str, typer.Argument(help="Name of the data version: `v1`. `./run data versions` lists them.")],
+    asked_by: AskedBy = "",
+    as_json: AsJson = False,
 ) -> None:
     """Bring an earlier data version back as the checked-out snapshot, with its checksum checked.
 
     `./run pipeline MODEL --data VERSION` then trains and serves from it.
     """
-    from sigap.cli.versions import rollback_data
+    from sigap.cli.versions import rollback_data, rollback_told
 
-    rollback_data(running_settings(), name, version)
+    if as_json:
+        tell_program(lambda: rollback_told(running_settings(), name, version, asked_by))
+    else:
+        rollback_data(running_settings(), name, version)
 
 
 @model.command("versions")
@@ -330,12 +347,40 @@ def model_card(
     show_card(running_settings(), name, number)
 
 
+@model.command("replay")
+def model_replay(
+    name: ModelName,
+    number: Annotated[
+        int, typer.Argument(parser=version_number, metavar="VERSION", help="`v3`; `./run model versions` lists them.")
+    ],
+) -> None:
+    """Show what a version would have answered to the stored inputs of the last days, beside the served one."""
+    from sigap.cli.performance import replay
+
+    replay(running_settings(), name, number)
+
+
+@app.command("live-score", rich_help_panel="Checking")
+def live_score(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model with a target, or `all`.")],
+) -> None:
+    """Score served models by what became of their predictions, beside what they promised; raises the alarm.
+
+    Exit code 1 when a score could not be computed, which counts as worse.
+    """
+    from sigap.cli.performance import live_score as score
+
+    raise typer.Exit(score(running_settings(), name))
+
+
 @key.command("create")
 def key_create(
     name: Annotated[str, typer.Argument(help="Whose it is: `dashboard`. Stands in logs and with every prediction.")],
     scope: Annotated[
         list[str] | None,
-        typer.Option("--scope", help="`predict` (the default) or `admin`, which may change what is served; or both."),
+        typer.Option(
+            "--scope", help="`predict` (the default), `admin`, which may change what is served, `alerts`; or more."
+        ),
     ] = None,
 ) -> None:
     """Make an API key and print it, once: only its hash is kept. A running API knows it within a second."""
@@ -358,6 +403,64 @@ def key_revoke(name: Annotated[str, typer.Argument(help="Name of the key.")]) ->
     from sigap.cli.keys import revoke_key
 
     revoke_key(get_settings(), name)
+
+
+@drift.command("check")
+def drift_check(
+    name: Annotated[str, typer.Argument(metavar="MODEL|all", help="Name of a model, or `all` that have a champion.")],
+    subject: Annotated[
+        str, typer.Option("--subject", help="`live` (inputs since the last window) or `table`; both if left out.")
+    ] = "",
+) -> None:
+    """Check now, as the pipeline `monitoring` does every ten minutes, and keep what was found.
+
+    Exit code 2 when an alarm stands. Each check is a window of its own: two drifted ones make an alarm
+    (`drift` in `params.yaml`).
+    """
+    from sigap.cli.drift import check_now
+
+    raise typer.Exit(check_now(running_settings(), name, subject))
+
+
+@drift.command("show")
+def drift_show(
+    name: ModelName,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the newest checks.")] = 5,
+) -> None:
+    """Show the last checks of a model, and the last window feature by feature. Works without MLflow."""
+    from sigap.cli.drift import show_checks
+
+    show_checks(running_settings(), name, lines)
+
+
+@app.command("simulate-drift", rich_help_panel="Checking")
+def simulate_drift(
+    name: ModelName,
+    feature: Annotated[
+        str | None, typer.Option("--feature", help="The number to shift; all that the champion uses if left out.")
+    ] = None,
+    shift: Annotated[float, typer.Option("--shift", help="By so many standard deviations; may be negative.")] = 1.0,
+    rows: Annotated[int, typer.Option("--rows", min=1, max=100_000, help="Requests to send, or rows to change.")] = 200,
+    into: Annotated[str, typer.Option("--into", help="`live` inputs, or the `table`.")] = "live",
+    undo: Annotated[bool, typer.Option("--undo", help="Take a shift of the table back.")] = False,
+    key: Annotated[
+        str, typer.Option("--key", help="API key, where predictions need a token; else SIGAP_DASHBOARD_KEY.")
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="In production too.")] = False,
+) -> None:
+    """Inject a stated shift, to see the alarm come: into live inputs, or into the table.
+
+    `live` sends real requests, drawn from the champion's training snapshot and shifted, to the running API.
+    `table` changes rows of the model's table in one transaction; `--undo` brings them back.
+
+    Examples: `./run simulate-drift car_price` · `./run simulate-drift car_price --feature horsepower --shift 2` ·
+    `./run simulate-drift education --into table`, then `--undo`
+    """
+    from sigap.cli.drift import simulate
+
+    if into not in ("live", "table"):
+        raise typer.BadParameter(f"{into!r} is neither live nor table.", param_hint="--into")
+    simulate(running_settings(), name, into, feature=feature, by=shift, rows=rows, undo=undo, key=key, yes=yes)
 
 
 @app.command("new-model", rich_help_panel="Training")

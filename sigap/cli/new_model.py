@@ -45,6 +45,7 @@ _KINDS = {
     "character varying": Kind.CATEGORY,
     "character": Kind.CATEGORY,
 }
+_TRIGGERS = "triggers.yaml"
 _MOST_CATEGORIES = 50
 # Columns that tables of Sigap's own carry beside their content.
 _OURS = ("origin", "updated_at")
@@ -74,13 +75,14 @@ def new_model(settings: Settings, name: str, table: str, target: str) -> list[Pa
         target: The column to be answered; without one the rows are grouped.
 
     Returns:
-        The two files.
+        The three files.
 
     Raises:
         ConfigurationError: The name is taken or can't be one, or the table can't be learnt from.
         ServiceError: PostgreSQL can't be reached.
     """
-    paths = [settings.root / "sigap" / "catalog" / f"{name}.py", _pipeline_path(settings, name)]
+    pipeline = _pipeline_path(settings, name)
+    paths = [settings.root / "sigap" / "catalog" / f"{name}.py", pipeline, pipeline.with_name(_TRIGGERS)]
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"{name!r} can't be a model's name.", remedy="Use small letters, digits and _: boats.")
     taken = [path for path in paths if path.exists()]
@@ -90,7 +92,9 @@ def new_model(settings: Settings, name: str, table: str, target: str) -> list[Pa
             remedy="Choose another name, or change that file.",
         )
     declared = declare(settings, name, table, target)
-    for path, content in zip(paths, (written(declared), _pipeline(settings, declared)), strict=True):
+    # Every month and on request, as every model.
+    triggers = _pipeline_path(settings, declarations()[0].name).with_name(_TRIGGERS).read_text(encoding="utf-8")
+    for path, content in zip(paths, (written(declared), _pipeline(settings, declared), triggers), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
     return paths
@@ -101,7 +105,7 @@ def show_new_model(settings: Settings, name: str, table: str, target: str) -> No
     paths = new_model(settings, name, table or name, target)
     for path in paths:
         say(f"Written: {path.relative_to(settings.root)}")
-    say("Put meanings and units into the first and commit both.")
+    say("Put meanings and units into the first and commit all three.")
     say("Then start Sigap again (Ctrl-C, `./run`): API and Mage read the catalogue when they start, and it is trained.")
 
 

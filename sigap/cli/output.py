@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -41,6 +43,23 @@ def show_error(error: SigapError) -> None:
         errors.print(Text.assemble(("Error: ", "bold red"), error.message.rstrip()), soft_wrap=True)
         if error.remedy:
             errors.print(Text(error.remedy), soft_wrap=True)
+
+
+def tell_program(answer: Callable[[], dict[str, Any]]) -> None:
+    """Print an answer as one line of JSON, or the error that came instead, for the program that asked.
+
+    Raises:
+        SystemExit: 1 after an error.
+    """
+    try:
+        told, code = answer(), 0
+    except SigapError as error:
+        told = {"error": type(error).__name__, "message": error.message, "remedy": error.remedy}
+        code = 1
+    sys.stdout.write(f"{json.dumps(told)}\n")
+    sys.stdout.flush()
+    if code:
+        raise SystemExit(code)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from sigap.cli.output import Steps, say
 from sigap.cli.session import StopRequested, stop_on_signal, supervised
 from sigap.data.versions import DataVersions
+from sigap.decisions import person
 from sigap.errors import ServiceError
 from sigap.services.service import check_ports, recorded
 from sigap.services.stack import TRAINING, services
@@ -131,13 +132,14 @@ def run_word(settings: Settings, model: str, variables: dict[str, Any]) -> int:
     """
     # Before anything is started: Mage would find it out too, many seconds later.
     DataVersions(settings).check_name(model, variables.get("version"))
+    asked = {**variables, "asked_by": person()}
     if supervisor_record(settings.state) is not None:
         names = [str(record["name"]) for record in recorded(settings.state)]
         if "mage" not in names:
             raise ServiceError(
                 "Sigap is just starting or stopping; Mage does not run.", remedy="Try again in some seconds."
             )
-        show_result(settings, run_model(settings, model, variables), variables)
+        show_result(settings, run_model(settings, model, asked), variables)
         return 0
     try:
         with stop_on_signal(), supervised(settings) as (supervisor, reporter):
@@ -150,7 +152,7 @@ def run_word(settings: Settings, model: str, variables: dict[str, Any]) -> int:
                 prepare_tables(settings)
                 supervisor.wait_ready()
                 reporter.steps = None
-            show_result(settings, run_model(settings, model, variables), variables)
+            show_result(settings, run_model(settings, model, asked), variables)
     except StopRequested:
         return 130
     return 0

@@ -14,6 +14,7 @@ from sigap.errors import ConfigurationError
 from sigap.services.installed import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS
 from sigap.settings import ROOT, Settings
 
+_ALONE = "system or browser or load"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -24,10 +25,14 @@ def run_tests(settings: Settings, arguments: list[str]) -> None:
     # Tests that start a fresh clone use this environment instead of installing one each.
     os.environ["SIGAP_VENV"] = sys.prefix
     os.chdir(ROOT)
-    # Most tests wait for a service, so two files go at a time. Chosen tests run one by one.
-    whole = all(argument.startswith("-") for argument in arguments)
-    together = ["--numprocesses=2", "--dist=loadfile"] if whole else []
-    _become([sys.executable, "-m", "pytest", *together, *arguments])
+    pytest = [sys.executable, "-m", "pytest"]
+    if not all(argument.startswith("-") for argument in arguments):
+        _become([*pytest, *arguments])
+    # Most tests wait for a service, so two files go at a time. What fills a machine by itself goes one by one: beside
+    # each other, two browsers or two whole systems would only wait for each other.
+    together = subprocess.run([*pytest, "--numprocesses=2", "--dist=loadfile", "-m", f"not ({_ALONE})", *arguments])
+    alone = subprocess.run([*pytest, "-m", _ALONE, *arguments])
+    sys.exit(together.returncode or alone.returncode)
 
 
 def provide_chromium(settings: Settings) -> None:

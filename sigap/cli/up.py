@@ -9,7 +9,7 @@ from threading import Thread
 
 import httpx
 
-from sigap.catalog import declaration, declarations
+from sigap.catalog import declarations, named
 from sigap.cli.output import Steps, console, say, table
 from sigap.cli.pipeline import prepare_tables, run_model
 from sigap.cli.session import Reporter, StopRequested, stop_on_signal, supervised
@@ -102,11 +102,8 @@ def missing_champions(settings: Settings) -> tuple[list[str], list[str]]:
     Raises:
         UnknownModelError: The setting `train_at_start` names a model that there is not.
     """
-    asked = settings.train_at_start.replace(",", " ").split()
-    named = {declared.name for declared in declarations()} if asked == ["all"] else set(asked) - {"none"}
-    for name in named:
-        declaration(name)
-    lines = [line for line in summary(settings) if line.model in named and not line.served]
+    wanted = {declared.name for declared in named(settings.train_at_start)}
+    lines = [line for line in summary(settings) if line.model in wanted and not line.served]
     untried = [line.model for line in lines if line.rule == ""]
     return untried, [line.model for line in lines if line.rule not in ("", "waiting")]
 

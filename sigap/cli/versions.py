@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sigap.catalog import declaration
 from sigap.cli.output import say, table
@@ -41,6 +41,36 @@ def rollback_data(settings: Settings, name: str, version: str) -> None:
     restored = DataVersions(settings).restore(name, version)
     say(f"{name}: the snapshot is data version {restored.name} again (md5 {restored.md5}).")
     say(f"The served model is unchanged; `./run pipeline {name} --data {restored.name}` trains from it.")
+
+
+def data_told(settings: Settings, name: str) -> dict[str, Any]:
+    """The data versions of a model for a program, newest first, and which one is checked out."""
+    from sigap.data.versions import DataVersions
+
+    declaration(name)
+    versions = DataVersions(settings)
+    current = versions.current(name)
+    return {
+        "model": name,
+        "current": current.name if current else None,
+        "versions": [
+            {"version": each.name, "md5": each.md5, "git_commit": each.commit, "created_at": each.created_at}
+            for each in versions.list(name)
+        ],
+    }
+
+
+def rollback_told(settings: Settings, name: str, version: str, asked_by: str) -> dict[str, Any]:
+    """Bring a data version back, and tell a program so; a signal to end leaves everything as it was."""
+    from sigap.cli.session import stop_on_signal
+    from sigap.data.versions import DataVersions
+
+    declaration(name)
+    with stop_on_signal():
+        versions = DataVersions(settings)
+        before = versions.current(name)
+        restored = versions.restore(name, version, asked_by=asked_by)
+    return {"model": name, "before": before.name if before else None, "version": restored.name, "md5": restored.md5}
 
 
 def open_registry(settings: Settings, name: str) -> Registry:

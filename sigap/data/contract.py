@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sigap.catalog import Column, Declaration, Feature, Kind
 from sigap.catalog.declaration import Target
+from sigap.catalog.values import FLAG_WORDS, plain
 
 Mask = NDArray[np.bool_]
 Word = Column | Feature | Target
@@ -225,20 +226,28 @@ class Contract:
         return array, faults
 
 
+def is_flag(word: Word) -> bool:
+    """Whether the word is 1 for yes and 0 for no."""
+    whole = word.kind is Kind.INTEGER and (word.minimum, word.maximum) == (0, 1)
+    return whole or (isinstance(word, Feature) and word.flag)
+
+
 def expected(word: Word) -> str:
     """What a value of `word` has to be, in words with its unit."""
+    if is_flag(word):
+        return FLAG_WORDS
     text = _KIND_WORDS[word.kind]
     unit = f" {word.unit.en}" if isinstance(word, Feature | Target) and word.unit and word.unit.en else ""
     if word.minimum is not None and word.maximum is not None:
-        text += f" from {word.minimum:g} to {word.maximum:g}{unit}"
+        text += f" from {plain(word.minimum)} to {plain(word.maximum)}{unit}"
     elif word.minimum is not None:
-        text += f" of at least {word.minimum:g}{unit}"
+        text += f" of at least {plain(word.minimum)}{unit}"
     elif word.maximum is not None:
-        text += f" of at most {word.maximum:g}{unit}"
+        text += f" of at most {plain(word.maximum)}{unit}"
     if isinstance(word, Feature | Target) and word.categories:
         text = f"one of {', '.join(word.categories)}"
     if isinstance(word, Column) and word.pattern:
-        text += f" like {word.pattern}"
+        text += f": {word.form.en}" if word.form else f" like {word.pattern}"
     return text
 
 

@@ -40,6 +40,7 @@ from sigap.data.postgres import Connection, connect, translated
 from sigap.data.refusals import Refusal, Refusals
 from sigap.data.repair import TEXT, moments
 from sigap.data.understanding import Options, Understanding
+from sigap.decisions import person
 from sigap.errors import ContractError, FileError
 from sigap.settings import Settings
 
@@ -124,7 +125,13 @@ class _Load:
 
 
 def import_file(
-    settings: Settings, table: str, path: Path, options: Options | None = None, *, progress: Progress | None = None
+    settings: Settings,
+    table: str,
+    path: Path,
+    options: Options | None = None,
+    *,
+    progress: Progress | None = None,
+    asked_by: str = "",
 ) -> Imported:
     """Imports a file into a model's table, in one transaction.
 
@@ -136,6 +143,7 @@ def import_file(
         path: CSV, XLSX, XLS or Parquet.
         options: How it is to be understood.
         progress: Called with what is done now, and how far it has got.
+        asked_by: Who wants it, as it is written down; by default this account.
 
     Raises:
         FileError: The table is not one of a model, or the file can't be read, or its columns or units don't fit.
@@ -170,7 +178,8 @@ def import_file(
             file=path.name,
             sha256=file.sha256,
             rejected=rejected,
-            details={"headings": dict(understanding.headings.found), "notes": notes, "unchanged": stored.unchanged},
+            details={"headings": dict(understanding.headings.found), "notes": notes, "unchanged": stored.unchanged}
+            | {"asked_by": asked_by or person()},
         )
     found = understanding.headings.found
     given = {*options.values, *(declared.source.key if options.number_rows else ())}

@@ -191,7 +191,13 @@ def _typed(declared: Declaration) -> sql.Composed:
         text = sql.SQL("CASE WHEN lower({0}) = ANY({1}) THEN NULL ELSE {0} END").format(raw, sorted(MISSING))
         value: sql.Composable = text
         if word.kind in (Kind.NUMBER, Kind.INTEGER):
-            value = sql.SQL("CASE WHEN {0} ~ {1} THEN ({0})::double precision END").format(raw, _NUMBER)
+            said = [
+                sql.SQL("WHEN lower({}) = {} THEN {}").format(raw, small, float(declared))
+                for small, declared in spellings(word).items()
+            ]
+            value = sql.SQL("CASE WHEN {0} ~ {1} THEN ({0})::double precision {2} END").format(
+                raw, _NUMBER, sql.SQL(" ").join(said)
+            )
         elif known := spellings(word):
             whens = [sql.SQL("WHEN {} THEN {}").format(small, declared) for small, declared in known.items()]
             value = sql.SQL("CASE lower({0}) {1} ELSE {2} END").format(raw, sql.SQL(" ").join(whens), text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -15,11 +16,14 @@ import pyarrow as pa
 from psycopg import sql
 
 from sigap.catalog import Declaration, Kind
+from sigap.data.content import digest
 from sigap.data.contract import Word, declaration_words, table_column
 from sigap.data.origin import origin_of
 from sigap.data.postgres import Connection, address, connect, translated
 from sigap.errors import ContractError, ServiceError
 from sigap.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _COUNTED = 200_000
 _TEXTS = {"text", "varchar", "bpchar"}
@@ -49,8 +53,18 @@ class Reading:
     names: Mapping[str, str | None]
     rows: int
     origin: str
+    _declaration: Declaration
+    _connection: Connection
     _settings: Settings
     _snapshot: str
+
+    def digest(self) -> str:
+        """A digest of these very rows, see `sigap.data.content.digest`; empty where it can't be had."""
+        try:
+            return digest(self._connection, self._declaration)
+        except psycopg.Error as error:
+            log.warning("The rows of %s have no digest: %s", self._declaration.name, type(error).__name__)
+            return ""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows as Arrow record batches, one declared column each, in the order of the key.
@@ -93,7 +107,7 @@ def consistent_reading(declaration: Declaration, settings: Settings) -> Iterator
             rows = _count(connection, declaration)
             names = _ambiguous_names(connection, declaration)
             origin = origin_of(connection, declaration.source)
-        yield Reading(query, names, rows, origin, settings, snapshot[0])
+        yield Reading(query, names, rows, origin, declaration, connection, settings, snapshot[0])
 
 
 def _column_types(connection: Connection, declaration: Declaration) -> dict[str, str]:

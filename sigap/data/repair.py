@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from sigap.catalog import Kind
-from sigap.data.contract import Word
+from sigap.catalog.values import YES_NO
+from sigap.data.contract import Word, is_flag
 
 # Several times as fast as Python's own texts.
 TEXT = pd.StringDtype("pyarrow")
@@ -46,9 +47,6 @@ _SPELLINGS: Mapping[str, Mapping[str, str]] = {
     "cylindernumber": {"2": "two", "3": "three", "4": "four", "5": "five", "6": "six", "8": "eight", "12": "twelve"},
     "fueltype": {"petrol": "gas", "gasoline": "gas"},
 }
-_YES_NO = {"yes": "1", "y": "1", "true": "1", "approved": "1", "ya": "1"} | dict.fromkeys(
-    ("no", "n", "false", "rejected", "not approved", "tidak"), "0"
-)
 # Categories that are the first word of what files write: "toyota corolla".
 FIRST_WORD = frozenset({"CompanyName"})
 
@@ -60,8 +58,7 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 def spellings(word: Word) -> dict[str, str]:
     """Declared value by every known spelling in small letters; empty for a word without categories."""
     if word.kind is not Kind.CATEGORY:
-        is_flag = word.kind is Kind.INTEGER and (word.minimum, word.maximum) == (0, 1)
-        return dict(_YES_NO) if is_flag else {}
+        return dict(YES_NO) if is_flag(word) else {}
     declared = {category.lower(): category for category in getattr(word, "categories", ())}
     return {**_SPELLINGS.get(word.name, {}), **declared}
 

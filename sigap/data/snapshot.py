@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sigap.catalog import Declaration
+from sigap.data.content import counted_now
 from sigap.data.contract import Checked, Contract, Reject
 from sigap.data.reading import Reading, consistent_reading
 from sigap.data.versions import DataVersions
@@ -52,6 +53,7 @@ class Snapshot:
         query: The SELECT that gave the rows.
         rejects_path: CSV with the reasons, relative to the checkout where it lies in it; empty when `rejected` is 0.
         origin: Where the rows are from, in one word; see `sigap.data.origin.origin_of`.
+        content: What the tables held, as `sigap.data.content.Content` with its time as text; empty of restored data.
     """
 
     model: str
@@ -65,6 +67,7 @@ class Snapshot:
     query: str
     rejects_path: str
     origin: str = ""
+    content: dict[str, str] = field(default_factory=dict)
 
 
 def take_snapshot(
@@ -90,6 +93,7 @@ def take_snapshot(
     versions.check_name(declaration.name, version)
     path = versions.path(declaration.name)
     rejects = settings.state / "rejects" / declaration.name
+    counted = counted_now(settings, declaration)
     with versions.lock(), consistent_reading(declaration, settings) as reading:
         draft = _Draft(path.with_name(f".{path.name}.draft"), rejects / ".draft.csv", declaration, reading)
         with draft:
@@ -97,6 +101,7 @@ def take_snapshot(
             draft.finish()
             recorded = versions.adopt(declaration.name, draft.path, draft.md5, version)
             final = draft.keep_rejects(rejects / f"{recorded.name}.csv")
+        held = reading.digest()
     return Snapshot(
         model=declaration.name,
         path=path.relative_to(settings.root).as_posix(),
@@ -109,6 +114,7 @@ def take_snapshot(
         query=reading.query,
         rejects_path=_relative(final, settings.root) if final else "",
         origin=reading.origin,
+        content={**counted, "digest": held} if counted and held else {},
     )
 
 

@@ -208,11 +208,11 @@ class DataVersions:
             self._settle(model)
             return recorded
 
-    def restore(self, model: str, version: str) -> DataVersion:
+    def restore(self, model: str, version: str, *, asked_by: str = "") -> DataVersion:
         """Brings the snapshot of a version back into the work tree: the rollback.
 
         The data is fetched and its hash checked before anything changes. The pointer is committed alone, unless
-        `git_commit` is off.
+        `git_commit` is off; its message says who asked, where that is not the account that commits.
 
         Raises:
             VersionError: There is no such version, or its data is neither in the cache nor in the remote, or damaged.
@@ -235,7 +235,8 @@ class DataVersions:
                             remedy="Run `dvc checkout` by hand and see what it says.",
                         )
             if self._settings.git_commit:
-                self._git.commit_file(self._relative_pointer(model), f"Return {model} data to {version}", None)
+                message = f"Return {model} data to {version}" + (f"\n\nAsked for by {asked_by}." if asked_by else "")
+                self._git.commit_file(self._relative_pointer(model), message, None)
             self._settle(model)
             return wanted
 

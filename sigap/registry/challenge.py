@@ -16,6 +16,7 @@ from sigap.registry import decisions
 from sigap.registry.decisions import PIPELINE
 from sigap.registry.models import ModelVersion, Registry
 from sigap.training.gate import Comparison, Decision, decide
+from sigap.training.replay import Replay
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ ATTEMPTS = 3
 
 # Compares the bundles of challenger and champion; None where the champion can't be applied to the challenger's rows.
 Compare = Callable[[Path, Path], Comparison | None]
+# Has the bundles of challenger and champion answer stored inputs.
+Replayed = Callable[[Path, Path], Replay]
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Challenge:
         asked_by: Who or what started the run.
         facts: What else belongs on the record, such as score and rows; plain JSON.
         caveat: What has to be said when it is served, such as that it is no better than its baseline.
+        replay_limit: Share of changed answers to stored inputs above which a person has to approve; None for none.
     """
 
     model: str
@@ -51,9 +55,12 @@ class Challenge:
     asked_by: str = PIPELINE
     facts: Mapping[str, Any] = field(default_factory=dict)
     caveat: Bilingual | None = None
+    replay_limit: float | None = None
 
 
-def settle(registry: Registry, challenge: Challenge, compare: Compare) -> tuple[Decision, ModelVersion | None]:
+def settle(
+    registry: Registry, challenge: Challenge, compare: Compare, replay: Replayed | None = None
+) -> tuple[Decision, ModelVersion | None]:
     """Decides on a challenger, records the decision on its version and in PostgreSQL, and promotes it if it passes.
 
     Settled again after a crash, a run gets its own decision back and nothing moves twice.
@@ -62,6 +69,7 @@ def settle(registry: Registry, challenge: Challenge, compare: Compare) -> tuple[
         registry: Holds the challenger.
         challenge: The challenger and the run that made it.
         compare: Measures challenger and champion; called only if there is something to measure.
+        replay: Has both answer stored inputs; called only before a promotion.
 
     Returns:
         The decision and the version served afterwards.
@@ -79,9 +87,14 @@ def settle(registry: Registry, challenge: Challenge, compare: Compare) -> tuple[
         decision = _judge(registry, challenge, challenger, champion, compare)
         if decision.promote and challenge.caveat:
             decision = _with_caveat(decision, challenge.caveat)
+        found = _replayed(registry, challenger, champion, replay) if decision.promote else None
+        if found is not None:
+            decision = _after_replay(decision, found, challenge, challenger)
         if decision.promote and challenge.mode == "manual":
             decision = _waiting(decision, challenger)
         record = _as_record(challenge, decision, champion, challenger)
+        if found is not None:
+            record["replay"] = found.as_dict()
         if decision.rule != "equal":
             # Before the promotion, so that a run cut off after it knows its own decision again.
             registry.annotate(challenger, TAG_DECISION, json.dumps(record, allow_nan=False))
@@ -168,6 +181,41 @@ def _measured(
         log.warning("The champion's bundle can't be used: %s", error)
         theirs = None
     return compare(registry.bundle(challenger), theirs) if theirs is not None else None
+
+
+def _replayed(
+    registry: Registry, challenger: ModelVersion, champion: ModelVersion | None, replay: Replayed | None
+) -> Replay | None:
+    if replay is None or champion is None or not champion.servable:
+        return None
+    try:
+        return replay(registry.bundle(challenger), registry.bundle(champion))
+    except BundleError as error:
+        # A champion that can't be read has nothing to be compared with; that is no reason to keep it.
+        log.warning("Stored inputs can't be replayed: %s", error)
+        return None
+
+
+def _after_replay(decision: Decision, found: Replay, challenge: Challenge, challenger: ModelVersion) -> Decision:
+    if found.fails_more:
+        return replace(
+            decision,
+            promote=False,
+            rule="unanswered",
+            reason=f"The challenger leaves more stored inputs without an answer. {found.text.en}",
+            reason_id=f"Penantang tidak menjawab lebih banyak masukan tersimpan. {found.text.id}",
+        )
+    if challenge.replay_limit is None or found.share <= challenge.replay_limit:
+        return decision
+    shown = f"{challenge.replay_limit:.0%}"
+    return _waiting(
+        replace(
+            decision,
+            reason=f"{decision.reason} {found.text.en} More than {shown} needs a look.",
+            reason_id=f"{decision.reason_id} {found.text.id} Lebih dari {shown} perlu dilihat.",
+        ),
+        challenger,
+    )
 
 
 def _promoted_by_this_run(

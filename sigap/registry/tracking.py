@@ -234,6 +234,11 @@ class Runs:
             path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
             self.client.log_artifact(run_id, str(path))
 
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Writes metrics of a run that goes on or has ended."""
+        with self._errors(f"writing metrics of run {run_id}"):
+            self.client.log_batch(run_id, metrics=_metrics(metrics))
+
     def end(self, run_id: str, *, metrics: Mapping[str, float], tags: Mapping[str, str], failed: bool = False) -> None:
         """Ends the run with its last metrics and tags, and writes down how long it took."""
         with self._errors(f"ending run {run_id}"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from sigap.keys import alert_credentials
 from sigap.services.service import Service, environment
 from sigap.settings import Settings
 
@@ -21,9 +22,16 @@ def api_service(settings: Settings) -> Service:
         ],
         env=environment(settings),
         log=settings.state / "logs" / "api.log",
+        prepare=lambda: _make_alert_key(settings),
         host=settings.host,
         port=settings.api_port,
         port_setting="SIGAP_API_PORT",
         address=address,
         ready_url=f"{address}/health/live",
     )
+
+
+def _make_alert_key(settings: Settings) -> None:
+    # In production nothing is made up: without the setting, nobody sends alerts, or by a key of `./run key create`.
+    if settings.environment == "development" or settings.alert_key is not None:
+        alert_credentials(settings)

@@ -8,7 +8,7 @@ from pathlib import Path
 from sigap.services.service import Service, environment
 from sigap.settings import Settings
 
-SCRIPT = Path(__file__).resolve().parents[2] / "frontend" / "app.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "frontend" / "server.py"
 
 
 def dashboard_service(settings: Settings) -> Service:

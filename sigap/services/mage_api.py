@@ -83,6 +83,18 @@ class MageApi:
         """A run: `status` and `block_runs`, each with `id`, `block_uuid`, `status` and `metrics`."""
         return dict(self._call("GET", f"pipeline_runs/{run}")["pipeline_run"])
 
+    def runs(self, pipeline: str, limit: int = 20) -> list[Json]:
+        """The newest runs of a pipeline with their blocks, newest first."""
+        return self._runs(f"pipeline_uuid={pipeline}", limit)
+
+    def going_on(self, limit: int = 100) -> list[Json]:
+        """The runs of all pipelines that have not ended, with their blocks."""
+        return self._runs("status[]=initial,running", limit)
+
+    def _runs(self, chosen: str, limit: int) -> list[Json]:
+        asked = f"pipeline_runs?{chosen}&_limit={limit}&disable_retries_grouping=1&order_by[]=id%20desc"
+        return list(self._call("GET", asked)["pipeline_runs"])[:limit]
+
     def cancel(self, run: int) -> None:
         """End a run and the processes of its blocks."""
         self._call("PUT", f"pipeline_runs/{run}", {"pipeline_run": {"status": "cancelled"}})

@@ -1,8 +1,9 @@
 """Starts Mage's server: `python -m sigap.services.mage_launch HOST PORT`, the project in `MAGE_REPO_PATH`.
 
 `mage start` would do, but for faults of Mage 0.9.80 that are mended here before anything of it runs: its queue loses
-jobs, every start sleeps five seconds, SIGTERM leaves children behind, and it uses names that NumPy 2 took away. What
-concerns Mage's child processes stands at module level: a platform without `fork` imports this module again in each.
+jobs, its time triggers run what nobody is owed, every start sleeps five seconds, SIGTERM leaves children behind, and it
+uses names that NumPy 2 took away. What concerns Mage's child processes stands at module level: a platform without
+`fork` imports this module again in each.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ for _name, _value in _NUMPY_1.items():
     if not hasattr(np, _name):
         setattr(np, _name, _value)
 
-from sigap.services import mage_queue  # noqa: E402 - imports Mage, which uses the names above
+from sigap.services import mage_queue, mage_schedule  # noqa: E402 - import Mage, which uses the names above
 
 mage_queue.install()
+mage_schedule.install()
 
 
 def end_family(signal_number: int, _: FrameType | None) -> None:

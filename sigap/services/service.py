@@ -49,7 +49,7 @@ class Service:
         name: Short name, also of its log and record: `mlflow`.
         command: Program and arguments.
         log: File that gets standard output and error.
-        port: Port it listens on.
+        port: Port it listens on; 0 for none, then it is ready as soon as it runs.
         address: What a person opens, or a client connects to.
         env: Variables added to the environment.
         ready_url: Address that answers with a status below 500 once the service is ready.
@@ -90,6 +90,8 @@ class Service:
                 return self.ready()
             if self.ready_url is not None:
                 return _answers(self.ready_url, timeout)
+            if not self.port:
+                return True
             with socket.create_connection((self.host, self.port), timeout=timeout):
                 return True
         except Exception:  # whatever a probe meets, the service isn't ready yet

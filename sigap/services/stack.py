@@ -15,7 +15,7 @@ WATCHING = ("prometheus", "alertmanager", "node_exporter")
 TRAINING = ("postgres", "mlflow", "mage")
 """What a pipeline needs."""
 
-ALL = ("postgres", "mlflow", "api", "dashboard", "mage")
+ALL = ("postgres", "mlflow", "api", "dashboard", "mage", "watcher")
 
 
 def service(name: str, settings: Settings) -> Service | None:
@@ -32,6 +32,7 @@ def service(name: str, settings: Settings) -> Service | None:
         "api": _api,
         "dashboard": _dashboard,
         "mage": _mage,
+        "watcher": _watcher,
     }
     return makers[name](settings)
 
@@ -116,3 +117,9 @@ def _mage(settings: Settings) -> Service:
     from sigap.services.mage import mage_service
 
     return mage_service(settings)
+
+
+def _watcher(settings: Settings) -> Service:
+    from sigap.services.watcher import watcher_service
+
+    return watcher_service(settings)

@@ -25,6 +25,7 @@ Rule = Literal[
     "new_data",
     "better",
     "not_better",
+    "unanswered",
 ]
 
 # A silhouette goes from −1 to 1; a smaller gain than this is not worth another meaning of the levels.
@@ -322,4 +323,5 @@ def _difference(comparison: Comparison) -> tuple[float, float, float]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
+    # Rounded first: what is written as zero has no sign.
+    return f"{round(value, 3) + 0.0:.3f}" if abs(value) < 10 else f"{value:,.0f}"

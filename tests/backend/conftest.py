@@ -36,7 +36,7 @@ from tests.backend.bundles import CENTERS, EDUCATION, write_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "education"
-START_SECONDS = 120
+START_SECONDS = 600
 
 
 def free_port() -> int:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -41,16 +42,18 @@ def request(body: str, *headers: str, version: str = "1.1") -> bytes:
 
 def talk(port: int, sent: bytes, answers: int = 1) -> list[tuple[list[str], bytes]]:
     """Status line with headers, and body, of each answer on one connection."""
-    found = []
     with socket.create_connection(("127.0.0.1", port), 10) as connection, connection.makefile("rb") as stream:
         connection.sendall(sent)
-        for _ in range(answers):
-            head = []
-            while line := stream.readline().decode().strip():
-                head.append(line)
-            length = next(int(line.split(":")[1]) for line in head if line.startswith("content-length"))
-            found.append((head, stream.read(length)))
-    return found
+        return [read(stream) for _ in range(answers)]
+
+
+def read(stream: IO[bytes]) -> tuple[list[str], bytes]:
+    """Status line with headers, and body, of the next answer."""
+    head = []
+    while line := stream.readline().decode().strip():
+        head.append(line)
+    length = next(int(line.split(":")[1]) for line in head if line.startswith("content-length"))
+    return head, stream.read(length)
 
 
 def named(head: list[str]) -> list[str]:
@@ -65,6 +68,51 @@ def test_both_ways_send_the_same(port: int) -> None:
     assert named(hot) == named(cold)
     assert json.loads(answer) == json.loads(same)
     assert any(line.startswith("date: ") for line in hot)
+
+
+def test_a_head_that_came_before_is_answered_as_the_first_time(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), 10) as connection, connection.makefile("rb") as stream:
+        answers = []
+        for body in [PAYLOAD, PAYLOAD, PAYLOAD, "[" * len(PAYLOAD), PAYLOAD]:
+            connection.sendall(request(body))
+            answers.append(read(stream))
+    statuses = [head[0].split()[1] for head, _ in answers]
+    assert statuses[:3] + statuses[4:] == ["200"] * 4
+    assert statuses[3] in ("400", "422")
+    assert len({body for head, body in answers if head[0].endswith("200 OK")}) == 1
+    assert len({tuple(named(head)) for head, _ in answers if head[0].endswith("200 OK")}) == 1
+    identities = [line for head, _ in answers for line in head if line.startswith("x-request-id")]
+    assert len(set(identities)) == 5
+
+
+def test_a_known_head_inside_of_another_request_is_a_part_of_that(port: int) -> None:
+    known = request(PAYLOAD)
+    talk(port, known)
+    with socket.create_connection(("127.0.0.1", port), 10) as connection, connection.makefile("rb") as stream:
+        connection.sendall(known)
+        read(stream)
+        connection.sendall(b"POST /predict HTTP/1.1\r\nX-Request-Id: mine\r\nX-Part: ")
+        time.sleep(0.1)
+        connection.sendall(known)
+        head, _ = read(stream)
+        assert "x-request-id: mine" in head
+        # And so is one that comes as a body, in a packet of its own.
+        connection.sendall(request("x" * len(known), "X-Request-Id: other").partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+        time.sleep(0.1)
+        connection.sendall(known)
+        head, _ = read(stream)
+        assert "x-request-id: other" in head
+        assert head[0].split()[1] in ("400", "422")
+        connection.sendall(known)
+        assert read(stream)[0][0].endswith("200 OK")
+
+
+def test_who_falls_silent_after_a_known_head_is_let_go(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), 60) as connection, connection.makefile("rb") as stream:
+        for _ in range(3):
+            connection.sendall(request(PAYLOAD))
+            read(stream)
+        assert stream.read() == b""  # to the connection's end
 
 
 def test_a_given_identity_comes_back(port: int) -> None:

@@ -116,8 +116,14 @@ def test_an_unknown_model_has_no_pipeline(api: Api, mage: FakeMage) -> None:
 
 
 def test_a_body_that_asks_for_more_is_refused(api: Api, mage: FakeMage) -> None:
-    assert start(api, json={"data_version": "v1"}).status_code == 422
+    assert start(api, json={"version": "v1"}).status_code == 422
+    assert start(api, json={"data_version": "v 1; x"}).status_code == 422
     assert mage.runs == []
+
+
+def test_a_run_on_an_earlier_data_version(api: Api, mage: FakeMage) -> None:
+    assert start(api, json={"data_version": "v1"}).status_code == 200
+    assert mage.runs[0]["variables"] == {"asked_by": "api: admin", "data_version": "v1"}
 
 
 def test_without_mage_the_answer_says_so_and_makes_up_no_password(api: Api, settings: Settings) -> None:

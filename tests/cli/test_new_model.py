@@ -104,7 +104,8 @@ def test_from_a_table_to_a_served_answer(shell: Shell, tmp_path: Path) -> None:
         made = shell.run("new-model", "boats", "--target", "price")
     assert made.returncode == 0, made.stderr
     new = set(git(shell.root, "status", "--porcelain", "-uall").splitlines()) - set(before.splitlines())
-    assert new == {"?? sigap/catalog/boats.py", "?? mage_project/pipelines/boats/metadata.yaml"}
+    pipeline = "mage_project/pipelines/boats"
+    assert new == {"?? sigap/catalog/boats.py", f"?? {pipeline}/metadata.yaml", f"?? {pipeline}/triggers.yaml"}
     pipeline = yaml.safe_load((shell.root / "mage_project/pipelines/boats/metadata.yaml").read_text())
     assert pipeline["uuid"] == pipeline["variables"]["model"] == "boats"
     first = declarations()[0].name

@@ -18,7 +18,7 @@ EDUCATION = declaration("education")
 NAMES = [word.name for word in (*EDUCATION.columns, *EDUCATION.features)]
 
 
-CODE = f"a text like {EDUCATION.column('provinsi_id').pattern}"
+CODE = "a text: P and two or four digits, such as P35"
 
 
 def row(**changes: Any) -> dict[str, Any]:

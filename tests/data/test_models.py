@@ -80,7 +80,7 @@ def test_rows_that_cannot_be_are_set_aside(
     assert (taken.rows, taken.rejected) == (298, 2)
     reasons = (settings.root / taken.rejects_path).read_text().splitlines()
     assert reasons[1].startswith('1,CompanyName,Trabant,"one of alfa-romero, audi')
-    assert reasons[2] == "2,price,-1.0,a number from 100 to 1e+06 US dollars"
+    assert reasons[2] == '2,price,-1.0,"a number from 100 to 1,000,000 US dollars"'
     # A row without target keeps the contract; whether it is learnt from is training's to say.
     assert pq.read_table(settings.root / taken.path)["price"].null_count == 1
 
@@ -90,7 +90,7 @@ def test_rows_that_cannot_be_are_set_aside(
     assert (taken.rows, taken.rejected) == (1998, 2)
     reasons = (settings.root / taken.rejects_path).read_text().splitlines()
     assert sorted(reason.split(",", 1)[1] for reason in reasons[1:]) == [
-        "close,nan,a number from 1e-08 to 1e+08 US dollars",
+        'close,nan,"a number from 0.00000001 to 100,000,000 US dollars"',
         "opened_at,infinity,a point in time",
     ]
 

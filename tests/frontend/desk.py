@@ -34,6 +34,8 @@ class Desk:
     runs: list[dict[str, Any]] = field(default_factory=list)
     minutes: float = 60.0
     slow: float = 0.0
+    data: str = "v2"
+    looked: int = 0
 
     def versions(self) -> list[dict[str, Any]]:
         """As the API lists them."""
@@ -79,6 +81,17 @@ class Desk:
             run["blocks"][2] |= {"status": "failed", "error": error}
         else:
             run["blocks"] = [{**each, "status": "completed"} for each in run["blocks"]]
+
+
+def imported(content: bytes, name: str) -> dict[str, Any]:
+    """What an import of CSV rows tells: the first is set aside, the others are new."""
+    rows = max(content.count(b"\n") - 1, 0)
+    aside = {"row": 2, "key": "1", "field": "horsepower", "found": "=1+1", "expected": "a whole number"}
+    reason = {"field": "horsepower", "expected": "a whole number", "rows": 1}
+    return {"model": "car_price", "table": "cars", "file": name, "kind": "CSV", "rows": rows, "inserted": rows - 1,
+            "changed": 0, "unchanged": 0, "doubles": 0, "rejected": 1, "mock_removed": 250,
+            "headings": {"price": "Price", "horsepower": "hp"}, "missing": ["enginesize"], "unused": ["colour"],
+            "notes": [], "reasons": [reason], "refused": [aside]}  # fmt: skip
 
 
 def problem(status: int, kind: str, detail: str, value: Any = None) -> JSONResponse:
@@ -137,6 +150,41 @@ def desk_routes(desk: Desk) -> APIRouter:
             desk.waiting = False
             return desk.move(desk.aliases.pop("challenger"))
         return desk.move(body["version"])
+
+    @router.post("/models/car_price/import-file")
+    async def import_file(request: Request) -> Any:
+        name = who(request)
+        if name is None:
+            return problem(401, "unauthorized", "The token was revoked.")
+        async with request.form() as form:
+            file: Any = form["file"]
+            content, filename = await file.read(), file.filename
+        if b"," not in content:
+            return problem(422, "unusable-file", "The file lacks the columns of the table cars. Name them with --map.")
+        dry = request.query_params["dry_run"] == "true"
+        if dry:
+            desk.looked += 1
+        else:
+            desk.acts.append((name, "import", filename))
+            await asyncio.sleep(desk.slow)
+        return {**imported(content, filename), "dry_run": dry, "asked_by": f"api: {name}"}
+
+    @router.get("/models/{model}/data/versions")
+    def data_versions(model: str, request: Request) -> Any:
+        if who(request) is None:
+            return problem(401, "unauthorized", "The token was revoked.")
+        listed = [{"version": f"v{number}", "md5": "0" * 32, "git_commit": "", "created_at": "2026-11-20T06:12:00Z"}
+                  for number in (2, 1)]  # fmt: skip
+        return {"model": model, "current": desk.data, "versions": listed}
+
+    @router.post("/models/car_price/data/rollback")
+    async def data_rollback(request: Request) -> Any:
+        name, body = who(request), await request.json()
+        if name is None:
+            return problem(401, "unauthorized", "The token was revoked.")
+        desk.acts.append((name, "data", body))
+        before, desk.data = desk.data, body["version"]
+        return {"model": "car_price", "before": before, "version": desk.data, "md5": "0" * 32, "asked_by": name}
 
     @router.get("/models/car_price/pipeline/runs")
     def runs() -> Any:

@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from backend.describe import summary
 from backend.history import Decisions, decisions
+from backend.performance import Performance
 from backend.runs import Pages, RunList, RunSummary
 from backend.runs import detail as run_detail
 from backend.runs import summary as run_summary
@@ -29,6 +30,7 @@ from backend.schemas import ModelSummary
 from sigap.bundle import Bilingual
 from sigap.catalog import declaration
 from tests.frontend.desk import Desk, desk_routes
+from tests.frontend.drifting import DriftDesk
 from tests.frontend.five import Five
 
 SEED = Path(__file__).resolve().parents[2] / "data" / "seed" / "education"
@@ -187,7 +189,14 @@ def _declared(seen: dict[str, tuple[float, float]] | None = None) -> dict[str, A
             f.model_dump(mode="json") | {"training_range": (seen or {}).get(f.name)} for f in EDUCATION.features
         ],
         "request_columns": [
-            {"name": c.name, "kind": c.kind, "meaning": _bilingual(c.meaning), "required": True, "pattern": c.pattern}
+            {
+                "name": c.name,
+                "kind": c.kind,
+                "meaning": _bilingual(c.meaning),
+                "required": True,
+                "pattern": c.pattern,
+                "form": _bilingual(c.form) if c.form else None,
+            }
             for c in map(EDUCATION.column, EDUCATION.request_columns)
         ],
         "example": EDUCATION.example,
@@ -379,6 +388,18 @@ def make_app(mode: str = "3") -> FastAPI:
     @app.get("/models/education/decisions")
     async def decided() -> Any:
         return Decisions(model="education", decisions=await decisions(five.registry, "education"))  # type: ignore[arg-type]
+
+    app.state.drift = drift = DriftDesk()
+    app.include_router(drift.routes())
+    # By model, what its outcomes tell; of the others nothing is known yet.
+    app.state.performance = {}
+
+    @app.get("/models/{model}/performance")
+    async def performance(model: str) -> Any:
+        return app.state.performance.get(model) or Performance(
+            model=model, measurable=model != "education", model_version=None, alarm=False, outcomes=0, newest=None,
+            window_days=30, versions=[], history=[],
+        )  # fmt: skip
 
     app.state.desk = desk = Desk()
     app.include_router(desk_routes(desk))

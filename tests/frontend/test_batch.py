@@ -13,7 +13,7 @@ import openpyxl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from frontend import batch, catalogue, results
+from frontend import answered, batch, catalogue, results
 from frontend.batch import Job, RefusedFileError
 from frontend.views.outcome import reason
 from frontend.words import Words
@@ -73,6 +73,19 @@ def test_each_row_is_answered_or_refused_with_its_reason(here: Path) -> None:
     told = reason(found.refused_rows[0][1][-1], catalogue.detail(MODEL), Words("id"))
     assert "Jumlah pinjaman: tertulis “x”, seharusnya" in told
     assert "expected" not in told
+
+
+def test_answers_are_read_in_the_reader_s_words_and_numbers(here: Path) -> None:
+    car, people = catalogue.detail("car_price"), catalogue.detail("customer_segments")
+    names = ["price", "interval_low", "segment", "filled_in"]
+    price, low, segment, filled = answered.columns(car, names, Words("id"))
+    assert [each.title for each in (price, low, segment)] == ["Harga (dolar AS)", "Paling sedikit", "Kelas"]
+    assert price.read("13295.123456789012") == "13.295"
+    assert low.read("-0.0000001") == "0,0"
+    assert segment.read(car.segments[0].label.en) == car.segments[0].label.id
+    assert filled.read("horsepower citympg") == "Tenaga, Konsumsi di kota"
+    (hidden,) = answered.columns(people, ["cluster"], Words("en"))
+    assert hidden.title == ""
 
 
 def test_headings_of_another_name_are_suggested_and_named(here: Path) -> None:
@@ -207,7 +220,13 @@ def test_a_file_is_mapped_answered_and_left_on_the_page(app: AppTest) -> None:
     page.run()
     assert page.session_state[batch.JOB] is job
     assert "18 of 20 rows were answered, 2 were refused." in shown(page)
-    assert "Loan amount: “x” stands there, expected is" in str(page.dataframe[0].value.to_dict())
+    shown_rows = page.dataframe[0].value
+    assert list(shown_rows)[:5] == ["Row", "Status", "Why refused", "Decision", "Probability of yes"]
+    assert "LoanAmount" not in list(shown_rows)[:8]
+    assert "Loan amount: “x” stands there, expected is" in shown_rows["Why refused"][3]
+    assert shown_rows["Decision"][0] == "Loan approved"
+    assert shown_rows["Probability of yes"][0].endswith(" %")
+    assert len(shown_rows["Probability of yes"][0]) < 8
     page.button(key="batch_again").click().run()
     assert batch.JOB not in page.session_state
 

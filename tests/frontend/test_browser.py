@@ -15,12 +15,11 @@ pytestmark = pytest.mark.browser
 MARKS = ".st-key-map_frame .scatterlayer .points path.point"
 TILES = ".st-key-tiles_frame .barlayer .point path"
 LAND = ".st-key-map_frame .scatterlayer path.js-fill"
-SLOW = 20_000
 
 
 def _open(page: Page, dashboard: str, path: str = "education?lang=id") -> None:
     page.goto(f"{dashboard}/{path}")
-    expect(page.locator(".sg-panel").first).to_be_visible(timeout=SLOW)
+    expect(page.locator(".sg-panel").first).to_be_visible()
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
@@ -32,7 +31,7 @@ def test_the_map_draws_38_provinces_and_the_coast_without_internet(
     # The bare address leads on to the page, with what the link asked for.
     _open(page, dashboard, "?lang=id&province=P35")
     # One mark a province, and the ring around the chosen one.
-    expect(page.locator(MARKS)).to_have_count(38 + 1, timeout=SLOW)
+    expect(page.locator(MARKS)).to_have_count(38 + 1)
     fills = page.locator(MARKS).evaluate_all("marks => marks.map(mark => getComputedStyle(mark).fill)")
     sizes = sorted(fills.count(color) for color in set(fills) if color != "none")
     assert [size for size in sizes if size > 1] == sorted(level["size"] for level in answers()["model"]["levels"])
@@ -50,29 +49,29 @@ def test_the_map_draws_38_provinces_and_the_coast_without_internet(
 
 def test_a_click_on_the_map_shows_that_province(page: Page, dashboard: str) -> None:
     _open(page, dashboard)
-    expect(page.locator(MARKS)).to_have_count(39, timeout=SLOW)
+    expect(page.locator(MARKS)).to_have_count(39)
     papua = max(page.locator(MARKS).all(), key=lambda mark: mark.bounding_box()["x"])  # type: ignore[index]
     papua.click(force=True)
-    expect(page.locator(".sg-panel h3").first).to_have_text("Papua", timeout=SLOW)
+    expect(page.locator(".sg-panel h3").first).to_have_text("Papua")
     expect(page).to_have_url(re.compile("province=P94"))
 
 
 def test_tiles_count_38_too_and_can_be_clicked(page: Page, dashboard: str) -> None:
     _open(page, dashboard)
     page.get_by_text("Kotak", exact=True).click()
-    expect(page.locator(TILES)).to_have_count(38, timeout=SLOW)
+    expect(page.locator(TILES)).to_have_count(38)
     expect(page).to_have_url(re.compile("view=tiles"))
     # Aceh lies furthest to the north-west.
     aceh = min(page.locator(TILES).all(), key=lambda tile: sum(tile.bounding_box()[at] for at in "xy"))  # type: ignore[index]
     aceh.click(force=True)
-    expect(page.locator(".sg-panel h3").first).to_have_text("Aceh", timeout=SLOW)
+    expect(page.locator(".sg-panel h3").first).to_have_text("Aceh")
     expect(page).to_have_url(re.compile("province=P11"))
 
 
 def test_on_a_phone_a_click_brings_the_provinces_details_into_view(page: Page, dashboard: str) -> None:
     page.set_viewport_size({"width": 390, "height": 700})
     _open(page, dashboard, "education?lang=en&province=P35")
-    expect(page.locator(MARKS)).to_have_count(39, timeout=SLOW)
+    expect(page.locator(MARKS)).to_have_count(39)
     frame = page.locator(".st-key-map_frame").bounding_box()
     # The swiped map shows the chosen province.
     ring = page.locator(MARKS).last.bounding_box()
@@ -83,41 +82,41 @@ def test_on_a_phone_a_click_brings_the_provinces_details_into_view(page: Page, d
     expect(heading).not_to_be_in_viewport()
     near = [mark for mark in page.locator(MARKS).all() if 60 < mark.bounding_box()["x"] < 300]  # type: ignore[index]
     near[0].click(force=True)
-    expect(heading).not_to_have_text("Jawa Timur", timeout=SLOW)
-    expect(heading).to_be_in_viewport(timeout=SLOW)
+    expect(heading).not_to_have_text("Jawa Timur")
+    expect(heading).to_be_in_viewport()
 
 
 def test_the_governor_sees_his_province_turned_green_and_why(page: Page, dashboard: str, standin: StandIn) -> None:
     with standin.serving("story"):
         _open(page, dashboard, f"education?lang=en&province={RISEN}&tab=moved")
         news = page.locator(".edu-news")
-        expect(news).to_contain_text("Up: ● Middle Readiness → ▲ High Readiness", timeout=SLOW)
+        expect(news).to_contain_text("Up: ● Middle Readiness → ▲ High Readiness")
         expect(news.locator("li.on")).to_contain_text("Mean years of schooling: 8.2 → 9.43 years")
-        expect(page.locator(".st-key-flows .sankey-link").first).to_be_visible(timeout=SLOW)
+        expect(page.locator(".st-key-flows .sankey-link").first).to_be_visible()
         page.get_by_role("button", name="Papua Tengah", exact=True).click()
-        expect(page.locator(".sg-panel h3").first).to_have_text("Papua Tengah", timeout=SLOW)
+        expect(page.locator(".sg-panel h3").first).to_have_text("Papua Tengah")
         expect(page).to_have_url(re.compile("province=P96"))
 
 
 def test_language_stays_while_pages_change(page: Page, dashboard: str) -> None:
     _open(page, dashboard)
     page.get_by_text("English", exact=True).click()
-    expect(page.get_by_role("heading", name="What holds it back")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name="What holds it back")).to_be_visible()
     expect(page).to_have_url(re.compile("lang=en"))
     page.get_by_role("link", name="Overview").click()
-    expect(page.get_by_text("What needs attention")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("What needs attention")).to_be_visible()
     page.get_by_role("link", name="Open Education readiness").click()
-    expect(page.get_by_role("heading", name="What holds it back")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name="What holds it back")).to_be_visible()
 
 
 def test_a_slider_moved_by_keys_asks_the_model(page: Page, dashboard: str) -> None:
     _open(page, dashboard, "education?lang=id&province=P35&tab=try")
     result = page.locator("section[role=status]").last
-    expect(result).to_contain_text("Menengah", timeout=SLOW)
+    expect(result).to_contain_text("Menengah")
     page.get_by_role("slider").first.focus()
     for _ in range(12):
         page.keyboard.press("ArrowRight")
-    expect(result.locator(".sg-chip")).to_contain_text("Tinggi", timeout=SLOW)
+    expect(result.locator(".sg-chip")).to_contain_text("Tinggi")
     expect(result).to_contain_text("perubahan ini saja sudah cukup")
 
 
@@ -125,17 +124,17 @@ def test_an_open_page_survives_an_api_that_goes_and_comes_back(page: Page, dashb
     _open(page, dashboard)
     standin.stop()
     try:
-        expect(page.get_by_text("Data belum bisa dimuat")).to_be_visible(timeout=SLOW)
+        expect(page.get_by_text("Data belum bisa dimuat")).to_be_visible()
         expect(page.locator("[data-testid=stException]")).to_have_count(0)
     finally:
         standin.start()
-    expect(page.locator(".sg-panel").first).to_be_visible(timeout=SLOW)
+    expect(page.locator(".sg-panel").first).to_be_visible()
 
 
 def test_an_open_page_shows_a_new_champion_by_itself(page: Page, dashboard: str, standin: StandIn) -> None:
     with standin.serving("empty"):
         page.goto(f"{dashboard}/education?lang=id")
-        expect(page.get_by_text("Belum ada model untuk dipakai")).to_be_visible(timeout=SLOW)
-    expect(page.locator(".sg-panel").first).to_be_visible(timeout=SLOW)
+        expect(page.get_by_text("Belum ada model untuk dipakai")).to_be_visible()
+    expect(page.locator(".sg-panel").first).to_be_visible()
     with standin.serving("2"):
-        expect(page.locator(".sg-group")).to_have_count(2, timeout=SLOW)
+        expect(page.locator(".sg-group")).to_have_count(2)

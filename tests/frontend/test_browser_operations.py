@@ -16,7 +16,6 @@ from tests.frontend.test_batch import table
 
 pytestmark = pytest.mark.browser
 
-SLOW = 20_000
 WIDTH = "document.querySelector('[data-testid=stMain]').scrollWidth"
 
 
@@ -37,14 +36,14 @@ def test_a_file_from_the_drop_to_the_download(page: Page, dashboard: str, theme:
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{dashboard}/batch?lang=id&model=loan_approval")
-    expect(page.get_by_text("paling besar 16 MB dan 1.000.000 baris")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("paling besar 16 MB dan 1.000.000 baris")).to_be_visible()
     drop(page, "foto.csv", b"\x89PNG\r\n")
-    expect(page.get_by_text("Berkas ini belum bisa dipakai")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Berkas ini belum bisa dipakai")).to_be_visible()
     drop(page, "pengajuan.csv", table(3000, LoanAmount="Loan Amount (Rp)"))
-    expect(page.get_by_text("Diusulkan karena namanya mirip")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Diusulkan karena namanya mirip")).to_be_visible()
     assert page.evaluate(WIDTH) <= width
     page.get_by_role("button", name="Jawab berkas ini").dblclick()
-    expect(page.get_by_role("heading", name="2.700 dari 3.000 baris dijawab, 300 ditolak.")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name="2.700 dari 3.000 baris dijawab, 300 ditolak.")).to_be_visible()
     assert page.evaluate(WIDTH) <= width
     with page.expect_download() as download:
         page.get_by_role("button", name="Unduh sebagai CSV").click()
@@ -55,9 +54,9 @@ def test_a_file_from_the_drop_to_the_download(page: Page, dashboard: str, theme:
     # Another page and back: the result is still there.
     if width == 1440:
         page.get_by_role("link", name="Ringkasan").click()
-        expect(page.get_by_text("Yang perlu diperhatikan")).to_be_visible(timeout=SLOW)
+        expect(page.get_by_text("Yang perlu diperhatikan")).to_be_visible()
         page.get_by_role("link", name="Jawab berkas").click()
-        expect(page.get_by_role("heading", name="2.700 dari 3.000 baris dijawab")).to_be_visible(timeout=SLOW)
+        expect(page.get_by_role("heading", name="2.700 dari 3.000 baris dijawab")).to_be_visible()
 
 
 def sign_in(page: Page, dashboard: str, key: str, who: str) -> None:
@@ -65,7 +64,7 @@ def sign_in(page: Page, dashboard: str, key: str, who: str) -> None:
     field = page.get_by_label("API key", exact=True)
     field.fill(key)
     field.press("Enter")
-    expect(page.get_by_text(f"Signed in as {who}")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text(f"Signed in as {who}")).to_be_visible()
 
 
 def test_the_operator_s_double_clicks_do_nothing_twice(
@@ -77,28 +76,28 @@ def test_the_operator_s_double_clicks_do_nothing_twice(
     other = browser.new_page(viewport={"width": 390, "height": 900})
     sign_in(other, dashboard, "second-key", "budi")
     page.get_by_role("button", name="Approve").click()
-    expect(page.get_by_role("dialog")).to_contain_text("version v4 will answer instead of v3", timeout=SLOW)
+    expect(page.get_by_role("dialog")).to_contain_text("version v4 will answer instead of v3")
     page.get_by_role("button", name="Yes, do it").dblclick()
-    expect(page.get_by_role("heading", name="version v4 is in use now")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name="version v4 is in use now")).to_be_visible()
     other.get_by_role("button", name="Start the pipeline").dblclick()
     other.get_by_role("button", name="Yes, do it").dblclick()
-    expect(other.get_by_text("run 1 of the pipeline has started")).to_be_visible(timeout=SLOW)
-    expect(other.get_by_text("Look at the features")).to_be_visible(timeout=SLOW)
+    expect(other.get_by_text("run 1 of the pipeline has started")).to_be_visible()
+    expect(other.get_by_text("Look at the features")).to_be_visible()
     desk.end()
-    expect(other.get_by_role("heading", name="Run 1: done")).to_be_visible(timeout=SLOW)
+    expect(other.get_by_role("heading", name="Run 1: done")).to_be_visible()
     assert other.evaluate(WIDTH) <= 390
     assert [(name, act) for name, act, _ in desk.acts] == [("sari", "update"), ("budi", "pipeline")]
     # With the keyboard alone, and given up once.
     page.get_by_role("button", name="Roll back").press("Enter")
-    expect(page.get_by_role("dialog")).to_contain_text("version v3 will answer instead of v4", timeout=SLOW)
+    expect(page.get_by_role("dialog")).to_contain_text("version v3 will answer instead of v4")
     # The keys are the dialog's as soon as it has the focus.
     inside = "document.querySelector('[role=dialog]')?.contains(document.activeElement)"
-    page.wait_for_function(inside, timeout=SLOW)
+    page.wait_for_function(inside)
     page.keyboard.press("Escape")
-    expect(page.get_by_role("dialog")).to_have_count(0, timeout=SLOW)
+    expect(page.get_by_role("dialog")).to_have_count(0)
     desk.tokens.clear()
     page.get_by_role("button", name="Roll back").click()
     page.get_by_role("button", name="Yes, do it").click()
-    expect(page.get_by_text("The sign-in has ended.")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("The sign-in has ended.")).to_be_visible()
     assert len(desk.acts) == 2
     other.close()

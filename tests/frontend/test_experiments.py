@@ -21,7 +21,6 @@ from tests.frontend.conftest import StandIn, clear_caches, shown
 from tests.frontend.trials import earlier
 
 CAR = "car_price"
-SLOW = 20_000
 WIDTH = "document.querySelector('[data-testid=stMain]').scrollWidth"
 PLAIN = {"id": "Harga mobil", "en": "Car price"}
 MODEL = Detail.model_validate(
@@ -190,15 +189,15 @@ def test_the_journey_through_a_run(page: Page, dashboard: str, theme: str, width
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{dashboard}/experiments?lang={language}&model={CAR}")
-    expect(page.locator(".st-key-runs_ranked .points path.point")).to_have_count(3, timeout=SLOW)
-    expect(page.locator(".st-key-runs_parallel .scatterlayer .trace")).to_have_count(3, timeout=SLOW)
+    expect(page.locator(".st-key-runs_ranked .points path.point")).to_have_count(3)
+    expect(page.locator(".st-key-runs_parallel .scatterlayer .trace")).to_have_count(3)
     assert page.evaluate(WIDTH) <= width
     words = Words(language)
     page.get_by_role("radio", name=words("runs.tab_compare")).click()
-    expect(page.locator("table.sg-compared tr.apart").first).to_be_visible(timeout=SLOW)
+    expect(page.locator("table.sg-compared tr.apart").first).to_be_visible()
     expect(page).to_have_url(re.compile("tab=compare"))
     page.get_by_role("radio", name=words("runs.tab_origin")).click()
-    expect(page.locator("ol.sg-way li")).to_have_count(6, timeout=SLOW)
+    expect(page.locator("ol.sg-way li")).to_have_count(6)
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
     assert page.evaluate(WIDTH) <= width
 
@@ -208,5 +207,5 @@ def test_a_clusterings_elbow_marks_the_chosen_number(page: Page, dashboard: str,
     clear_caches()
     page.goto(f"{dashboard}/experiments?lang=en&model=education")
     for chart in ("elbow", "silhouette"):
-        expect(page.locator(f".st-key-runs_{chart} .points path.point")).to_have_count(5, timeout=SLOW)
+        expect(page.locator(f".st-key-runs_{chart} .points path.point")).to_have_count(5)
     expect(page.locator("[data-testid=stException]")).to_have_count(0)

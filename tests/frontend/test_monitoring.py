@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from frontend.catalogue import Decision
+from frontend.retrains import Retrain, history
 from frontend.traffic import Dependency, Errors, Health, Latency, ModelHealth, Period, ShadowFigures, Traffic
 from frontend.verdicts import BAD, NOTE, WARN, findings
 from frontend.views.monitoring import milliseconds, shadow, wells
@@ -16,7 +18,6 @@ from frontend.words import Words
 from sigap.catalog.car_price import CAR_PRICE
 from tests.frontend.conftest import StandIn
 
-SLOW = 20_000
 WIDTH = "document.querySelector('[data-testid=stMain]').scrollWidth"
 FINE = Health(
     status="ok",
@@ -78,9 +79,13 @@ def test_slow_answers_and_lost_ones_are_told() -> None:
 
 
 def test_that_nothing_was_good_enough_is_no_trouble_but_a_failure_is() -> None:
-    none = FINE.model_copy(update={"models": {"car_price": ModelHealth(status="unavailable")}})
+    away = {"car_price": ModelHealth(status="unavailable")}
+    none = FINE.model_copy(update={"models": {**away, "education": ModelHealth(status="ok", model_version="v1")}})
     assert [each for each, _ in judge(none, None, Decision(outcome="refused"))] == [NOTE]
     assert [each for each, _ in judge(none)] == [NOTE]
+    # But where nothing at all can be answered, or a first training goes on, all is not well.
+    assert [each for each, _ in judge(FINE.model_copy(update={"models": away}))] == [WARN, NOTE]
+    assert [each for each, _ in judge(none, None, Decision(outcome="running"))] == [WARN]
     failed = judge(none, None, Decision(outcome="running"), Decision(outcome="failed"))
     assert [each for each, _ in failed] == [BAD, WARN], "and the worst stands first"
 
@@ -105,6 +110,28 @@ def test_a_challenger_in_the_shadow_is_shown_with_how_often_it_agrees() -> None:
     assert "<td>–</td>" in shadow({}, traffic(shadow=(untouched,)), Words("id")), "nothing compared is no agreement"
 
 
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"cause": "drift", "decision": "refused_running"}, ("have shifted", "one went on already")),
+        ({"cause": "change", "decision": "started"}, ("rows have changed", "goes on")),
+        ({"cause": "person", "asked_by": "api: sari", "decision": "started", "ended_at": "2026-11-20T06:05:00Z",
+          "outcome": "promoted", "model_version": "v4"}, ("by hand (sari)", "v4: in use now")),
+        ({"cause": "<b>", "decision": "unheard_of"}, ("&lt;b&gt;", "unheard_of")),
+    ],
+)  # fmt: skip
+def test_each_training_that_was_asked_for_tells_why_and_what_came_of_it(
+    told: dict[str, Any], said: tuple[str, ...]
+) -> None:
+    text = history((Retrain(model="car_price", asked_at="2026-11-20T06:00:00Z", **told),), TITLES, Words("en"))
+    assert all(each in text for each in ("Car price", *said))
+
+
+def test_where_trainings_can_not_be_asked_for_nobody_is_told_that_there_are_none() -> None:
+    assert escape(Words("en")("more.not_now")) in history(None, TITLES, Words("en"))
+    assert escape(Words("en")("asked.none")) in history((), TITLES, Words("en"))
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize(("theme", "width", "language"), [("light", 1440, "en"), ("dark", 390, "id")])
 def test_the_page_says_at_once_how_it_is(
@@ -117,16 +144,16 @@ def test_the_page_says_at_once_how_it_is(
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{dashboard}/monitoring?lang={language}")
-    expect(page.get_by_role("heading", level=1)).to_contain_text(words("watch.good"), timeout=SLOW)
+    expect(page.get_by_role("heading", level=1)).to_contain_text(words("watch.good"))
     expect(page.locator(".sg-well").first).to_be_visible()
-    expect(page.locator(".st-key-watch_requests .scatterlayer path.js-line").first).to_be_attached(timeout=SLOW)
-    expect(page.get_by_text(words("watch.watched"))).to_be_visible(timeout=SLOW)
+    expect(page.locator(".st-key-watch_requests .scatterlayer path.js-line").first).to_be_attached()
+    expect(page.get_by_text(words("watch.watched"))).to_be_visible()
     assert page.evaluate(WIDTH) <= width
     registry = standin.app.state.five.registry
     registry.away = True
     try:
         # By itself, within its pulse.
-        expect(page.get_by_text(words("watch.down_registry"))).to_be_visible(timeout=SLOW)
+        expect(page.get_by_text(words("watch.down_registry"))).to_be_visible()
         expect(page.get_by_role("heading", level=1)).to_contain_text(words("watch.look"))
     finally:
         registry.away = False

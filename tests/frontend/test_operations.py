@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 from frontend import acts, operator
 from frontend.api import ApiDownError
 from frontend.operator import Operator
-from tests.frontend.conftest import ROOT, StandIn, opened, shown
+from frontend.views import pipeline
+from tests.frontend.conftest import ROOT, SECONDS, StandIn, opened, shown
 from tests.frontend.desk import Desk
 
 
@@ -152,7 +153,7 @@ def test_a_token_ends_by_itself(app: AppTest, desk: Desk) -> None:
 
 
 def test_two_tabs_act_each_in_its_own_name(app: AppTest, desk: Desk) -> None:
-    other = AppTest.from_file(str(ROOT / "frontend" / "app.py"), default_timeout=30)
+    other = AppTest.from_file(str(ROOT / "frontend" / "app.py"), default_timeout=SECONDS)
     one, two = signed_in(app), signed_in(other, "second-key")
     confirmed(two, "operator_start")
     confirmed(one, "operator_approve")
@@ -179,3 +180,83 @@ def test_an_act_whose_answer_was_lost_is_not_called_done(
     page.button(key="operator_confirm").click().run()
     assert "not sure whether it was done" in shown(page)
     assert len(desk.runs) == 1
+
+
+CARS = b"Price,hp\n1,=1+1\n9000,90\n9500,95\n"
+
+
+def dropped(page: AppTest, name: str, content: bytes) -> AppTest:
+    page.file_uploader[0].upload(name, content, "text/csv")
+    page.run()
+    assert not page.exception
+    return page
+
+
+def test_a_file_is_looked_at_then_asked_for_then_brought_in_once(app: AppTest, desk: Desk) -> None:
+    page = dropped(signed_in(app), "mobil.csv", CARS)
+    assert (desk.acts, desk.looked) == ([], 1)
+    told = shown(page)
+    assert "What mobil.csv would do" in told
+    assert "Made-up rows that give way: 250." in told
+    assert "Not in the file: Engine size." in told
+    assert "a whole number" in told
+    page.run()
+    assert desk.looked == 1
+    page.button(key="operator_import").click().run()
+    assert "of the 3 rows of mobil.csv, 2 are added and 0 are changed" in shown(page)
+    assert "Set aside, each with its reason: 1." in shown(page)
+    page.button(key="operator_confirm").click().run()
+    assert desk.acts == [("sari", "import", "mobil.csv")]
+    assert "Car price: 2 rows added, 0 changed." in shown(page)
+    assert "by sari" in shown(page)
+    # The box is empty, and what was brought in is not looked at again.
+    page.run()
+    assert desk.looked == 1
+    assert len(desk.acts) == 1
+
+
+def test_a_file_that_does_not_fit_changes_nothing(app: AppTest, desk: Desk) -> None:
+    page = dropped(signed_in(app), "mobil.csv", b"\xff\xfe\x00")
+    assert "The file can&#x27;t be used as it is" in shown(page)
+    assert "The file lacks the columns of the table cars." in shown(page)
+    assert not [button for button in page.button if button.key == "operator_import"]
+    assert desk.acts == []
+
+
+def test_data_is_brought_back_and_trained_on(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    assert page.selectbox(key="operator_data_car_price_v2").value == "v1"
+    page.button(key="operator_return").click().run()
+    assert "data version v1 is checked out instead of v2" in shown(page)
+    page.button(key="operator_confirm").click().run()
+    assert desk.acts == [("sari", "data", {"version": "v1"})]
+    assert "Car price: data version v1 is checked out again." in shown(page)
+    confirmed(page, "operator_train_on")
+    assert desk.acts[1:] == [("sari", "pipeline", {"data_version": "v1"})]
+
+
+def test_data_that_somebody_returned_meanwhile_is_left(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    page.button(key="operator_return").click().run()
+    desk.data = "v1"
+    page.button(key="operator_confirm").click().run()
+    assert desk.acts == []
+    assert "Meanwhile somebody else changed" in shown(page)
+
+
+def test_steps_stand_in_the_pipelines_order_and_the_total_does_not_jump() -> None:
+    def run(*blocks: tuple[str, str]) -> acts.RunDetail:
+        listed = [{"block": name, "status": status} for name, status in blocks]
+        return acts.RunDetail.model_validate({"run": 1, "status": "running", "blocks": listed})
+
+    early = run(("take_snapshot", "running"), ("promote_champion", "initial"), ("fit_candidate", "completed"),
+                ("plan_sweep", "initial"))  # fmt: skip
+    blocks, planned = pipeline.in_order(early)
+    assert [(block.block, block.status) for block in blocks][1:3] == [
+        ("plan_sweep", "initial"), ("fit_candidate", "initial")]  # fmt: skip
+    assert not planned
+    late = run(("take_snapshot", "completed"), ("register_challenger", "initial"), ("fit_candidate", "completed"),
+               ("fit_candidate:k_2", "running"), ("plan_sweep", "completed"))  # fmt: skip
+    blocks, planned = pipeline.in_order(late)
+    names = [block.block for block in blocks]
+    assert (names, planned) == (["take_snapshot", "plan_sweep", "fit_candidate:k_2", "register_challenger"], True)

@@ -108,9 +108,10 @@ def test_what_was_never_trained_is_no_fault() -> None:
     text = Text(id="Perahu", en="Boats")
     model = Detail(name="boats", title=text, question=text, task="regression", data_source=text, features=())
     running = Decision(outcome="running")
-    assert concerns(model, (running,), Words("en")) == [
-        (0, "Boats: not trained yet. Its card fills itself as soon as it is.")
-    ]
+    assert concerns(model, (), Words("en")) == [(0, "Boats: not trained yet. Its card fills itself as soon as it is.")]
+    # While the first training goes on, nobody says that all is well.
+    ((weight, told),) = concerns(model, (running,), Words("en"))
+    assert (weight, "for the first time" in told) == (1, True)
     refused = Decision(outcome="refused", reason="It is worse than its baseline.")
     assert concerns(model, (running, refused), Words("en")) == [(2, "Boats: no model is in use. Its card says why.")]
     waiting = Decision(outcome="waiting", rule="waiting", reason="It needs a person's approval.")

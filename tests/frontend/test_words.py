@@ -41,6 +41,7 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
         (13.718, "13,72", "13.72"),
         (1234567.5, "1.234.567,5", "1,234,567.5"),
         (-3.4, "−3,4", "−3.4"),
+        (-0.0004, "0,0", "0.0"),
     ],
 )
 def test_numbers_follow_the_language(value: float, indonesian: str, english: str) -> None:

@@ -17,7 +17,11 @@ FOLDERS = {
     "custom": "custom",
     "data_exporter": "data_exporters",
 }
-PIPELINES = sorted(path.parent.name for path in PROJECT.glob("pipelines/*/metadata.yaml"))
+# The pipeline that watches the models is none of a model.
+WATCHING = "monitoring"
+PIPELINES = sorted(
+    path.parent.name for path in PROJECT.glob("pipelines/*/metadata.yaml") if path.parent.name != WATCHING
+)
 BLOCKS = sorted(path for folder in FOLDERS.values() for path in (PROJECT / folder).glob("*.py"))
 
 
@@ -31,7 +35,7 @@ def test_every_declared_model_has_a_pipeline_of_its_name():
         assert pipeline(name)["uuid"] == pipeline(name)["variables"]["model"] == name
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("name", [*PIPELINES, WATCHING])
 def test_blocks_stand_in_files_and_know_their_neighbours(name):
     blocks = {block["uuid"]: block for block in pipeline(name)["blocks"]}
     for uuid, block in blocks.items():
@@ -39,7 +43,8 @@ def test_blocks_stand_in_files_and_know_their_neighbours(name):
         assert block["timeout"] > 0
         assert all(uuid in blocks[above]["downstream_blocks"] for above in block["upstream_blocks"])
         assert all(uuid in blocks[below]["upstream_blocks"] for below in block["downstream_blocks"])
-    assert list(blocks)[-1] == "promote_champion", "the client returns what the last block returned"
+    last = "check_drift" if name == WATCHING else "promote_champion"
+    assert list(blocks)[-1] == last, "the client returns what the last block returned"
 
 
 @pytest.mark.parametrize("path", BLOCKS, ids=lambda path: path.stem)
@@ -57,9 +62,18 @@ def test_triggers_are_such_that_mage_leaves_the_file_alone_and_hold_no_token(nam
     assert "api" in {trigger["schedule_type"] for trigger in triggers}
     for trigger in triggers:
         assert trigger["status"] == "inactive" or trigger["last_enabled_at"]
-        # An active schedule with a past date would run at once on every fresh machine.
-        assert trigger["status"] == "inactive" or trigger["schedule_type"] == "api"
         assert "token" not in trigger
+
+
+def test_every_model_is_trained_on_request_and_every_month():
+    for model in declarations():
+        triggers = yaml.safe_load((PROJECT / "pipelines" / model.name / "triggers.yaml").read_text())["triggers"]
+        assert {(each["schedule_type"], each["schedule_interval"], each["status"]) for each in triggers} == {
+            ("api", None, "active"),
+            ("time", "@monthly", "active"),
+        }
+        monthly = next(each for each in triggers if each["schedule_type"] == "time")
+        assert monthly["variables"] == {"asked_by": "schedule"}
 
 
 def test_all_models_go_the_same_way():

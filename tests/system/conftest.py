@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,25 @@ class System:
         path = f"/models/{model}/predict" if model else "/predict"
         return httpx.post(self.settings.api_address + path, json=body, timeout=10)
 
+    def retrains(self, model: str = "education") -> list[dict[str, Any]]:
+        """Trainings of a model that were asked for, the newest first."""
+        return list(self.get(f"/models/{model}/retrains")["retrains"])
+
+    def alert(self, model: str = "education", cause: str = "drift", **changes: Any) -> dict[str, Any]:
+        """Sends an alert as Alertmanager does; what was decided on it."""
+        now = datetime.now(UTC).isoformat()
+        labels = {"alertname": "SigapDrift", "action": "retrain", "cause": cause, "model": model}
+        told = {"status": "firing", "fingerprint": "c2a1f00d", "startsAt": now, "labels": labels} | changes
+        key = (self.settings.state / "secrets" / "alert_key").read_text()
+        answer = httpx.post(
+            f"{self.settings.api_address}/alerts",
+            json={"version": "4", "alerts": [told]},
+            headers={"authorization": f"Bearer {key}"},
+            timeout=60,
+        )
+        answer.raise_for_status()
+        return dict(answer.json()["alerts"][0])
+
     def served(self, model: str = "education") -> str:
         """Version that answers now, or an empty text."""
         try:
@@ -113,9 +133,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     # MLflow writes its address into the environment of whoever used it, as tests before these did.
     others = ("SIGAP_", "DATABASE_URL", "MLFLOW_")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(others)}
-    inherited["SIGAP_WATCHING"] = "false"
     env = inherited | {f"SIGAP_{name}_PORT": str(port) for name, port in ports.items()}
-    env["SIGAP_VENV"] = sys.prefix
+    # Stories change rows and then type what trains on them: nobody shall be quicker. `start` takes another value.
+    env["SIGAP_RETRAIN_ON_CHANGE"] = "none"
+    env |= {"SIGAP_VENV": sys.prefix, "SIGAP_WATCHING": "false"}
     settings = Settings(root=root, **{f"{name.lower()}_port": port for name, port in ports.items()})  # type: ignore[arg-type]
     running = System(root, env, settings, root.parent / "run.log")
     try:

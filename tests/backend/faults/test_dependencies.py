@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable
 
 import psycopg
+import pytest
 
 from tests.backend.conftest import MODEL, MlflowServer, Relay, wait_for
 from tests.backend.faults.conftest import Load, Workers, aliased
+
+pytestmark = pytest.mark.load
 
 
 def through(url: str, relay: Relay) -> str:

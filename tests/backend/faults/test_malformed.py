@@ -10,10 +10,13 @@ from collections import Counter
 from collections.abc import Callable
 
 import psutil
+import pytest
 
 from tests.backend.bundles import BODY
 from tests.backend.conftest import MlflowServer, wait_for
 from tests.backend.faults.conftest import Load, Workers, aliased
+
+pytestmark = pytest.mark.load
 
 REQUESTS = 10_000
 MOST_GROWTH = 40 * 2**20

@@ -10,10 +10,13 @@ from collections.abc import Callable
 
 import psutil
 import psycopg
+import pytest
 
 from tests.backend.bundles import BODY
 from tests.backend.conftest import MlflowServer, wait_for
 from tests.backend.faults.conftest import Load, Workers, aliased, right
+
+pytestmark = pytest.mark.load
 
 
 def test_a_worker_killed_under_load_costs_no_answer(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import httpx
+import pytest
 
 from tests.backend.conftest import MODEL, MlflowServer, wait_for
 from tests.backend.faults.conftest import Load, Workers, aliased
+
+pytestmark = pytest.mark.load
 
 ROUNDS = 50
 

@@ -9,6 +9,7 @@ from typing import Any
 import openpyxl
 import pytest
 
+from sigap.catalog.credit_approval import CREDIT_APPROVAL
 from tests.backend.bundles import BODY
 from tests.backend.conftest import Client
 from tests.backend.files.conftest import CAR, Send, csv_of, rows_of
@@ -58,6 +59,25 @@ def test_every_dialect_is_read(send: Send, delimiter: str, encoding: str) -> Non
     assert (first["status"], second["status"]) == ("answered", "answered")
     assert first["Catatan"] == 'né, "baik"; ya'
     assert second["Catatan"] == "dua\nbaris"
+
+
+@pytest.mark.parametrize("make", [csv_of, xlsx])
+def test_yes_and_no_are_taken_for_one_and_zero(six: Client, send: Send, make: Any) -> None:
+    flags = ["Y", "no", " TRUE ", "tidak", "1", "maybe"]
+    rows = [{**CREDIT_APPROVAL.example, "Had_Past_Default": flag} for flag in flags]
+    name = "kredit.csv" if make is csv_of else "kredit.xlsx"
+    told = rows_of(send(make(rows), name, path="/models/credit_approval/predict-file"))
+    alone = {
+        flag: six.post("/models/credit_approval/predict", json={**CREDIT_APPROVAL.example, "Had_Past_Default": flag})
+        for flag in (0, 1)
+    }
+    assert [float(row["probability"]) for row in told[:5]] == pytest.approx(
+        [alone[flag].json()["probability"] for flag in (1, 0, 1, 0, 1)]
+    )
+    assert told[5]["status"] == "refused"
+    assert told[5]["problem"] == (
+        'Had_Past_Default: found "maybe", expected 0 or 1, yes or no. Write 0 or 1, or yes or no.'
+    )
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])

@@ -46,6 +46,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
         "both": store.create("both", ["predict", "admin"]),
         "predict": store.create("predict", ["predict"]),
         "admin": store.create("admin", ["admin"]),
+        "alerts": store.create("alerts", ["alerts"]),
     }
 
 

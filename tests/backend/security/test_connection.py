@@ -19,7 +19,7 @@ import pytest
 from sigap.services.service import free_port
 from sigap.settings import ROOT
 
-START_SECONDS = 120
+START_SECONDS = 600
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,12 @@ MODES = ("admin", "predict", "all")
 OPEN = {"/token", "/token-dashboard", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ready"}
 OWN = {"/validate-token", "/token/revoke"}
 ADMIN = re.compile(r"/(load|update|rollback|pipeline)$|/predictions/\{request_id\}$")
-NEEDED = {"admin": {"own", "admin"}, "predict": {"own", "admin", "predict"}, "all": {"own", "admin", "predict", "read"}}
+NEEDED = {
+    "admin": {"own", "admin", "alerts"},
+    "predict": {"own", "admin", "alerts", "predict"},
+    "all": {"own", "admin", "alerts", "predict", "read"},
+}
+SCOPED = ("predict", "admin", "alerts")
 
 
 def kind(method: str, path: str) -> str:
@@ -38,6 +43,8 @@ def kind(method: str, path: str) -> str:
         return "open"
     if path in OWN:
         return "own"
+    if path == "/alerts":
+        return "alerts"
     if ADMIN.search(path):
         return "admin"
     return "read" if method in ("GET", "HEAD") else "predict"
@@ -149,8 +156,8 @@ def test_every_route_refuses_every_credential_that_is_none(protected: Protected,
                     if answer.status_code != 401 or not told.startswith('Bearer realm="sigap"'):
                         through.append(f"{method} {path}: {name}: {answer.status_code}")
                     assert answer.headers["content-type"] == "application/problem+json"
-                for scope in {"predict", "admin"} - {kind(method, path)}:
-                    if kind(method, path) in ("predict", "admin"):
+                for scope in set(SCOPED) - {kind(method, path)}:
+                    if kind(method, path) in SCOPED:
                         header = f"Bearer {protected.good[scope]}"
                         answer = await client.request(method, address(path), headers={"authorization": header})
                         if answer.status_code != 403:
@@ -179,7 +186,7 @@ def ask(protected: Protected, runner: asyncio.Runner, method: str, path: str, **
 def test_who_may_is_let_through(protected: Protected, runner: asyncio.Runner) -> None:
     for method, path in routes(protected.app):
         what = kind(method, path)
-        key = what if what in ("predict", "admin") else "predict"
+        key = what if what in SCOPED else "predict"
         good = [(b"authorization", f"Bearer {protected.good[key]}".encode())]
         assert ask(protected, runner, method, address(path), headers=good) == (204, True), (method, path)
         if what not in NEEDED[protected.mode]:

@@ -1,0 +1,22 @@
+"""How every served model fares by what became of its predictions: the live scores, and the performance alarm."""
+
+from typing import Any
+
+from sigap.monitoring.live import score_all
+
+if "custom" not in globals():
+    from mage_ai.data_preparation.decorators import custom
+if "test" not in globals():
+    from mage_ai.data_preparation.decorators import test
+
+
+@custom
+def score_outcomes(*_: Any, **__: Any) -> list[dict[str, Any]]:
+    """Score each served model that has a target, beside what it promised."""
+    return score_all()
+
+
+@test
+def says_why(rows: list[dict[str, Any]], *_: Any) -> None:
+    """A decisive score without its reason is no record."""
+    assert all(row["reason"] for row in rows if row["decisive"]), "A score gives no reason."

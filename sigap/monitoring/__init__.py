@@ -1,0 +1,1 @@
+"""How the served models fare: whether the world drifts away from them, and what became of their predictions."""

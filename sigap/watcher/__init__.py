@@ -1,0 +1,1 @@
+"""Watches what nobody else does: rows that change, and runs that nobody follows."""

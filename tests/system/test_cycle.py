@@ -1,0 +1,196 @@
+"""The loop closed on real services: changed rows train by themselves; drift alarms, trains, and the alarm ends.
+
+Prints the time of each arrow and how predictions fared meanwhile: `./run test tests/system/test_cycle.py -s`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from sigap.catalog import declaration
+from sigap.services.service import free_port
+from tests.system.conftest import System, wait_for
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None or shutil.which("prometheus-alertmanager") is None,
+        reason="needs Prometheus and Alertmanager, which ./run test installs as root on Debian",
+    ),
+]
+
+# Far above what any machine needs: only a loop that is not closed reaches it.
+PATIENCE = 600
+ASKED_EVERY = 0.02
+
+
+@dataclass
+class Arrows:
+    """How long each step of the way took.
+
+    Attributes:
+        seconds: By what came about.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def until(self, what: str, check: Callable[[], Any]) -> Any:
+        """Waits for the next step."""
+        begun = time.perf_counter()
+        found = wait_for(check, PATIENCE, what)
+        self.seconds[what] = time.perf_counter() - begun
+        return found
+
+
+@dataclass
+class Asked:
+    """What somebody saw who asked for predictions all the while."""
+
+    seconds: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def asking(system: System, model: str) -> Iterator[Asked]:
+    """Somebody asks for predictions while the block runs."""
+    asked, over = Asked(), threading.Event()
+    url, body = f"{system.settings.api_address}/models/{model}/predict", declaration(model).example
+
+    def ask() -> None:
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            while not over.is_set():
+                begun = time.perf_counter()
+                try:
+                    answer = client.post(url, json=body)
+                    if answer.status_code != 200:
+                        asked.wrong.append(answer.text)
+                except httpx.HTTPError as error:
+                    asked.wrong.append(repr(error))
+                asked.seconds.append(time.perf_counter() - begun)
+                over.wait(ASKED_EVERY)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield asked
+    finally:
+        over.set()
+        thread.join()
+
+
+@dataclass
+class Watched:
+    """A system with everything that watches it."""
+
+    system: System
+    prometheus: str
+
+    def firing(self, model: str) -> bool:
+        """Whether Prometheus has the alert of drift."""
+        found = httpx.get(f"{self.prometheus}/api/v1/alerts", trust_env=False, timeout=30).json()["data"]["alerts"]
+        labels = {"alertname": "SigapDrift", "model": model}
+        return any(each["state"] == "firing" and labels.items() <= each["labels"].items() for each in found)
+
+    def started(self, model: str, cause: str) -> dict[str, Any] | None:
+        """The newest training that was started for this reason."""
+        found = self.system.get(f"/models/{model}/retrains")["retrains"]
+        return next((each for each in found if each["cause"] == cause and each["decision"] == "started"), None)
+
+    def ended(self, model: str, cause: str) -> dict[str, Any] | None:
+        """The same, once it is over."""
+        found = self.started(model, cause)
+        return found if found and found["ended_at"] else None
+
+
+@pytest.fixture(scope="module")
+def watched(system: System) -> Iterator[Watched]:
+    """The system with the sensor for education, and with Prometheus and Alertmanager."""
+    system.stop()
+    ports = {
+        name: free_port(start=23000 + 50 * at)
+        for at, name in enumerate(("PROMETHEUS", "ALERTMANAGER", "NODE_EXPORTER"))
+    }
+    further = {f"SIGAP_{name}_PORT": str(port) for name, port in ports.items()}
+    system.start(**further, SIGAP_WATCHING="true", SIGAP_RETRAIN_ON_CHANGE="education")
+    try:
+        yield Watched(system, f"http://127.0.0.1:{ports['PROMETHEUS']}")
+    finally:
+        system.stop()
+        system.start()
+
+
+def test_changed_rows_train_and_drift_alarms_trains_and_ends(watched: Watched) -> None:
+    system, arrows = watched.system, Arrows()
+    with asking(system, "education") as asked:
+        _change(watched, arrows)
+        _drift(watched, arrows)
+    _print(arrows, asked)
+    assert asked.wrong == []
+    assert len(asked.seconds) > 100
+
+
+def _change(watched: Watched, arrows: Arrows) -> None:
+    """Rows of a table change, and nobody types anything."""
+    system, model = watched.system, "education"
+    before, trained = system.served(model), watched.started(model, "change")
+    data = system.get(f"/models/{model}")["data_version"]
+    system.sql(
+        "UPDATE education_data SET rata_lama_sekolah = rata_lama_sekolah + 0.4 WHERE provinsi_id IN ('P35', 'P33')"
+    )
+    arrows.until("row changed → pipeline started", lambda: watched.started(model, "change") != trained)
+    told = arrows.until("started → snapshot, sweep and gate done", lambda: watched.ended(model, "change"))
+    assert told["outcome"] in ("promoted", "kept"), told
+    decided = system.get(f"/models/{model}/decisions")["decisions"][0]
+    assert decided["asked_by"] == "change"
+    if decided["promoted"]:
+        arrows.until("decided → the API answers anew", lambda: system.served(model) not in ("", before))
+        assert system.get(f"/models/{model}")["data_version"] != data
+
+
+def _drift(watched: Watched, arrows: Arrows) -> None:
+    """The table of cars moves; the checks say so, the alarm has the model trained, and ends with its champion."""
+    system, model = watched.system, "car_price"
+    before = system.served(model)
+    assert not watched.firing(model)
+    system.run("simulate-drift", model, "--into", "table", "--shift", "1", "--rows", "100000")
+    # Two windows of three: one could be chance.
+    assert system.run("drift", "check", model, "--subject", "table", check=False).returncode == 0
+    assert system.run("drift", "check", model, "--subject", "table", check=False).returncode == 2
+    arrows.until("second drifted window → alert", lambda: watched.firing(model))
+    arrows.until("alert → retrain started", lambda: watched.started(model, "drift"))
+    told = arrows.until("retrain started → done", lambda: watched.ended(model, "drift"))
+    assert told["outcome"] == "promoted", told
+    decided = system.get(f"/models/{model}/decisions")["decisions"][0]
+    assert decided["asked_by"] == "alert:SigapDrift"
+    arrows.until("decided → the API serves it", lambda: system.served(model) not in ("", before))
+    # Measured against what the new champion was trained on, the table is what it was.
+    assert system.run("drift", "check", model, "--subject", "table", check=False).returncode == 0
+    arrows.until("steady window → alert resolved", lambda: not watched.firing(model))
+    started = [each for each in system.get(f"/models/{model}/retrains")["retrains"] if each["decision"] == "started"]
+    assert len(started) == 1, "one alarm, one training"
+
+
+def _print(arrows: Arrows, asked: Asked) -> None:
+    table = Table("Arrow", "Seconds", title="The whole cycle")
+    for what, seconds in arrows.seconds.items():
+        table.add_row(what, f"{seconds:.1f}")
+    console = Console(width=100)
+    console.print(table)
+    ends = statistics.quantiles([1000 * each for each in asked.seconds], n=100)
+    console.print(
+        f"{len(asked.seconds)} predictions meanwhile, {len(asked.wrong)} failed; "
+        f"p50 {ends[49]:.1f} ms, p99 {ends[98]:.1f} ms, seen by the client"
+    )
