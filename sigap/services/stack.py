@@ -59,12 +59,7 @@ def watching(settings: Settings) -> tuple[list[Service], list[str]]:
 
     if not settings.watching:
         return [], []
-    able, lines = startable(
-        [alertmanager_service(settings), node_exporter_service(settings), prometheus_service(settings)]
-    )
-    if able and settings.protected == "all":
-        lines.append("Prometheus can't read the API's metrics: SIGAP_PROTECT=all asks for a token.")
-    return able, lines
+    return startable([alertmanager_service(settings), node_exporter_service(settings), prometheus_service(settings)])
 
 
 def check_own_servers(settings: Settings) -> None:
