@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -24,17 +25,25 @@ _CHECKS = """
     LATERAL (
         SELECT id, model, subject, checked_at, rows, share, alarm FROM drift_checks
         WHERE drift_checks.model = m.model AND drift_checks.subject = s.subject
-        ORDER BY checked_at DESC, id DESC LIMIT 1
+        ORDER BY id DESC LIMIT 1
     ) AS newest
 """
 _FEATURES = "SELECT check_id, feature, effect FROM drift_features WHERE check_id = ANY(%s) AND effect IS NOT NULL"
+# Only those that were not counted yet: the table grows for ever.
 _CHECKED = """
-    SELECT model, subject, status, count(*) FROM drift_checks
-    WHERE model = ANY(%s) AND subject IN ('live', 'table') GROUP BY 1, 2, 3
+    SELECT model, subject, status, count(*), max(id) FROM drift_checks
+    WHERE id > %s AND model = ANY(%s) AND subject IN ('live', 'table') GROUP BY 1, 2, 3
 """
+# Those of a model's last computation, which writes a row a metric.
 _SCORES = """
-    SELECT DISTINCT ON (model, metric) model, metric, computed_at, value, low, high, n, alarm FROM live_scores
-    WHERE model = ANY(%s) ORDER BY model, metric, computed_at DESC, id DESC
+    SELECT newest.* FROM unnest(%s::text[]) AS m(model),
+    LATERAL (
+        SELECT DISTINCT ON (metric) model, metric, computed_at, value, low, high, n, alarm FROM (
+            SELECT *, first_value(computed_at) OVER (ORDER BY id DESC) AS last FROM (
+                SELECT * FROM live_scores WHERE live_scores.model = m.model ORDER BY id DESC LIMIT 100
+            ) AS several
+        ) AS dated WHERE computed_at = last ORDER BY metric, id DESC
+    ) AS newest
 """
 _DECISIONS = """
     SELECT model, CASE WHEN rule IN ('approved', 'by_hand', 'rollback') THEN 'by_hand' WHEN promoted THEN 'promoted'
@@ -65,6 +74,8 @@ class Tables:
         self._models = models
         self._names = [each.name for each in models]
         self._connection: AsyncConnection[Any] | None = None
+        self._checks: Counter[tuple[str, str, str]] = Counter()
+        self._last_check = 0
 
     @property
     def wanted(self) -> bool:
@@ -154,8 +165,11 @@ class Tables:
         checks = CounterMetricFamily(
             "sigap_drift_checks", "Looks for drift, by what came of them.", labels=["model", "subject", "status"]
         )
-        for model, subject, status, count in await self._rows(_CHECKED, self._names):
-            checks.add_metric([model, subject, status], count)
+        for model, subject, status, count, last in await self._rows(_CHECKED, self._last_check, self._names):
+            self._checks[model, subject, status] += count
+            self._last_check = max(self._last_check, last)
+        for labels, count in self._checks.items():
+            checks.add_metric(labels, count)
         return [checks]
 
     async def _scores(self) -> list[Metric]:

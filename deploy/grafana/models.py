@@ -122,13 +122,13 @@ def models() -> Dashboard:
         ),
         graph(
             "Since the last check",
-            'An alarm from 26 hours: no look at all is no "no drift".',
+            'An alarm from an hour: no look at all is no "no drift".',
             {
                 "{{model}} ({{subject}})": "time() - max by (model, subject)"
                 f" (sigap_drift_last_check_timestamp_seconds{{{_OF}}})",
             },
             unit="s",
-            steps=((26 * 3600, BAD),),
+            steps=((3600, BAD),),
         ),
         graph(
             "Checks by result",

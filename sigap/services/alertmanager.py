@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from sigap.errors import ConfigurationError
+from sigap.keys import alert_credentials
 from sigap.services.installed import ALERTMANAGER, DEPLOY, LOOPBACK, api_target
 from sigap.services.service import Service
 from sigap.settings import Settings
 
 CONFIG = DEPLOY / "alertmanager" / "alertmanager.yml"
-KEY_FILE = Path("alertmanager") / "key"
-"""Within the state folder: what Alertmanager shows the API."""
 RETENTION = "120h"
-_SECRET = "alert_key"  # noqa: S105 - its name, not itself
 
 
 def alertmanager_service(settings: Settings) -> Service | str:
@@ -25,14 +20,13 @@ def alertmanager_service(settings: Settings) -> Service | str:
     program = ALERTMANAGER.path
     if program is None:
         return ""
-    if settings.environment == "production" and not (settings.state / "secrets" / _SECRET).exists():
-        return f"Left out: alertmanager, for production needs a key in {settings.state / 'secrets' / _SECRET}."
+    if settings.environment == "production" and settings.alert_key is None:
+        return "Left out: alertmanager, for production needs SIGAP_ALERT_KEY."
     folder = settings.state / "alertmanager"
     address = f"http://{LOOPBACK}:{settings.alertmanager_port}"
 
     def prepare() -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        write_key(settings)
         (folder / "alertmanager.yml").write_text(yaml.safe_dump(configuration(settings), sort_keys=False))
 
     return Service(
@@ -59,28 +53,15 @@ def alertmanager_service(settings: Settings) -> Service | str:
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """What `deploy/alertmanager/alertmanager.yml` says, with this machine's API and key in the place of its own."""
+    """What `deploy/alertmanager/alertmanager.yml` says, with this machine's API and key in the place of its own.
+
+    Raises:
+        ConfigurationError: The key has to be given, and was not.
+    """
     config: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
     scheme, api = api_target(settings)
     for receiver in config["receivers"]:
         for hook in receiver.get("webhook_configs", ()):
             hook["url"] = f"{scheme}://{api}/alerts"
-            hook["http_config"]["authorization"]["credentials_file"] = str(settings.state / KEY_FILE)
+            hook["http_config"]["authorization"]["credentials_file"] = str(alert_credentials(settings))
     return config
-
-
-def write_key(settings: Settings) -> None:
-    """Puts the key where Alertmanager reads it, for this account alone.
-
-    Raises:
-        ConfigurationError: In production it is given, and was not.
-    """
-    path = settings.state / KEY_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    key = settings.secret(_SECRET)
-    if not key:
-        raise ConfigurationError(f"The key in {settings.state / 'secrets' / _SECRET} is empty.")
-    draft = path.with_suffix(".part")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(key)
-    draft.replace(path)

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from sigap.services.alertmanager import KEY_FILE, alertmanager_service
+from sigap.keys import alert_credentials
+from sigap.services.alertmanager import alertmanager_service
 from sigap.services.installed import DEPLOY, LOOPBACK, NODE_EXPORTER, PROMETHEUS, api_target
 from sigap.services.service import Service
 from sigap.settings import Settings
@@ -69,9 +70,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
     for job in config["scrape_configs"]:
         if job["job_name"] == "sigap-api":
             job["scheme"] = scheme
-            key = settings.state / KEY_FILE
-            if settings.protected == "all" and key.exists():
-                job["authorization"] = {"type": "Bearer", "credentials_file": str(key)}
+            if settings.protected == "all" and "alertmanager" in targets:
+                job["authorization"] = {"type": "Bearer", "credentials_file": str(alert_credentials(settings))}
     if "alertmanager" in targets:
         config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [targets["alertmanager"]]}]}]}
     else:

@@ -9,13 +9,13 @@ from sigap.services.installed import startable
 from sigap.services.service import Service
 from sigap.settings import Settings
 
+WATCHING = ("prometheus", "alertmanager", "node_exporter")
+"""What watches the others where it is installed; nothing waits for it."""
+
 TRAINING = ("postgres", "mlflow", "mage")
 """What a pipeline needs."""
 
 ALL = ("postgres", "mlflow", "api", "dashboard", "mage", "watcher")
-
-WATCHING = ("prometheus", "alertmanager", "node_exporter")
-"""What watches the others where it is installed; nothing waits for it."""
 
 
 def service(name: str, settings: Settings) -> Service | None:

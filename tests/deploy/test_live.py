@@ -50,9 +50,10 @@ SPANS = {"$__rate_interval": "1m", "$__range": "5m"}
 
 @dataclass
 class Hook:
-    """Takes what Alertmanager sends."""
+    """Takes what Alertmanager sends, and hands it on to the API."""
 
     port: int
+    answers: list[int] = field(default_factory=list)
     received: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def alerts(self, status: str) -> list[dict[str, Any]]:
@@ -60,12 +61,14 @@ class Hook:
 
 
 @contextmanager
-def hook() -> Iterator[Hook]:
+def hook(api: str) -> Iterator[Hook]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             taken.received.append((self.headers.get("authorization", ""), body))
-            self.send_response(202)
+            headers = {"authorization": self.headers.get("authorization", "")}
+            taken.answers.append(httpx.post(f"{api}/alerts", json=body, headers=headers, timeout=30).status_code)
+            self.send_response(taken.answers[-1])
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -148,7 +151,7 @@ def test_every_panel_has_data_and_an_alarm_goes_its_whole_way(seeded_database: s
         "DATABASE_URL": seeded_database,
     }
     with ExitStack() as stack:
-        taken = stack.enter_context(hook())
+        taken = stack.enter_context(hook(api))
         mage = stack.enter_context(mage_standin(settings))
         run = mage.start("education", {}, age=60)
         run |= {"status": "completed", "completed_at": run["created_at"]}
@@ -175,7 +178,7 @@ def test_every_panel_has_data_and_an_alarm_goes_its_whole_way(seeded_database: s
         )
         supervisor.wait_ready()
 
-        wait_for(lambda: bool(taken.alerts("firing")), "The alarm", 90)
+        wait_for(lambda: bool(taken.answers and taken.alerts("firing")), "The alarm", 90)
         authorization, body = taken.received[0]
         assert authorization == f"Bearer {settings.secret('alert_key')}"
         assert (body["version"], body["status"]) == ("4", "firing")
@@ -184,6 +187,8 @@ def test_every_panel_has_data_and_an_alarm_goes_its_whole_way(seeded_database: s
                           "cause": "drift", "severity": "warning"}  # fmt: skip
         assert str(settings.prometheus_port) in body["alerts"][0]["generatorURL"], "not the machine's name"
         with psycopg.connect(seeded_database) as connection:
+            query = "SELECT cause FROM retrains WHERE model = 'car_price' AND asked_at > now() - interval '10 minutes'"
+            assert ("drift",) in connection.execute(query).fetchall(), "the API has decided on it"
             connection.execute("UPDATE drift_checks SET alarm = false")
 
         traffic(api)
@@ -202,6 +207,7 @@ def test_every_panel_has_data_and_an_alarm_goes_its_whole_way(seeded_database: s
 
         wait_for(lambda: bool(taken.alerts("resolved")), "The end of the alarm", 90)
         assert {alert["labels"]["alertname"] for alert in taken.alerts("resolved")} == {"SigapDrift"}
+        assert all(200 <= status < 300 for status in taken.answers), taken.answers
         scraped = 'count_over_time(up{job="sigap-api"}[1h])'
         before = float(ask(prometheus, scraped)[0]["value"][1])
         (killed,) = [each for each in recorded(tmp_path) if each["name"] == "prometheus"]

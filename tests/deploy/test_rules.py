@@ -52,7 +52,6 @@ def test_what_asks_for_a_retrain_names_model_and_cause() -> None:
 
 def test_run_reads_the_same_files_with_addresses_of_its_own(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path, host="0.0.0.0", api_port=18000, prometheus_port=19090, protect="all")
-    alertmanager.write_key(settings)
     config = prometheus.configuration(settings)
     jobs = {job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]}
     assert jobs["sigap-api"] == ["127.0.0.1:18000"]
@@ -64,7 +63,8 @@ def test_run_reads_the_same_files_with_addresses_of_its_own(tmp_path: Path) -> N
     said("amtool", "check-config", str(tmp_path / "alertmanager.yml"))
     text = (tmp_path / "alertmanager.yml").read_text()
     assert "http://127.0.0.1:18000/alerts" in text
-    key = tmp_path / "alertmanager" / "key"
+    key = tmp_path / "secrets" / "alert_key"
+    assert text.count(str(key)) == (tmp_path / "prometheus.yml").read_text().count(str(key)) == 1
     assert key.read_text() == settings.secret("alert_key")
     assert key.stat().st_mode & 0o777 == 0o600
     assert settings.secret("alert_key") not in text + (tmp_path / "prometheus.yml").read_text()

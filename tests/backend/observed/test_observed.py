@@ -44,16 +44,20 @@ TABLES = """
 """
 ROWS = """
     INSERT INTO drift_checks
-        (model, checked_at, model_version, subject, rows, reference_rows, status, share, drifted, alarm)
-    VALUES ('car_price', '2026-11-01 00:00Z', 'v1', 'live', 200, 900, 'computed', 0.1, false, false),
-           ('car_price', '2026-11-02 00:00Z', 'v1', 'live', 250, 900, 'computed', 0.5, true, true),
-           ('car_price', '2026-11-02 00:00Z', 'v1', 'table', 0, 900, 'failed', NULL, true, false),
-           ('unheard_of', '2026-11-02 00:00Z', 'v1', 'live', 250, 900, 'computed', 0.5, true, true);
-    INSERT INTO drift_features (check_id, feature, test, effect, drifted)
-    SELECT id, 'horsepower', 'ks', share, drifted FROM drift_checks WHERE subject = 'live';
-    INSERT INTO live_scores (model, model_version, computed_at, metric, value, low, high, n, alarm)
-    VALUES ('car_price', 'v1', '2026-11-01 00:00Z', 'mae', 100, 90, 110, 40, false),
-           ('car_price', 'v1', '2026-11-02 00:00Z', 'mae', 300, NULL, NULL, 50, true);
+        (model, checked_at, model_version, subject, rows, reference_rows, status, share, drifted, alarm, reason)
+    VALUES ('car_price', '2026-11-03 00:00Z', 'v1', 'live', 200, 900, 'computed', 0.1, false, false, ''),
+           ('car_price', '2026-11-02 00:00Z', 'v1', 'live', 250, 900, 'computed', 0.5, true, true, ''),
+           ('car_price', '2026-11-02 00:00Z', 'v1', 'table', 0, 900, 'failed', NULL, true, false, ''),
+           ('unheard_of', '2026-11-02 00:00Z', 'v1', 'live', 250, 900, 'computed', 0.5, true, true, '');
+    INSERT INTO drift_features (check_id, feature, test, statistic, effect, effect_name, drifted)
+    SELECT id, 'horsepower', 'ks', 0.3, share, 'ks', drifted FROM drift_checks WHERE subject = 'live';
+    INSERT INTO live_scores
+        (model, model_version, computed_at, window_from, window_to, metric, value, low, high, n, alarm)
+    SELECT 'car_price', 'v1', at, at - interval '7 days', at, metric, value, low, high, n, alarm FROM (VALUES
+        ('2026-11-01 00:00Z'::timestamptz, 'mae', 100, 90, 110, 40, false),
+        ('2026-11-01 00:00Z', 'r2', 0.5, 0.4, 0.6, 40, false),
+        ('2026-11-02 00:00Z', 'mae', 300, NULL, NULL, 50, true)
+    ) AS given (at, metric, value, low, high, n, alarm);
     INSERT INTO retrains (model, asked_at, cause, fingerprint, decision)
     VALUES ('car_price', '2026-11-02 00:00Z', 'drift', 'a', 'started'),
            ('car_price', '2026-11-02 00:01Z', 'drift', 'b', 'refused_running');
@@ -109,6 +113,7 @@ def test_the_newest_rows_of_each_table(seeded_database: str, tmp_path: Path, run
     assert told("sigap_drift_checks_total", model="car_price", subject="live", status="computed") == 2
     assert told("sigap_live_score", model="car_price", metric="mae") == 300
     assert told("sigap_live_score_bound", model="car_price", metric="mae", bound="low") is None
+    assert told("sigap_live_score", model="car_price", metric="r2") is None, "not of the last computation"
     assert told("sigap_performance_alarm", model="car_price") == 1
     assert told("sigap_retrains_total", model="car_price", cause="drift", decision="started") == 1
     assert told("sigap_retrains_total", model="education", cause="drift", decision="started") == 0
