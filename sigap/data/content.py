@@ -65,7 +65,9 @@ def counters(connection: Connection, declaration: Declaration) -> str:
         " ON s.schemaname = t.schema_name AND s.relname = t.name ORDER BY 1, 2",
         [list(names) for names in zip(*tables(connection, declaration), strict=True)] or [[], []],
     ).fetchall()
-    return ";".join(":".join(map(str, row)) for row in found)
+    # After a reset the counts begin at nothing, where they may have stood before.
+    reset = connection.execute("SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()").fetchone()
+    return ";".join([*(":".join(map(str, row)) for row in found), str(reset and reset[0])])
 
 
 def tables(connection: Connection, declaration: Declaration) -> list[tuple[str, str]]:
