@@ -192,7 +192,7 @@ def _book(settings: Settings, ask: Ask, going_on: int | None, started: dict[str,
             # What became of its run is worth more than that it may not start again yet.
             return Answer(row.id, verdict, None, False)
         saved = connection.execute(
-            "INSERT INTO retrains (model, cause, fingerprint, detail, asked_by, decision, attempts, started_at)"
+            "INSERT INTO retrains (model, cause, fingerprint, detail, asked_by, decision, attempts, started_at)"  # noqa: S608
             " VALUES (%(model)s, %(cause)s, %(fingerprint)s, %(detail)s, %(asked_by)s, %(decision)s, %(starts)s,"
             " CASE WHEN %(decision)s = 'started' THEN clock_timestamp() END)"
             " ON CONFLICT (fingerprint) DO UPDATE SET decision = EXCLUDED.decision, detail = EXCLUDED.detail,"

@@ -13,8 +13,10 @@ if "test" not in globals():
 @data_loader
 def take_snapshot(*_: Any, **variables: Any) -> dict[str, Any]:
     """Read PostgreSQL once, or restore the data version that was asked for."""
-    names = ("version", "data_version", "owner", "asked_by")
-    return workflow.snapshot(variables["model"], **{name: variables.get(name) or "" for name in names})
+    version, data_version, owner, asked_by = (
+        str(variables.get(name) or "") for name in ("version", "data_version", "owner", "asked_by")
+    )
+    return workflow.snapshot(variables["model"], version, data_version, owner=owner, asked_by=asked_by)
 
 
 @test
