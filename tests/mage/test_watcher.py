@@ -113,7 +113,7 @@ def test_a_run_that_sticks_is_ended_and_tried_once_more(settings, asked, connect
     pool.send_signal(signal.SIGSTOP)
     try:
         first = request(settings, ask(), asked)
-        impatient = keeper(settings, asked, stuck_seconds=2)
+        impatient = keeper(settings, asked, stuck_seconds=1)
         looked_after(impatient, connection, f"pipeline_run <> {first.run}")
     finally:
         pool.send_signal(signal.SIGCONT)
@@ -162,17 +162,16 @@ def test_a_start_that_was_cut_off_is_made_up_for_once(settings, asked, connectio
 
 def test_mages_scheduler_comes_back_and_runs_nothing_twice(settings, asked, connection):
     first = request(settings, ask(), asked)
+    earlier = {run["id"] for run in asked.runs("one")} - {first.run}
     status = httpx.get(f"{settings.mage_address}/api/status", trust_env=False).json()["statuses"][0]
     scheduler = psutil.Process(status["scheduler_process_id"])
-    family = scheduler.children(recursive=True)
-    for process in (scheduler, *family):
+    for process in (*scheduler.children(recursive=True), scheduler):
         process.kill()
     (row,) = looked_after(keeper(settings, asked, stuck_seconds=45), connection)
-    assert row[1:3] in [("kept", 1), ("kept", 2)]
-    runs = [
-        run for run in asked.runs("one") if str((run["variables"] or {}).get("retrain", "")).startswith(f"{first.id}.")
-    ]
-    assert [run["status"] for run in runs].count("completed") == 1
+    assert row[1] == "kept"
+    since = [run["status"] for run in asked.runs("one") if run["id"] not in earlier]
+    assert since.count("completed") == 1
+    assert set(since) <= {"completed", "cancelled"}
 
 
 def test_mage_away_is_an_error_that_says_so(own_settings):
