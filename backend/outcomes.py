@@ -160,14 +160,13 @@ def _add_route(router: APIRouter, service: Service, model: Declaration, counts: 
 
 
 def _body_type(model: Declaration, most: int) -> type[BaseModel]:
+    described = Field(min_length=1, max_length=most, description="In any order.")
+    fields: dict[str, Any] = {"outcomes": (Annotated[list[Outcome], described], ...)}
     return create_model(
         type_name(model, "Outcomes"),
         __doc__="What became of predictions.",
         __config__=ConfigDict(extra="forbid"),
-        outcomes=(
-            Annotated[list[Outcome], Field(min_length=1, max_length=most, description="In any order.")],
-            ...,
-        ),
+        **fields,
     )
 
 
