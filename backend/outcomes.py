@@ -160,21 +160,12 @@ def _add_route(router: APIRouter, service: Service, model: Declaration, counts: 
 
 
 def _body_type(model: Declaration, most: int) -> type[BaseModel]:
-<<<<<<< HEAD
     listed: Any = Annotated[list[Outcome], Field(min_length=1, max_length=most, description="In any order.")]
-=======
-    described = Field(min_length=1, max_length=most, description="In any order.")
-    fields: dict[str, Any] = {"outcomes": (Annotated[list[Outcome], described], ...)}
->>>>>>> outcomes
     return create_model(
         type_name(model, "Outcomes"),
         __doc__="What became of predictions.",
         __config__=ConfigDict(extra="forbid"),
-<<<<<<< HEAD
         outcomes=(listed, ...),
-=======
-        **fields,
->>>>>>> outcomes
     )
 
 
