@@ -13,9 +13,13 @@ import psycopg
 import pytest
 
 from backend.app import create_app
+from sigap.catalog import declaration
+from sigap.data import content
+from sigap.data.content import Content
 from sigap.keys import alert_credentials
 from sigap.retrains import Ask, request
 from sigap.services.mage_client import run_pipeline
+from sigap.watcher.__main__ import Watcher
 from sigap.watcher.mage import Mage, MageAwayError
 from sigap.watcher.runs import RunKeeper
 from tests.backend.conftest import Client
@@ -99,6 +103,30 @@ def test_from_a_posted_alert_to_what_came_of_it(settings, asked, connection):
     assert (told["outcome"], told["model_version"]) == ("promoted", "v2")
     assert told["asked_at"] <= told["started_at"] <= told["ended_at"]
     assert len(asked.runs("car_price")) == 1
+
+
+def test_a_changed_row_has_its_model_trained_once_and_by_itself(settings, asked, connection):
+    cars = declaration("car_price")
+    (moment,) = connection.execute("SELECT now()").fetchone()
+    counters = content.counters(connection, cars)
+    content.note(connection, cars.name, Content(content.digest(connection, cars), counters, moment))
+    earlier = len(asked.runs(cars.name))
+    with closing(Watcher(settings.model_copy(update={"retrain_on_change": cars.name}))) as watcher:
+        watcher.look()
+        with psycopg.connect(settings.dsn) as session:
+            session.execute("UPDATE cars SET price = price + 1 WHERE car_id = (SELECT min(car_id) FROM cars)")
+        begun, rows = time.monotonic(), []
+        while not rows or rows[0][1] is None:
+            assert time.monotonic() - begun < SECONDS
+            time.sleep(0.5)
+            watcher.look()
+            rows = connection.execute("SELECT cause, outcome, asked_by FROM retrains").fetchall()
+        assert rows == [("change", "promoted", "change")]
+        # These small steps note nothing of what they read, and still nobody asks twice.
+        for _ in range(3):
+            watcher.look()
+    assert len(asked.runs(cars.name)) == earlier + 1
+    assert connection.execute("SELECT count(*) FROM retrains").fetchone() == (1,)
 
 
 def test_a_run_that_somebody_started_is_written_down_too_with_its_failure(settings, asked, connection):
