@@ -73,13 +73,15 @@ def retrain_routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["pipelines"])
     asking = asyncio.Semaphore(AT_ONCE)
 
-    @router.get("/retrains", summary="Trainings that were asked for, of all models", responses=problems(503))
+    @router.get("/retrains", summary="Trainings that were asked for, of all models", responses=problems(422, 503))
     async def retrains(limit: Limit = 50) -> Retrains:
         async with asking:
             return await _found(service.settings, "", [limit])
 
     @router.get(
-        "/models/{model}/retrains", summary="Trainings of a model that were asked for", responses=problems(404, 503)
+        "/models/{model}/retrains",
+        summary="Trainings of a model that were asked for",
+        responses=problems(404, 422, 503),
     )
     async def of_model(model: str, limit: Limit = 50) -> Retrains:
         service.follower(model)

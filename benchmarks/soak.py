@@ -79,8 +79,7 @@ def _soak(settings: Settings, server: Running, runs: int) -> None:
             told["mixed up"] += result != {"number": number}
         return time.perf_counter() - begun
 
-    begun, first = time.perf_counter(), 0.0
-    seconds: list[float] = []
+    begun, first, seconds = time.perf_counter(), 0.0, list[float]()
     with ThreadPoolExecutor(AT_ONCE) as threads:
         for until in sorted({WARM_RUNS, *(WARM_RUNS + (runs - WARM_RUNS) * at // MARKS for at in range(1, MARKS + 1))}):
             seconds += list(threads.map(one, range(len(seconds), until)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from plotly.subplots import make_subplots
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
@@ -39,13 +40,11 @@ def read_ahead() -> None:
 
 def _chart() -> Any:
     """A chart that has what the pages' charts have."""
-    from plotly.subplots import make_subplots
-
     from frontend import charts
     from frontend.palette import LIGHT
     from frontend.words import Words
 
-    figure = charts.base(LIGHT, Words("en"), 100)
+    figure = make_subplots(rows=2, cols=1, figure=charts.base(LIGHT, Words("en"), 100))
     shared = {"x": [1], "y": [1], "hovertext": ["a"], "hoverinfo": "text", "customdata": [["a"]], "hovertemplate": "a"}
     marker = {
         "size": 9,
@@ -86,8 +85,6 @@ def _chart() -> Any:
             zeroline=False, fixedrange=True, nticks=5, tickformat=",", tickangle=0, mirror=True, showticklabels=True,
         )  # fmt: skip
     figure.update_layout(margin={"l": 1, "r": 1, "t": 1, "b": 1}, clickmode="event+select", bargap=0.4)
-    # As charts of several rows take their layout over.
-    make_subplots(rows=2, cols=1).update_layout(figure.layout)
     return figure
 
 

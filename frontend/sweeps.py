@@ -244,8 +244,8 @@ def _share(place: float | None, ends: tuple[float, float]) -> float | None:
 def matrix(run: Tried, shown: Sequence[Axis], surface: Surface, words: Words) -> go.Figure:
     """Every pair of the chosen parameters and metrics against each other, a mark a candidate."""
     count = len(shown)
-    figure = make_subplots(rows=count, cols=count, horizontal_spacing=0.025, vertical_spacing=0.025)
-    figure.update_layout(charts.base(surface, words, 110 + 150 * count).layout)
+    empty = charts.base(surface, words, 110 + 150 * count)
+    figure = make_subplots(rows=count, cols=count, horizontal_spacing=0.025, vertical_spacing=0.025, figure=empty)
     marker: dict[str, Any] = {
         "size": 10,
         "symbol": [SYMBOLS[state(each)] for each in run.candidates],

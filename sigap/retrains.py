@@ -87,14 +87,14 @@ class Answer:
         decision: The verdict.
         run: Number of the run in Mage; None where none was started.
         known: Whether it was decided before, and nothing was done now.
-        attempt: How often it was started.
+        mark: Which start it is, among those of every database: the variable `retrain` of its run.
     """
 
     id: int
     decision: Verdict
     run: int | None
     known: bool
-    attempt: int = 0
+    mark: str = ""
 
 
 def request(settings: Settings, ask: Ask, mage: Pipelines) -> Answer:
@@ -138,7 +138,7 @@ def _decided(settings: Settings, ask: Ask, mage: Pipelines) -> Answer:
     answer = _book(settings, ask, going_on, {mark: int(run["id"]) for run in runs if (mark := _mark(run))})
     if answer.decision != "started" or answer.known:
         return answer
-    variables = {"asked_by": ask.asked_by, "retrain": f"{answer.id}.{answer.attempt}"}
+    variables = {"asked_by": ask.asked_by, "retrain": answer.mark}
     try:
         number = mage.start(ask.model, variables)
     except PipelineError as error:
@@ -147,11 +147,16 @@ def _decided(settings: Settings, ask: Ask, mage: Pipelines) -> Answer:
     with transaction(settings) as connection:
         connection.execute("UPDATE retrains SET pipeline_run = %s WHERE id = %s", [number, answer.id])
     log.info("%s: %s started run %d of the pipeline.", ask.model, ask.asked_by, number)
-    return Answer(answer.id, "started", number, False, answer.attempt)
+    return Answer(answer.id, "started", number, False, answer.mark)
+
+
+def mark_sql(attempt: int = 0) -> str:
+    """SQL for the mark of a row's last start, or of the start `attempt` later."""
+    return f"concat_ws('.', id, attempts + {attempt}, (extract(epoch FROM asked_at) * 1000000)::bigint)"
 
 
 def _mark(run: Json) -> str:
-    """Which start of which request a run comes from, `id.attempt`; empty when from none."""
+    """The mark of the start that a run comes from; empty when from none."""
     variables = run.get("variables")
     return str(variables.get("retrain") or "") if isinstance(variables, dict) else ""
 
@@ -165,6 +170,7 @@ class _Row(NamedTuple):
     ended: bool
     outcome: Outcome | None
     attempts: int
+    mark: str
     young: bool | None
     just_ended: bool | None
 
@@ -174,7 +180,7 @@ def _book(settings: Settings, ask: Ask, going_on: int | None, started: dict[str,
     with transaction(settings) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_DECIDING])
         found = connection.execute(
-            "SELECT id, decision, pipeline_run, ended_at IS NOT NULL, outcome, attempts,"  # noqa: S608 - a constant
+            f"SELECT id, decision, pipeline_run, ended_at IS NOT NULL, outcome, attempts, {mark_sql()},"  # noqa: S608
             f" started_at {_WITHIN}, ended_at {_WITHIN} FROM retrains WHERE fingerprint = %s",
             [_STARTING_SECONDS, _AGAIN_SECONDS, ask.fingerprint],
         ).fetchone()
@@ -184,16 +190,16 @@ def _book(settings: Settings, ask: Ask, going_on: int | None, started: dict[str,
         verdict = _verdict(settings, connection, ask, going_on)
         if row is not None and row.decision == "started" and verdict != "started":
             # What became of its run is worth more than that it may not start again yet.
-            return Answer(row.id, verdict, None, False, row.attempts)
+            return Answer(row.id, verdict, None, False)
         saved = connection.execute(
-            "INSERT INTO retrains (model, cause, fingerprint, detail, asked_by, decision, attempts, started_at)"
+            "INSERT INTO retrains (model, cause, fingerprint, detail, asked_by, decision, attempts, started_at)"  # noqa: S608
             " VALUES (%(model)s, %(cause)s, %(fingerprint)s, %(detail)s, %(asked_by)s, %(decision)s, %(starts)s,"
             " CASE WHEN %(decision)s = 'started' THEN clock_timestamp() END)"
             " ON CONFLICT (fingerprint) DO UPDATE SET decision = EXCLUDED.decision, detail = EXCLUDED.detail,"
             " attempts = retrains.attempts + EXCLUDED.attempts, pipeline_run = NULL, ended_at = NULL, outcome = NULL,"
             " model_version = NULL, resolved_at = NULL,"
             " started_at = coalesce(EXCLUDED.started_at, retrains.started_at)"
-            " RETURNING id, attempts",
+            f" RETURNING id, {mark_sql()}",
             {
                 "model": ask.model,
                 "cause": ask.cause,
@@ -212,7 +218,7 @@ def _book(settings: Settings, ask: Ask, going_on: int | None, started: dict[str,
 
 def _known(connection: psycopg.Connection[Any], ask: Ask, row: _Row, started: dict[str, int]) -> Answer | None:
     """The answer that a request has already; None if it is to be decided anew."""
-    heard = started.get(f"{row.id}.{row.attempts}")
+    heard = started.get(row.mark)
     if heard is not None and not row.ended and row.decision in ("started", "failed"):
         # Mage has started it, and whoever asked did not hear so.
         connection.execute(
@@ -220,13 +226,13 @@ def _known(connection: psycopg.Connection[Any], ask: Ask, row: _Row, started: di
             " started_at = coalesce(started_at, clock_timestamp()) WHERE id = %s",
             [heard, row.id],
         )
-        return Answer(row.id, "started", heard, True, row.attempts)
+        return Answer(row.id, "started", heard, True, row.mark)
     under_way = not row.ended and (row.run is not None or row.young)
     # What fails does not go on failing without an end; an alert is repeated by its sender, and cools down.
     given_up = ask.cause == "change" and (row.attempts >= MOST_ATTEMPTS or row.just_ended)
     done = row.ended and (row.outcome not in UNDONE or given_up)
     if row.decision == "started" and (under_way or done):
-        return Answer(row.id, "started", row.run, True, row.attempts)
+        return Answer(row.id, "started", row.run, True, row.mark)
     return None
 
 

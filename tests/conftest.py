@@ -20,6 +20,19 @@ from sigap.settings import ROOT, Settings, get_settings
 _numbers = count(1)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of two processes that share the tests, one goes through all that fill a machine, and begins with them."""
+    if config.getoption("dist", "no") != "loadgroup":
+        return
+
+    def fills(item: pytest.Item) -> bool:
+        return any(item.get_closest_marker(name) for name in ("system", "browser", "load"))
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("alone" if fills(item) else str(item.path)))
+    items.sort(key=fills, reverse=True)
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test depends on the settings, or on the Git identity and hooks, of whoever runs it."""

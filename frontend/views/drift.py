@@ -161,7 +161,9 @@ def _card(each: Feature, words: Words) -> str:
     color = level_colors(3)[1] if each.drifted else "var(--sg-line)"
     state = badge("drifting" if each.drifted else "steady", words)
     bins = each.bins
-    drawn = _numbers(bins) if bins.get("kind") == "number" else _categories(bins, words)
+    drawn = (
+        _numbers(bins, each.unit(words.language), words) if bins.get("kind") == "number" else _categories(bins, words)
+    )
     title = each.title(words.language)
     return (
         f'<section class="sg-drift" style="--c:{color}"><h3>{escape(title)}</h3>'
@@ -193,10 +195,11 @@ def _shares(bins: Mapping[str, Any]) -> list[tuple[float, float]]:
     return [(then / greatest, now / greatest) for then, now in shares]
 
 
-def _numbers(bins: Mapping[str, Any]) -> str:
+def _numbers(bins: Mapping[str, Any], unit: str, words: Words) -> str:
     bars = "".join(f'<i style="--r:{then:.1%};--n:{now:.1%}"></i>' for then, now in _shares(bins))
     edges = bins.get("edges") or []
-    ends = f"<span>{edges[0]:.4g}</span><span>{edges[-1]:.4g}</span>" if len(edges) > 1 else ""
+    shown = [words.figure(float(f"{edge:.4g}")) for edge in (edges[0], edges[-1])] if len(edges) > 1 else ["", ""]
+    ends = "".join(f"<span>{escape(text)}</span>" for text in (shown[0], unit, shown[1]))
     return f'<div class="sg-drift-bars" aria-hidden="true">{bars}</div><div class="sg-drift-ends">{ends}</div>'
 
 

@@ -15,7 +15,8 @@ from frontend.api import ApiDownError
 from frontend.batch import MEBIBYTE
 from frontend.catalogue import Detail
 from frontend.operator import DeniedError, Operator
-from frontend.supply import INTAKE, Imported, Intake
+from frontend.supply import INTAKE, Imported, Intake, Reason
+from frontend.views.outcome import expected_of
 from frontend.views.trouble import alert
 from frontend.words import Words
 
@@ -24,6 +25,8 @@ MOST_REASONS = 6
 LOOKED_AT = 64
 # Counts the files that were brought in, so that the box is empty for the next one.
 ROUND = "operations_round"
+# How the importer tells of a value that is not as declared; other reasons are about other rows.
+_BY_DECLARATION = ("a number", "a whole number", "one of ", "0 or 1")
 
 
 def show(who: Operator, name: str, words: Words) -> None:
@@ -157,8 +160,7 @@ def refused(found: Imported, model: Detail, words: Words, key: str = "preview") 
     """Draws why rows are set aside, and which they are; `key` tells it from what else is drawn on the page."""
     language = words.language
     lines = "".join(
-        f"<li><span>{escape(_field(each.field, model, words))}: "
-        f'<span lang="en">{escape(each.expected)}</span></span>'
+        f"<li><span>{escape(_field(each.field, model, words))}: {_expected(each, model, words)}</span>"
         f"<b>{escape(words('batch.rows', count=words.number(each.rows, 0)))}</b></li>"
         for each in found.reasons[:MOST_REASONS]
     )
@@ -179,6 +181,12 @@ def refused(found: Imported, model: Detail, words: Words, key: str = "preview") 
             icon=":material/download:",
             on_click="ignore",
         )
+
+
+def _expected(reason: Reason, model: Detail, words: Words) -> str:
+    """What was expected, as HTML: in the reader's language where the range or the choices say it all."""
+    own = expected_of(model, reason.field, words) if reason.expected.startswith(_BY_DECLARATION) else ""
+    return escape(own) if own else f'<span lang="en">{escape(reason.expected)}</span>'
 
 
 def _field(name: str, model: Detail, words: Words) -> str:

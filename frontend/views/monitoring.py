@@ -78,6 +78,7 @@ def _state(models: Mapping[str, Detail], words: Words) -> None:
     titles = {name: model.title(words.language) for name, model in models.items()}
     found = [*findings(now, seen, decided, titles, words), *drift.findings(titles, words), *_old(models, words)]
     found += performance.findings(models, words)
+    found.sort(key=lambda each: -each.weight)
     parts.html(_hero(found, words) + wells(now, seen, words))
     _period(seen, words)
 

@@ -20,6 +20,8 @@ from frontend.words import Words
 
 PULSE_SECONDS = 0.5
 MOST_REASONS = 6
+# So many columns of an answer stand before the reason why there is none: the answer, and how sure it is.
+LEADING = 2
 
 
 def show(job: Job, model: Detail, words: Words) -> None:
@@ -150,7 +152,7 @@ def _table(job: Job, found: Result, model: Detail, words: Words) -> None:
     wide = {
         words("batch.row"): st.column_config.NumberColumn(width=60, pinned=True),
         words("batch.status"): st.column_config.TextColumn(width=110, pinned=True),
-        words("batch.reason"): st.column_config.TextColumn(width="large"),
+        words("batch.reason"): st.column_config.TextColumn(width="medium"),
     }
     st.dataframe(shown, hide_index=True, key="batch_rows", column_config=wide)
 
@@ -164,21 +166,33 @@ def _row(
     model: Detail,
     words: Words,
 ) -> dict[str, Any]:
-    """A row as the table has it: its status, why it has no answer, its answer, then the file's `own` columns."""
+    """A row as the table has it: its status, its answer, why it has none, and then the file's `own` columns."""
     refused = cells[-2] == REFUSED
     shown: dict[str, Any] = {
         words("batch.row"): number,
         words("batch.status"): f"✕ {words('batch.refused')}" if refused else f"✓ {words('batch.answered')}",
     }
+    answers = [(each, cell) for each, cell in zip(told, cells[own:-3], strict=True) if each.title]
+    for at, (each, cell) in enumerate(answers):
+        if found.refused and at == LEADING:
+            shown[words("batch.reason")] = reason(cells[-1], model, words)
+        shown[each.title] = "" if refused else each.read(cell)
     if found.refused:
-        shown[words("batch.reason")] = reason(cells[-1], model, words)
-    for each, cell in zip(told, cells[own:-3], strict=True):
-        if each.title:
-            shown[each.title] = "" if refused else each.read(cell)
+        shown.setdefault(words("batch.reason"), reason(cells[-1], model, words))
     # The file's own columns as they are; one that is called like an answer stands behind it by its own name.
     for name, cell in zip(found.columns[:own], cells[:own], strict=True):
         shown[name if name not in shown else f"{name} "] = cell
     return shown
+
+
+def expected_of(model: Detail, name: str, words: Words) -> str:
+    """What a field has to hold, in the reader's language; empty where the declaration does not tell."""
+    feature, column = model.feature(name), model.column(name)
+    if feature is not None and feature.flag:
+        return words("pages.flag")
+    if feature is not None:
+        return ", ".join(feature.categories) or range_of(feature, words)
+    return column.form(words.language) if column is not None and column.form is not None else ""
 
 
 def reason(problem: str, model: Detail, words: Words) -> str:
@@ -188,14 +202,7 @@ def reason(problem: str, model: Detail, words: Words) -> str:
         return problem
     lines = []
     for each in known:
-        feature, column = model.feature(each.field), model.column(each.field)
-        expected = ""
-        if feature is not None and feature.flag:
-            expected = words("pages.flag")
-        elif feature is not None:
-            expected = ", ".join(feature.categories) or range_of(feature, words)
-        elif column is not None and column.form is not None:
-            expected = column.form(words.language)
+        expected = expected_of(model, each.field, words)
         found = words("batch.nothing") if each.found == "nothing" else f"“{each.found}”"
         title = model.titled(each.field, words.language)
         lines.append(words("batch.found", title=title, found=found, expected=expected or each.expected))

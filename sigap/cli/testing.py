@@ -14,7 +14,6 @@ from sigap.errors import ConfigurationError
 from sigap.services.installed import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS
 from sigap.settings import ROOT, Settings
 
-_ALONE = "system or browser or load"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -25,14 +24,11 @@ def run_tests(settings: Settings, arguments: list[str]) -> None:
     # Tests that start a fresh clone use this environment instead of installing one each.
     os.environ["SIGAP_VENV"] = sys.prefix
     os.chdir(ROOT)
-    pytest = [sys.executable, "-m", "pytest"]
-    if not all(argument.startswith("-") for argument in arguments):
-        _become([*pytest, *arguments])
-    # Most tests wait for a service, so two files go at a time. What fills a machine by itself goes one by one: beside
-    # each other, two browsers or two whole systems would only wait for each other.
-    together = subprocess.run([*pytest, "--numprocesses=2", "--dist=loadfile", "-m", f"not ({_ALONE})", *arguments])
-    alone = subprocess.run([*pytest, "-m", _ALONE, *arguments])
-    sys.exit(together.returncode or alone.returncode)
+    # Most tests wait for a service, so two processes share them, but for chosen ones. What fills a machine by itself
+    # is one group (tests/conftest.py): two browsers or two whole systems would only wait for each other.
+    whole = all(argument.startswith("-") for argument in arguments)
+    together = ["--numprocesses=2", "--dist=loadgroup", "--no-loadscope-reorder"] if whole else []
+    _become([sys.executable, "-m", "pytest", *together, *arguments])
 
 
 def provide_chromium(settings: Settings) -> None:

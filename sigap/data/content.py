@@ -32,8 +32,6 @@ _SESSION = (
     ("IntervalStyle", "iso_8601"),
     ("extra_float_digits", "1"),
 )
-# Any two numbers will do.
-_SEEDS = (0, 7_401_896)
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,9 @@ def counters(connection: Connection, declaration: Declaration) -> str:
         " ON s.schemaname = t.schema_name AND s.relname = t.name ORDER BY 1, 2",
         [list(names) for names in zip(*tables(connection, declaration), strict=True)] or [[], []],
     ).fetchall()
-    return ";".join(":".join(map(str, row)) for row in found)
+    # After a reset the counts begin at nothing, where they may have stood before.
+    reset = connection.execute("SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()").fetchone()
+    return ";".join([*(":".join(map(str, row)) for row in found), str(reset and reset[0])])
 
 
 def tables(connection: Connection, declaration: Declaration) -> list[tuple[str, str]]:
@@ -84,8 +84,8 @@ def tables(connection: Connection, declaration: Declaration) -> list[tuple[str, 
 def digest(connection: Connection, declaration: Declaration) -> str:
     """A digest of every declared value of every row, in one scan on the server; in the transaction's view.
 
-    Two 64-bit hashes of each row's text are added up, so the order of the rows plays no part and a row that stands
-    twice counts twice.
+    64-bit hashes of the rows' texts are added up, so the order of the rows plays no part and a row that stands twice
+    counts twice. A million rows of six numbers take about two seconds.
 
     Raises:
         psycopg.Error: The tables are not as declared.
@@ -93,11 +93,10 @@ def digest(connection: Connection, declaration: Declaration) -> str:
     with connection.transaction():
         for name, value in _SESSION:
             connection.execute("SELECT set_config(%s, %s, true)", [name, value])
-        sums = ", ".join(f"coalesce(sum(hashtextextended(r::text, {seed})::numeric), 0)" for seed in _SEEDS)
-        query = f"SELECT count(*), {sums} FROM ({_rows(declaration)}) AS r"  # noqa: S608 - declared, not given
-        rows, first, second = connection.execute(query.encode()).fetchone() or (0, 0, 0)
+        query = f"SELECT count(*), sum(hashtextextended(r::text, 0)) FROM ({_rows(declaration)}) AS r"  # noqa: S608
+        rows, hashes = connection.execute(query.encode()).fetchone() or (0, 0)
         # The same figures are other data once they are no longer made up.
-        return f"{rows}:{first}:{second}:{origin_of(connection, declaration.source)}"
+        return f"{rows}:{hashes or 0}:{origin_of(connection, declaration.source)}"
 
 
 def noted(connection: Connection) -> dict[str, Content]:

@@ -123,7 +123,7 @@ class ParquetSample:
         return frame
 
     def _column(self, name: str) -> pa.Array:
-        column = pq.read_table(self._path, columns=[name], memory_map=True).column(0)
+        column = pq.read_table(self._path, columns=[name]).column(0)
         column = column if self._keep is None else column.filter(self._keep)
         return column.combine_chunks()
 
@@ -144,7 +144,7 @@ def live_sample(declaration: Declaration, names: Sequence[str], fields: Sequence
 
 def unseen(path: Path, reference: Path, key: Sequence[str]) -> Mask:
     """Which rows of a snapshot have a key that another one does not have, shape (rows,)."""
-    now, known = (pq.read_table(each, columns=list(key), memory_map=True) for each in (path, reference))
+    now, known = (pq.read_table(each, columns=list(key)) for each in (path, reference))
     if len(key) == 1:
         seen = pc.is_in(now.column(0), value_set=known.column(0).combine_chunks()).to_numpy()
     else:

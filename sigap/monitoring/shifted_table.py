@@ -167,10 +167,11 @@ def _move(feature: Feature, column: str, rows: pd.DataFrame, by: float) -> Moved
     """Shifts a column of `rows` and keeps what was there beside it."""
     rows[f"{column} before"] = rows[column]
     before = rows[column].astype("float64")
-    spread = float(before.std()) if len(rows) > 1 else 0.0
+    # Of a single value, or of none, there is no deviation to shift by.
+    spread = float(before.std()) if before.notna().sum() > 1 else 0.0
     moved, clipped = shifted(feature, before, by, spread)
     rows[column] = moved
-    got = float((moved - before).mean() / spread) if spread else 0.0
+    got = float((moved - before).mean() / spread) if spread > 0 else 0.0
     return Moved(feature.name, by, got, clipped)
 
 

@@ -102,9 +102,8 @@ def shifted(feature: Feature, values: pd.Series[Any], by: float, spread: float) 
     """The values plus `by` times `spread`, within the declared range; and the share that had to be pulled in to it."""
     wished = values.astype("float64") + by * spread
     moved = wished.clip(feature.minimum, feature.maximum)
-    if feature.kind is Kind.INTEGER:
-        moved = moved.round()
-    return moved, float((wished != wished.clip(feature.minimum, feature.maximum)).mean())
+    clipped = float((moved != wished)[wished.notna()].mean()) if wished.notna().any() else 0.0
+    return moved.round() if feature.kind is Kind.INTEGER else moved, clipped
 
 
 def send(
@@ -166,7 +165,7 @@ def _row_bodies(
         spread = float(snapshot[each.name].astype("float64").std())
         before = drawn[each.name].astype("float64")
         drawn[each.name], clipped = shifted(each, drawn[each.name], by, spread)
-        got = float((drawn[each.name] - before).mean() / spread) if spread else 0.0
+        got = float((drawn[each.name] - before).mean() / spread) if spread > 0 and before.notna().any() else 0.0
         moved.append(Moved(each.name, by, got, clipped, each.name in tested))
     names = [*declared.request_columns, *declared.feature_names]
     integers = {each.name for each in declared.features if each.kind is Kind.INTEGER}

@@ -129,7 +129,7 @@ def _trained_on(declaration: Declaration, manifest: Manifest, path: Path) -> Sam
         return FrameSample(prepare(declaration, read_snapshot(path)).matrix[names])
     if declaration.task.missing == "impute":
         return ParquetSample(path, declaration)
-    frame = pq.read_table(path, columns=names, memory_map=True).to_pandas()
+    frame = pq.read_table(path, columns=names).to_pandas()
     return ParquetSample(path, declaration, frame.notna().all(axis=1).to_numpy())
 
 
@@ -142,7 +142,7 @@ def _with_target(declaration: Declaration, path: Path) -> Mask | None:
     """Rows that have a target, for others are not trained on; None where there is no target."""
     if declaration.target is None:
         return None
-    column = pq.read_table(path, columns=[declaration.target.name], memory_map=True).column(0)
+    column = pq.read_table(path, columns=[declaration.target.name]).column(0)
     return np.asarray(column.is_valid().to_numpy(), dtype=np.bool_)
 
 

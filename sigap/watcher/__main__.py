@@ -41,6 +41,11 @@ class Watcher:
         self._known: dict[str, float] = {}
         self._fault = ""
 
+    def close(self) -> None:
+        """Lets the connections go."""
+        self._disconnect()
+        self._mage.close()
+
     def look(self) -> None:
         """Looks once. No fault ends the watcher; each is told when it begins."""
         try:

@@ -16,7 +16,7 @@ from filelock import Timeout
 from sigap.data.postgres import Connection
 from sigap.errors import PipelineError
 from sigap.registry.owner import is_gone
-from sigap.retrains import Ask, Outcome, request, starting
+from sigap.retrains import Ask, Outcome, mark_sql, request, starting
 from sigap.services.mage_api import Json, RefusedError
 from sigap.settings import Settings
 from sigap.watcher.mage import Mage
@@ -27,8 +27,8 @@ _MOST_DEATHS = 3
 _MOST_REFUSALS = 5
 """Looks in vain for a run in Mage's database after which it counts as lost."""
 _OPEN = (
-    "SELECT id, model, pipeline_run, outcome, attempts, cause, fingerprint, detail, asked_by,"
-    " coalesce(started_at, asked_at) NOT BETWEEN now() - interval '60 seconds' AND now()"
+    "SELECT id, model, pipeline_run, outcome, cause, fingerprint, detail, asked_by,"  # noqa: S608 - a constant
+    f" {mark_sql(1)}, coalesce(started_at, asked_at) NOT BETWEEN now() - interval '60 seconds' AND now()"
     " FROM retrains WHERE decision = 'started' AND ended_at IS NULL ORDER BY id"
 )
 
@@ -104,7 +104,7 @@ class RunKeeper:
 
     def _close(self, connection: Connection, going_on: set[int]) -> None:
         for row in connection.execute(_OPEN).fetchall():
-            id_, model, number, outcome, attempts, cause, fingerprint, detail, asked_by, settled = row
+            id_, model, number, outcome, cause, fingerprint, detail, asked_by, next_mark, settled = row
             if number is None:
                 if settled:
                     connection.execute(
@@ -120,7 +120,7 @@ class RunKeeper:
             if run is None:
                 continue
             if run.get("status") == "cancelled" and outcome == "stuck":
-                self._again(connection, id_, attempts, run)
+                self._again(connection, id_, next_mark, run)
             else:
                 finish(connection, id_, *self._outcome(run))
 
@@ -149,7 +149,7 @@ class RunKeeper:
             return "promoted", version
         return ("waiting" if result.get("rule") == "waiting" else "kept"), version
 
-    def _again(self, connection: Connection, id_: int, attempts: int, run: Json) -> None:
+    def _again(self, connection: Connection, id_: int, next_mark: str, run: Json) -> None:
         """Repeats a run that stuck, once: what sticks twice has a cause that a third run would meet too."""
         variables, model = dict(run.get("variables") or {}), str(run["pipeline_uuid"])
         if variables.get("retry_of"):
@@ -163,7 +163,7 @@ class RunKeeper:
                     finish(connection, id_, "stuck", None)
                     return
                 kept = {name: variables[name] for name in ("asked_by", "version", "data_version") if name in variables}
-                mark = {"retrain": f"{id_}.{attempts + 1}", "retry_of": int(run["id"])}
+                mark = {"retrain": next_mark, "retry_of": int(run["id"])}
                 number = self.mage.start(model, {**kept, **mark})
                 connection.execute(
                     "UPDATE retrains SET pipeline_run = %s, attempts = attempts + 1, outcome = NULL WHERE id = %s",

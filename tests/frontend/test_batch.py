@@ -221,7 +221,7 @@ def test_a_file_is_mapped_answered_and_left_on_the_page(app: AppTest) -> None:
     assert page.session_state[batch.JOB] is job
     assert "18 of 20 rows were answered, 2 were refused." in shown(page)
     shown_rows = page.dataframe[0].value
-    assert list(shown_rows)[:5] == ["Row", "Status", "Why refused", "Decision", "Probability of yes"]
+    assert list(shown_rows)[:5] == ["Row", "Status", "Decision", "Probability of yes", "Why refused"]
     assert "LoanAmount" not in list(shown_rows)[:8]
     assert "Loan amount: “x” stands there, expected is" in shown_rows["Why refused"][3]
     assert shown_rows["Decision"][0] == "Loan approved"

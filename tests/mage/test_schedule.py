@@ -13,7 +13,7 @@ from sigap.watcher.mage import Mage
 
 pytestmark = pytest.mark.usefixtures("mage")
 
-TICKS = 4
+TICKS = 3
 # By other tests of this session.
 USED = ("education", "car_price")
 

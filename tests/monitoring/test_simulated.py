@@ -111,6 +111,7 @@ def test_a_shift_of_the_table_is_one_transaction_and_can_be_taken_back(watch: Wa
     newest = watch.ask("SELECT count(*) FROM education_data WHERE tahun = (SELECT max(tahun) FROM education_data)")
     assert done.rows == newest[0][0], "of a yearly table the newest year is shifted"
     assert watch.ask(whole) != before
+    assert all(-1.0001 <= each.got <= 0 and 0 <= each.clipped <= 1 for each in done.moved), "no figure, no shift"
     with pytest.raises(ConfigurationError, match="holds a simulated shift already"):
         write_shift("education", watch.settings)
 

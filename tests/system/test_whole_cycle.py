@@ -1,10 +1,11 @@
 """The loop closed on real services: changed rows train by themselves; drift alarms, trains, and the alarm ends.
 
-Prints the time of each arrow and how predictions fared meanwhile: `./run test tests/system/test_cycle.py -s`.
+Prints the time of each arrow and how predictions fared meanwhile: `./run test tests/system/test_whole_cycle.py -s`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import statistics
 import threading
@@ -15,12 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from rich.console import Console
 from rich.table import Table
 
 from sigap.catalog import declaration
-from sigap.services.service import free_port
+from sigap.services.service import free_port, recorded
 from tests.system.conftest import System, wait_for
 
 pytestmark = [
@@ -142,6 +144,45 @@ def test_changed_rows_train_and_drift_alarms_trains_and_ends(watched: Watched) -
     assert len(asked.seconds) > 100
 
 
+@pytest.mark.parametrize("killed", [("mlflow", "prometheus"), ("postgres", "api"), ("mage",)], ids="+".join)
+def test_the_cycle_completes_though_services_are_killed_in_the_middle(
+    watched: Watched, killed: tuple[str, ...]
+) -> None:
+    system, model = watched.system, "education"
+    trained, before = watched.started(model, "change"), _data_versions(system)
+    system.sql("UPDATE education_data SET rata_lama_sekolah = rata_lama_sekolah - 0.2 WHERE provinsi_id = 'P35'")
+    wait_for(lambda: watched.started(model, "change") != trained, PATIENCE, "the start of a pipeline")
+    for name in killed:
+        process = psutil.Process(_pid(system, name))
+        process.kill()
+        wait_for(lambda old=process.pid, name=name: _pid(system, name) not in (0, old), PATIENCE, f"{name} again")
+    told = wait_for(lambda: _tried(watched, model), PATIENCE, "the end of the training")
+    assert told["outcome"] in ("promoted", "kept"), told
+    # Nothing lost, nothing doubled: one new data version, decided on once, and what was decided is what is served.
+    (data,) = _data_versions(system) - before
+    decided = [each for each in system.get(f"/models/{model}/decisions")["decisions"] if each["data_version"] == data]
+    assert [each["asked_by"] for each in decided] == ["change"]
+    served = decided[0]["champion"]
+    wait_for(lambda: system.served(model) == served, PATIENCE, "the champion")
+    assert system.predict(declaration(model).example).json()["model_version"] == served
+
+
+def _pid(system: System, name: str) -> int:
+    """Of a service that runs; 0 while it does not."""
+    found = [record for record in recorded(system.settings.state) if record["name"] == name]
+    return int(str(found[0]["pid"])) if found else 0
+
+
+def _tried(watched: Watched, model: str) -> dict[str, Any] | None:
+    with contextlib.suppress(httpx.HTTPError):  # the API, or what it asks, may be what was killed
+        return watched.ended(model, "change")
+    return None
+
+
+def _data_versions(system: System) -> set[str]:
+    return {tag.partition("/")[2] for tag in system.git("tag", "--list", "education/*").split()}
+
+
 def _change(watched: Watched, arrows: Arrows) -> None:
     """Rows of a table change, and nobody types anything."""
     system, model = watched.system, "education"
@@ -155,7 +196,7 @@ def _change(watched: Watched, arrows: Arrows) -> None:
     assert told["outcome"] in ("promoted", "kept"), told
     decided = system.get(f"/models/{model}/decisions")["decisions"][0]
     assert decided["asked_by"] == "change"
-    if decided["promoted"]:
+    if told["outcome"] == "promoted":
         arrows.until("decided → the API answers anew", lambda: system.served(model) not in ("", before))
         assert system.get(f"/models/{model}")["data_version"] != data
 
