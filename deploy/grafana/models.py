@@ -168,6 +168,18 @@ def models() -> Dashboard:
         ),
     )
     page.row(
+        "Outcomes",
+        graph(
+            "Outcomes received",
+            "What became of predictions, a second, by what was made of it: recorded, known already, refused.",
+            {
+                "{{model}} {{status}}": f"sum by (model, status) (rate(sigap_api_outcomes_total{{{_OF}}}{_RATE}))",
+            },
+            unit="ops",
+            width=24,
+        ),
+    )
+    page.row(
         "Decisions and swaps",
         bars(
             "Gate decisions",

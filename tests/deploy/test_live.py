@@ -115,6 +115,8 @@ def traffic(api: str) -> None:
     assert httpx.post(f"{api}/predict", json={}).status_code == 422
     assert httpx.get(f"{api}/nowhere").status_code == 404
     assert httpx.post(f"{api}/models/education/pipeline", json={}).status_code == 401
+    outcome = {"request_id": "nobody-asked", "outcome": 9000, "observed_at": "2026-01-31T09:30:00Z"}
+    assert httpx.post(f"{api}/models/car_price/outcomes", json={"outcomes": [outcome]}).status_code == 200
 
 
 def queries() -> Iterator[tuple[str, str]]:
