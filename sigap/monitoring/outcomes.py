@@ -50,11 +50,11 @@ _RETRACT = """
 """
 _EVENT = {
     # The same step from the same value is one forecast, whoever asked how often.
-    "forecasting": "p.answer ->> 'forecast_for', p.answer ->> 'naive_forecast', ",
+    "forecasting": "p.answer ->> 'forecast_for', p.answer ->> 'naive_forecast'",
 }
 _PAIRS = """
     SELECT predicted, actual, low, high, naive, outcome, corrected FROM (
-        SELECT DISTINCT ON ({event}p.id)
+        SELECT DISTINCT ON ({event})
             {predicted} AS predicted, {actual} AS actual,
             (p.answer #>> '{{interval,low}}')::double precision AS low,
             (p.answer #>> '{{interval,high}}')::double precision AS high,
@@ -63,7 +63,7 @@ _PAIRS = """
         FROM outcomes o JOIN predictions p ON p.id = o.prediction_id
         WHERE o.model = %(model)s AND p.model = %(model)s AND p.model_version = %(version)s AND NOT p.shadow
             AND o.observed_at > %(since)s AND o.observed_at <= %(until)s
-        ORDER BY {event}p.id
+        ORDER BY {event}, p.id
     ) AS pairs
     WHERE predicted IS NOT NULL AND actual IS NOT NULL {above}
     ORDER BY observed_at DESC, prediction DESC LIMIT %(most)s
@@ -131,7 +131,7 @@ def joined(connection: Connection, declaration: Declaration, version: str, since
     number = "(o.value #>> '{}')::double precision"
     names = {"classification": "probability", "forecasting": f"next_{target.name}"}
     words = {
-        "event": _EVENT.get(task.kind, ""),
+        "event": _EVENT.get(task.kind, "p.id"),
         "predicted": f"(p.answer ->> '{names.get(task.kind, target.name)}')::double precision",
         "actual": "(o.value = 'true'::jsonb)::int::double precision" if isinstance(task, Classification) else number,
         # A price of zero has no logarithm; the API takes none.
