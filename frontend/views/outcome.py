@@ -148,6 +148,9 @@ def _table(job: Job, found: Result, model: Detail, words: Words) -> None:
         parts.html(f'<p class="sg-small">{escape(first)}</p>')
     own = len(job.preview.headings)
     told = answered.columns(model, found.columns[own:-3], words)
+    if wanted == "refused":
+        # None of them has an answer: the reason stands first.
+        told = [Told("", str) for _ in told]
     shown = [_row(number, cells, own, told, found, model, words) for number, cells in rows]
     wide = {
         words("batch.row"): st.column_config.NumberColumn(width=60, pinned=True),
