@@ -150,7 +150,7 @@ def test_one_that_is_wrong_keeps_no_other_out_and_each_is_told(visit: Callable[[
             assert problem["field"] == field
             assert problem["expected"]
             assert problem["remedy"]
-        assert "100 to 1e+06 (US dollars)" in told["outcomes"][0]["errors"][0]["expected"]
+        assert "a number from 100 to 1,000,000 (US dollars)" in told["outcomes"][0]["errors"][0]["expected"]
         assert desk.rows() == [(9500.0,)]
 
     visit(work)
