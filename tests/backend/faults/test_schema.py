@@ -24,6 +24,8 @@ ANSWERED = ["2XX", "401", "403", "404", "409", "429"]
 # What the document can't say: that a series' candles follow each other, which fields and tensors the served version
 # needs, and what stands in a file. Of a batch, each row is refused on its own.
 BEYOND = {
+    # Who sends wrong keys again and again is told to wait; that each is refused is tested in security/test_matrix.py.
+    "^/metrics$": {"ignored_auth": {"enabled": False}},
     "/(predict|explain|infer)$": {"positive_data_acceptance": {"expected-statuses": [*ANSWERED, "413", "422"]}},
     "-file$": {"positive_data_acceptance": {"expected-statuses": [*ANSWERED, "4XX"]}},
     "(predict-batch|batch-predict|outcomes)$": {"negative_data_rejection": {"expected-statuses": ["200", "4XX"]}},
