@@ -74,7 +74,7 @@ def test_the_way_of_live_inputs_from_too_few_over_drift_and_alarm_back_to_steady
     assert 40 <= table.rows <= 60
 
 
-def test_the_newest_table_of_provinces_and_what_becomes_of_its_features(watch: Watch):
+def test_the_newest_table_of_provinces_and_what_becomes_of_its_features(watch: Watch, request: pytest.FixtureRequest):
     watch.train("education")
     same = watch.check("education", "table")
     assert (same.status, same.drifted, same.alarm) == ("computed", False, False), same.reason
@@ -82,6 +82,7 @@ def test_the_newest_table_of_provinces_and_what_becomes_of_its_features(watch: W
     client = MlflowClient(watch.settings.tracking_uri, watch.settings.tracking_uri)
     names = {entry.path.rsplit("/", 1)[1] for entry in client.list_artifacts(same.run_id, same.report)}
     assert names == {"report.html", "report.json"}
+    request.getfixturevalue("without_evidently")
     before = watch.features(same)
     again = watch.check("education", "table")
     assert watch.features(again) == before
