@@ -22,6 +22,7 @@ from sigap.settings import Settings
 METRICS = "/metrics"
 # No route takes a WebSocket today; the first one shall not be open by mistake.
 _WEBSOCKET = Rule("predict", None, False, False)
+_SCRAPED = "/metrics"
 _SHORTER = "Send one request's fields only."
 _FEWER = "Send fewer rows, or a file in several parts."
 
@@ -60,7 +61,7 @@ class Security:
         Raises:
             RequestError: 401 without a valid token where one is needed, 403 without the scope, 429 or 503 too often.
         """
-        if rule.needs == ALERTS:
+        if rule.needs == ALERTS or (rule.needs is ANY and rule.route is not None and rule.route.path == _SCRAPED):
             principal: Principal | None = self._sender(authorization, client)
         else:
             try:
@@ -81,7 +82,7 @@ class Security:
         return who, principal
 
     def _sender(self, authorization: bytes | None, client: tuple[str, int] | None) -> Principal | None:
-        """Who sends alerts: Alertmanager and Grafana send a key as it is, for neither gets itself a token."""
+        """Who sends alerts or reads metrics: Alertmanager, Grafana and Prometheus send a key as it is, not a token."""
         scheme, _, key = (authorization or b"").partition(b" ")
         if scheme.lower() != b"bearer" or key.count(b".") == 2:
             return self._principal(authorization, needed=True)

@@ -52,7 +52,7 @@ def _mark(schema: dict[str, Any], access: Access) -> None:
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A token of `POST /token`; `POST /alerts` also takes a key itself.",
+        "description": "A token of `POST /token`; `POST /alerts` and `GET /metrics` also take a key itself.",
     }
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():

@@ -307,6 +307,16 @@ def test_the_key_gets_a_token_too_but_for_nothing_else(client: Client, settings:
     assert client.post("/model/rollback", headers={"authorization": f"Bearer {secret}"}).status_code == 401
 
 
+def test_where_reading_needs_a_token_prometheus_sends_the_key_too(settings: Settings) -> None:
+    closed = settings.model_copy(update={"protect": "all"})
+    with asyncio.Runner() as runner:
+        client = Client(create_app(closed), runner)
+        assert client.get("/metrics").status_code == 401
+        assert client.get("/metrics", headers=key(settings)).status_code == 200
+        assert client.get("/metrics", headers={"authorization": "Bearer sigap_wrong"}).status_code == 401
+        assert client.get("/models", headers=key(settings)).status_code == 401
+
+
 def test_the_history_is_told_to_whoever_may_read(client: Client, settings: Settings, mage: FakeMage, send: Any) -> None:
     send(alert(), alert("car_price", "0000000000000002"))
     execute(settings, "UPDATE retrains SET ended_at = now(), outcome = 'promoted', model_version = 'v3' WHERE id = 1")
