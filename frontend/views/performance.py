@@ -65,7 +65,7 @@ def section(found: Mapping[str, Performance | None], models: Mapping[str, Detail
     known = {name: each for name, each in found.items() if each is not None}
     if not known:
         return f"{head}<p>{escape(words('more.not_now'))}</p>"
-    if not any(each.outcomes or each.versions for each in known.values()):
+    if not any(each.outcomes or state(each) != "none" for each in known.values()):
         return (
             f"{head}<p>{escape(words('live.none_text'))}</p>"
             f'<p class="sg-small" style="overflow-wrap:anywhere"><code>{escape(EXAMPLE)}</code></p>'
