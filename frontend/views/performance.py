@@ -65,7 +65,7 @@ def section(found: Mapping[str, Performance | None], models: Mapping[str, Detail
     known = {name: each for name, each in found.items() if each is not None}
     if not known:
         return f"{head}<p>{escape(words('more.not_now'))}</p>"
-    if not any(each.outcomes or each.versions for each in known.values()):
+    if not any(each.outcomes or state(each) != "none" for each in known.values()):
         return (
             f"{head}<p>{escape(words('live.none_text'))}</p>"
             f'<p class="sg-small" style="overflow-wrap:anywhere"><code>{escape(EXAMPLE)}</code></p>'
@@ -103,9 +103,9 @@ def _row(model: Detail, each: Performance, words: Words) -> str:
     color = {"fine": good, "alarm": bad, "worse": middle, "failed": middle}.get(how, "var(--sg-muted)")
     glyph = {"fine": marks[0], "alarm": marks[2], "worse": marks[1], "failed": marks[1]}.get(how, "○")
     told = words(f"live.{how}")
-    version = each.model_version or MISSING
+    title = f"{model.title(words.language)} {each.model_version or ''}".rstrip()
     return (
-        f'<tr><th scope="row">{escape(model.title(words.language))} {escape(version)}</th>'
+        f'<tr><th scope="row">{escape(title)}</th>'
         f'<td><i class="sg-glyph" style="--c:{color}">{glyph}</i> {escape(told)}</td>'
         f"<td>{escape(_error(decisive, model, words))}</td>"
         f"<td>{escape(_promised(decisive, model, words))}</td>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from backend.performance import Bin, Metric, Performance, VersionPerformance
 from frontend import performance
-from frontend.views.performance import state
+from frontend.views.performance import section, state
 from frontend.words import Words
 from tests.frontend.conftest import StandIn, opened, shown
 
@@ -101,6 +102,13 @@ def test_without_outcomes_it_is_said_calmly_how_to_send_them(app: AppTest) -> No
     page = shown(opened(app, "monitoring"))
     assert Words("en")("live.none_text") in page.replace("&#x27;", "'")
     assert "/models/car_price/outcomes" in page
+
+
+def test_a_score_of_no_outcomes_is_nothing_to_show() -> None:
+    words = Words("en")
+    none = read(lived("car_price", [metric("mae", None, 0, decisive=True)]))
+    assert words("live.none_text") in section({"car_price": none}, {}, words)
+    assert words("more.not_now") in html.unescape(section({"car_price": None}, {}, words))
 
 
 def test_live_errors_stand_beside_what_was_promised(app: AppTest, standin: StandIn) -> None:
