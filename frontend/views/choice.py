@@ -71,15 +71,19 @@ def bring_into_view(member: Member, words: Words) -> None:
     # Nothing but our own words and numbers stands in it.
     st.html(
         f"""<script>/* {share:.6f} {times} {view} */
-setTimeout(() => {{
+// What is swiped can be moved by keys too, also once the screen was turned.
+window.sigapSwiped = () => {{
   const frame = document.querySelector(".st-key-map_frame, .st-key-tiles_frame");
-  if (frame && frame.scrollWidth > frame.clientWidth) {{
-    frame.scrollLeft = {share:.4f} * frame.scrollWidth - frame.clientWidth / 2;
-    // What is swiped can be moved by keys too.
-    frame.tabIndex = 0;
-    frame.setAttribute("role", "group");
-    frame.setAttribute("aria-label", {label});
-  }}
+  if (!frame || frame.scrollWidth <= frame.clientWidth) {{ frame?.removeAttribute("tabindex"); return null; }}
+  frame.tabIndex = 0;
+  frame.setAttribute("role", "group");
+  frame.setAttribute("aria-label", {label});
+  return frame;
+}};
+window.sigapTurned ??= addEventListener("resize", () => window.sigapSwiped()) ?? true;
+setTimeout(() => {{
+  const frame = window.sigapSwiped();
+  if (frame) frame.scrollLeft = {share:.4f} * frame.scrollWidth - frame.clientWidth / 2;
   const details = document.querySelector(".st-key-one_province");
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   if ({str(by_click).lower()} && innerWidth <= 640 && details)

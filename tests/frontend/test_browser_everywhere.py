@@ -22,6 +22,8 @@ TOOLS = ("overview", "education", "batch", "experiments", "monitoring", "operati
 PAGES = (*TOOLS, *(each.name for each in FIVE))
 READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 WIDTH = "document.querySelector('[data-testid=stMain]').scrollWidth"
+# Two frames on: what follows the width has followed it.
+SETTLED = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 # Faults in Streamlit's own elements, which no page can mend: the rule, and what its elements' HTML holds.
 STREAMLIT: dict[str, tuple[str, ...]] = {}
 
@@ -77,6 +79,7 @@ def test_a_page_is_whole_in_both_widths(
     expect(page.locator(READY)).to_have_count(1)
     for width in (1440, 390):
         page.set_viewport_size({"width": width, "height": 1000})
+        page.evaluate(SETTLED)
         expect(page.locator("[data-testid=stException]")).to_have_count(0)
         assert page.evaluate(WIDTH) <= width
         assert faults(page, axe) == []
