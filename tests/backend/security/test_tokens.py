@@ -60,7 +60,7 @@ def test_a_request_that_is_none_is_told_why_and_not_quoted(start: Any, body: Any
 def test_unknown_scopes_are_told(start: Any) -> None:
     api: Api = start()
     told = problem(api.client.post("/token", json={"api_key": api.keys["both"], "scopes": ["root"]}), 422)
-    assert told["errors"][0]["expected"] == "`predict`, `admin`"
+    assert told["errors"][0]["expected"] == "`predict`, `admin`, `alerts`"
 
 
 def test_not_json_is_told(start: Any) -> None:
