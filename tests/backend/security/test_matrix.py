@@ -29,16 +29,12 @@ MODES = ("admin", "predict", "all")
 OPEN = {"/token", "/token-dashboard", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ready"}
 OWN = {"/validate-token", "/token/revoke"}
 ADMIN = re.compile(r"/(load|update|rollback|pipeline|import-file|data/versions)$|/predictions/\{request_id\}$")
-<<<<<<< HEAD
 NEEDED = {
     "admin": {"own", "admin", "alerts"},
     "predict": {"own", "admin", "alerts", "predict"},
     "all": {"own", "admin", "alerts", "predict", "read"},
 }
 SCOPED = ("predict", "admin", "alerts")
-=======
-NEEDED = {"admin": {"own", "admin"}, "predict": {"own", "admin", "predict"}, "all": {"own", "admin", "predict", "read"}}
->>>>>>> pages
 
 
 def kind(method: str, path: str) -> str:
