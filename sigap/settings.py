@@ -195,7 +195,10 @@ class Settings(BaseSettings):
         description="`manual`: what passes the gate waits for `./run model approve`; by default as each model says.",
     )
     registry_wait_seconds: float = Field(
-        60.0, ge=0, le=3600, description="How long a pipeline step waits for an MLflow server that went away."
+        60.0,
+        ge=0,
+        le=3600,
+        description="How long a pipeline step waits for an MLflow server, or a PostgreSQL, that went away.",
     )
     git_commit: bool = Field(True, description="Whether a new snapshot's pointer is committed and tagged in Git.")
     dvc_remote_url: str | None = Field(

@@ -23,10 +23,19 @@ import pyarrow.parquet as pq
 from sigap.bundle import Bilingual, DataEntry, read_manifest
 from sigap.catalog import declaration, declarations
 from sigap.data.content import note_decided
+from sigap.data.postgres import answers_within
 from sigap.data.profile import profile_version, write_profile
 from sigap.data.snapshot import Snapshot, take_snapshot
 from sigap.data.versions import DataVersions
-from sigap.errors import BundleError, PipelineError, RegistryError, SigapError, TrainingError, UnreachableError
+from sigap.errors import (
+    BundleError,
+    PipelineError,
+    RegistryError,
+    ServiceError,
+    SigapError,
+    TrainingError,
+    UnreachableError,
+)
 from sigap.model_card import CARD, best, headline, model_card
 from sigap.registry import decisions
 from sigap.registry.challenge import Challenge, settle
@@ -108,7 +117,7 @@ def snapshot(
     if data_version:
         taken = _restored(model, data_version, settings)
     else:
-        taken = take_snapshot(declared, settings, version=version or None)
+        taken = _read_patiently(settings, lambda: take_snapshot(declared, settings, version=version or None))
     key = {"pipeline_run": uuid.uuid4().hex, "started_at": started_at, "restored": bool(data_version)}
     return {**asdict(taken), **key, "owner": owner, "asked_by": asked_by or PIPELINE}
 
@@ -552,6 +561,18 @@ def _patiently(settings: Settings, call: Callable[[], Result]) -> Result:
         except UnreachableError:
             if not wait_for_answer(settings, limit - time.monotonic()):
                 raise
+
+
+def _read_patiently(settings: Settings, call: Callable[[], Result]) -> Result:
+    """What `call` reads from PostgreSQL, read again when that was away meanwhile; it may be called thrice."""
+    limit = time.monotonic() + settings.registry_wait_seconds
+    for again in (True, True, False):
+        try:
+            return call()
+        except ServiceError:
+            if not (again and answers_within(settings, limit - time.monotonic())):
+                raise
+    raise AssertionError("The last try has returned or raised.")
 
 
 @contextmanager

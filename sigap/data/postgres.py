@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ _HOST = re.compile(r"[\w.,\-]+|[0-9a-fA-F:.%]+|/[^@:]*")
 _PORT = re.compile(r"[\d,]+")
 # Alembic keeps its context in module variables.
 _MIGRATING = Lock()
+
+_PAUSE_SECONDS = 0.5
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -47,6 +50,25 @@ def connect(settings: Settings, *, read_only: bool = False) -> Connection:
         raise ServiceError(f"PostgreSQL at {place} can't be used: {cause}.", remedy=_remedy(settings)) from None
     connection.read_only = read_only
     return connection
+
+
+def answers_within(settings: Settings, seconds: float) -> bool:
+    """Whether the database of `settings` can be used, now or within so many seconds.
+
+    Args:
+        settings: Whose `dsn` is connected to.
+        seconds: How long one that is away is waited for; not at all where it is not positive.
+    """
+    limit = time.monotonic() + seconds
+    while True:
+        try:
+            connect(settings).close()
+        except ServiceError:
+            if time.monotonic() >= limit:
+                return False
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return True
 
 
 @contextmanager

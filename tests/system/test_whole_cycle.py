@@ -149,9 +149,9 @@ def test_the_cycle_completes_though_services_are_killed_in_the_middle(
     watched: Watched, killed: tuple[str, ...]
 ) -> None:
     system, model = watched.system, "education"
-    trained, before = watched.started(model, "change"), _data_versions(system)
+    trained, before = _number(watched, model), _data_versions(system)
     system.sql("UPDATE education_data SET rata_lama_sekolah = rata_lama_sekolah - 0.2 WHERE provinsi_id = 'P35'")
-    wait_for(lambda: watched.started(model, "change") != trained, PATIENCE, "the start of a pipeline")
+    wait_for(lambda: _number(watched, model) != trained, PATIENCE, "the start of a pipeline")
     for name in killed:
         process = psutil.Process(_pid(system, name))
         process.kill()
@@ -165,6 +165,12 @@ def test_the_cycle_completes_though_services_are_killed_in_the_middle(
     served = decided[0]["champion"]
     wait_for(lambda: system.served(model) == served, PATIENCE, "the champion")
     assert system.predict(declaration(model).example).json()["model_version"] == served
+
+
+def _number(watched: Watched, model: str) -> int:
+    """Of the newest training that changed rows started; 0 before there is one."""
+    found = watched.started(model, "change")
+    return int(found["id"]) if found else 0
 
 
 def _pid(system: System, name: str) -> int:
@@ -186,12 +192,12 @@ def _data_versions(system: System) -> set[str]:
 def _change(watched: Watched, arrows: Arrows) -> None:
     """Rows of a table change, and nobody types anything."""
     system, model = watched.system, "education"
-    before, trained = system.served(model), watched.started(model, "change")
+    before, trained = system.served(model), _number(watched, model)
     data = system.get(f"/models/{model}")["data_version"]
     system.sql(
         "UPDATE education_data SET rata_lama_sekolah = rata_lama_sekolah + 0.4 WHERE provinsi_id IN ('P35', 'P33')"
     )
-    arrows.until("row changed → pipeline started", lambda: watched.started(model, "change") != trained)
+    arrows.until("row changed → pipeline started", lambda: _number(watched, model) != trained)
     told = arrows.until("started → snapshot, sweep and gate done", lambda: watched.ended(model, "change"))
     assert told["outcome"] in ("promoted", "kept"), told
     decided = system.get(f"/models/{model}/decisions")["decisions"][0]
@@ -208,8 +214,9 @@ def _drift(watched: Watched, arrows: Arrows) -> None:
     assert not watched.firing(model)
     system.run("simulate-drift", model, "--into", "table", "--shift", "1", "--rows", "100000")
     # Two windows of three: one could be chance.
-    assert system.run("drift", "check", model, "--subject", "table", check=False).returncode == 0
-    assert system.run("drift", "check", model, "--subject", "table", check=False).returncode == 2
+    # The schedule of every ten minutes may have made one of them by now.
+    codes = [system.run("drift", "check", model, "--subject", "table", check=False).returncode for _ in range(2)]
+    assert codes[1] == 2, codes
     arrows.until("second drifted window → alert", lambda: watched.firing(model))
     arrows.until("alert → retrain started", lambda: watched.started(model, "drift"))
     told = arrows.until("retrain started → done", lambda: watched.ended(model, "drift"))
