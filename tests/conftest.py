@@ -20,9 +20,11 @@ from sigap.settings import ROOT, Settings, get_settings
 _numbers = count(1)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of two processes that share the tests, one goes through all that fill a machine, and begins with them."""
-    if config.getoption("dist", "no") != "loadgroup":
+    # Before xdist's own look at the groups; only the processes that share the tests have this option.
+    if not config.getoption("loadgroup", False):
         return
 
     def fills(item: pytest.Item) -> bool:

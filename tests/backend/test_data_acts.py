@@ -153,3 +153,11 @@ def test_data_goes_back_to_an_earlier_version_once(open_api: Callable[..., Api],
     assert versions.path("education").read_bytes() == b"one"
     assert "Asked for by api: admin." in checkout.git("log", "-1", "--format=%B")
     assert api.client.get(f"{path}/versions", headers=headers).json()["current"] == "v1"
+
+
+@pytest.mark.parametrize("heading", ["%d", "%s", "{}", "\\"])
+def test_a_heading_that_a_program_could_take_for_its_own_is_a_heading(
+    open_api: Callable[..., Api], heading: str
+) -> None:
+    answer = send(open_api(), f"{heading}\r\n".encode(), number_rows="true", accept="true")
+    assert answer.status_code == 422, answer.text

@@ -34,7 +34,8 @@ def test_beside_it_others_see_it_and_ctrl_c_in_the_middle_of_a_pipeline_ends_all
     status = shell.run("status")
     assert status.returncode == 0, status.stdout
     assert {line.split()[0] for line in status.stdout.splitlines() if " ready " in line} == {
-        name.lower() for name in SERVICES
+        "watcher",
+        *(name.lower() for name in SERVICES),
     }
 
     foreign = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], cwd=shell.root)

@@ -103,5 +103,7 @@ def look(
                     counted["checks"] += 1
                     if check.failure_info is not None:
                         failure = check.failure_info.failure
-                        said = f"{failure.title}: {failure.message}\n{case.as_curl_command()[:600]}"
+                        answer = event.recorder.interactions[identity].response
+                        told = answer.content[:600] if answer and answer.content else b""
+                        said = f"{failure.title}: {failure.message}\n{told!r}\n{case.as_curl_command()[:600]}"
                         found.setdefault((case.operation.label, check.name), said)
