@@ -16,9 +16,10 @@ from backend.app import create_app
 from sigap.catalog import declaration
 from sigap.cli import drift as words
 from sigap.errors import ConfigurationError, RegistryError
-from sigap.monitoring.shifted_table import record_of, undo_shift, write_shift
+from sigap.monitoring.shifted_table import undo_shift, write_shift
 from sigap.monitoring.simulate import send
 from sigap.settings import Settings
+from sigap.simulations import record_of
 from tests.monitoring.conftest import Watch
 from tests.registry.conftest import free_port
 
