@@ -163,7 +163,9 @@ def _outcome(act: Act) -> Outcome:
         st.session_state["operator_ended"] = True
         return Outcome(act, "ended")
     except DeniedError as error:
-        return Outcome(act, "refused", error.detail, who.name)
+        # Some of the requests may have been sent by then.
+        partly = act.wish is not None and act.wish.into == "live" and error.kind.startswith("data-act")
+        return Outcome(act, "down" if partly else "refused", error.detail, who.name)
     except ApiDownError:
         return Outcome(act, "down", by=who.name)
 

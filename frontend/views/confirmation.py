@@ -147,11 +147,8 @@ def told(words: Words) -> None:
         return
     by = words("ops.by", name=outcome.by)
     if outcome.simulated is not None:
-        head, more = (
-            simulation.headline(outcome.simulated, title, words),
-            simulation.told(outcome.simulated, model, words),
-        )
-        _panel(head, more, by)
+        head = simulation.headline(outcome.simulated, title, words)
+        _panel(head, simulation.told(outcome.simulated, model, words), by)
         return
     numbers = counts(outcome.imported, words) if outcome.imported is not None else {}
     head = words(_DONE[act.kind], title=title, before=act.before, after=act.after, run=outcome.detail, **numbers)
