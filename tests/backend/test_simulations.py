@@ -6,6 +6,7 @@ A shift of a real champion's table and the way back stand in tests/monitoring/te
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,10 +26,12 @@ PATH = "/models/education/simulate-drift"
 def open_api(checkout: Checkout) -> Iterator[Callable[..., Api]]:
     settings = checkout.settings(MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     with asyncio.Runner() as runner:
+        keys: dict[str, str] = {}
 
         def start(**changes: Any) -> Api:
             changed = settings.model_copy(update=changes)
-            return Api(changed, Client(create_app(changed), runner), keys_of(changed))
+            keys.update(keys or keys_of(changed))
+            return Api(changed, Client(create_app(changed), runner), keys)
 
         yield start
 
@@ -77,7 +80,7 @@ def test_there_is_nothing_to_take_back_at_first_and_production_is_left_alone(ope
     record.parent.mkdir(parents=True)
     record.write_text("{}")
     assert api.client.get(PATH, headers=headers).json()["shifted_since"].endswith("Z")
-    production = open_api(environment="production", secret_key=SecretStr("s" * 64))
+    production = open_api(environment="production", secret_key=SecretStr(secrets.token_urlsafe(32)))
     for body in (undo, {"into": "live"}, {"into": "table"}):
         told = problem(production.client.post(PATH, json=body, headers=production.bearer("admin")), 409)
         assert told["detail"].startswith("This is production")
