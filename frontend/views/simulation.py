@@ -139,4 +139,4 @@ def told(done: Simulated, model: Detail, words: Words) -> str:
         f'<ul class="sg-list">{listed}</ul><p class="sg-small">{escape(words("sim.got_help"))}</p></details>'
     )
     following = words("sim.table_next") if done.into == "table" else words("sim.live_next")
-    return f"{refused}{features if listed else ''}<p>{escape(following)}</p>"
+    return f'{refused}{features if listed else ""}<p style="margin-top:.4rem">{escape(following)}</p>'

@@ -98,6 +98,11 @@ def test_a_shift_of_live_inputs_is_sent_logged_seen_and_told(watch: Watch, capsy
         assert "too few" in shown
         assert "drifted" in shown
 
+        options = {"feature": None, "by": 1.0, "undo": False, "key": "", "yes": False}
+        told = words.simulate_told(watch.settings, "education", "live", rows=3, asked_by="a test", **options)
+        assert (told["into"], told["rows"], told["answered"], told["refusal"]) == ("live", 3, 3, "")
+        assert told["moved"][0]["asked"] == 1.0
+
         production = watch.settings.model_copy(update={"environment": "production"})
         with pytest.raises(ConfigurationError, match="This is production"):
             words.simulate(production, "education", "live", feature=None, by=1, rows=1, undo=False, key="", yes=False)
