@@ -38,6 +38,7 @@ T = TypeVar("T")
 # Shorter than a pipeline would wait: here somebody waits for the answer.
 WAIT_SECONDS = 10.0
 MOVED_STEPS = 3
+_EXPECTED = {"version": "a version such as v3", "alias": "an alias such as challenger"}
 
 
 class Wanted(BaseModel):
@@ -353,7 +354,7 @@ def _problem(kind: type[BaseModel], entry: Any) -> FieldProblem:
     return FieldProblem(
         field=str(shown(name)),
         value=shown(entry["input"]) if name else None,
-        expected={"version": "a version such as v3", "alias": "an alias such as challenger"}.get(name, known),
+        expected=_EXPECTED.get(name) or (entry["msg"] if name in kind.model_fields else known),
         remedy="Send one of them." if not name else "Correct it, or leave it out.",
     )
 

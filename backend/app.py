@@ -59,6 +59,7 @@ from backend.schemas import Clusters, ModelDetail, Models, SegmentClusters, Segm
 from backend.security.protection import protect
 from backend.series import series_routes
 from backend.shadow import Shadow, ShadowFollower, ShadowMetrics
+from backend.simulations import simulation_routes
 from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
 from backend.traffic import Traffic, traffic_routes
@@ -269,6 +270,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     app.include_router(retrain_routes(service))
     app.include_router(alert_routes(service))
     app.include_router(data_routes(service))
+    app.include_router(simulation_routes(service))
     app.include_router(prediction_routes(service))
     app.include_router(drift_routes(service))
     app.include_router(outcome_routes(service, service.metrics.registry))

@@ -14,6 +14,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -41,7 +42,28 @@ STOP_SECONDS = 10.0
 MEMORY_BYTES = 3 * 2**30
 # The errors of the command line as problems; the others are faults of a service.
 _UNUSABLE = {"FileError", "ContractError"}
-_REFUSED = {"VersionError", "AlreadyRunningError"}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """How a word of the command line says that it does not do it as things are: told as 409.
+
+    Attributes:
+        errors: The names of the errors that say so.
+        kind: The problem's.
+        title: The problem's.
+        ended: What holds of a word that took too long.
+    """
+
+    errors: frozenset[str]
+    kind: str
+    title: str
+    ended: str = "nothing was changed"
+
+
+_NOT_BROUGHT_BACK = Refusal(
+    frozenset({"VersionError", "AlreadyRunningError"}), "data-version", "The data can't be brought back"
+)
 
 
 class Reason(BaseModel):
@@ -153,14 +175,14 @@ def data_routes(service: Service) -> APIRouter:
     ) -> Imported:
         service.follower(model)
         asked_by = asker_of(request)
-        with temporary(settings.state / "api" / "files") as (path, file), _alone(settings, model):
+        with temporary(settings.state / "api" / "files") as (path, file), alone(settings, model):
             upload = await receive(request, path, file, settings.max_file_bytes)
             recognise(path, upload.name)
             # Its own name is what the table's record of origins tells.
             named = path.rename(path.with_name(_plain(upload.name)))
             flags = {"--dry-run": dry_run, "--accept": accept, "--number-rows": number_rows}
             words = ["import", *(flag for flag, given in flags.items() if given), "--asked-by", asked_by]
-            told = await _told(settings, [*words, "--", model, str(named)], named)
+            told = await told_by(settings, [*words, "--", model, str(named)], named)
         if not dry_run:
             log.info("%s: %s imported a file: %d rows new, %d changed.", model, asked_by, told["inserted"],
                      told["changed"])  # fmt: skip
@@ -169,7 +191,7 @@ def data_routes(service: Service) -> APIRouter:
     @router.get("/data/versions", summary="The recorded data versions", responses=problems(404, 409, 503))
     async def versions(model: str) -> DataVersions:
         service.follower(model)
-        told = await _told(settings, ["data", "versions", "--", model])
+        told = await told_by(settings, ["data", "versions", "--", model])
         return DataVersions.model_validate(
             told | {"versions": [each | {"created_at": each["created_at"] or None} for each in told["versions"]]}
         )
@@ -190,8 +212,8 @@ def data_routes(service: Service) -> APIRouter:
     async def rollback(model: str, request: Request) -> Returned:
         service.follower(model)
         wanted, asked_by = await fields_of(request, WantedData), asker_of(request)
-        with _alone(settings, model):
-            told = await _told(settings, ["data", "rollback", "--asked-by", asked_by, "--", model, wanted.version])
+        with alone(settings, model):
+            told = await told_by(settings, ["data", "rollback", "--asked-by", asked_by, "--", model, wanted.version])
         log.info("%s: %s returned the data to %s.", model, asked_by, wanted.version)
         return Returned(**told, asked_by=asked_by)
 
@@ -199,7 +221,7 @@ def data_routes(service: Service) -> APIRouter:
 
 
 @contextlib.contextmanager
-def _alone(settings: Settings, model: str) -> Iterator[None]:
+def alone(settings: Settings, model: str) -> Iterator[None]:
     """Keeps others of this worker and the next from changing the model's data meanwhile.
 
     Raises:
@@ -215,7 +237,7 @@ def _alone(settings: Settings, model: str) -> Iterator[None]:
             409,
             "data-busy",
             "The data is being changed already",
-            f"Somebody is importing a file of {model}, or returning its data to another version.",
+            f"Somebody is importing a file of {model}, returning its data to another version, or simulating drift.",
             remedy="Send it again when that has ended.",
         ) from None
     with lock:
@@ -228,7 +250,9 @@ def _plain(name: str) -> str:
     return plain if plain and plain != "upload" else "file"
 
 
-async def _told(settings: Settings, words: Sequence[str], file: Path | None = None) -> dict[str, Any]:
+async def told_by(
+    settings: Settings, words: Sequence[str], file: Path | None = None, refusal: Refusal = _NOT_BROUGHT_BACK
+) -> dict[str, Any]:
     """What a word of the command line tells, with the name of the `file` instead of where it lies here.
 
     Raises:
@@ -255,12 +279,13 @@ async def _told(settings: Settings, words: Sequence[str], file: Path | None = No
             503,
             "data-act-slow",
             "It took too long",
-            f"It did not end within {settings.data_act_seconds:g} s and was ended; nothing was changed.",
+            f"It did not end within {settings.data_act_seconds:g} s and was ended; {refusal.ended}.",
             remedy=f"`./run {words[0]}` has no such limit.",
         ) from None
     finally:
         await _ended(process)
-    return _answer(said.replace(f"{file.parent}{os.sep}".encode(), b"") if file is not None else said, faults)
+    plain = said.replace(f"{file.parent}{os.sep}".encode(), b"") if file is not None else said
+    return _answer(plain, faults, refusal)
 
 
 def _limit_memory(pid: int) -> None:
@@ -285,7 +310,7 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _answer(said: bytes, faults: bytes) -> dict[str, Any]:
+def _answer(said: bytes, faults: bytes, refusal: Refusal) -> dict[str, Any]:
     lines = [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
     try:
         told: dict[str, Any] = json.loads(lines[-1])
@@ -305,6 +330,6 @@ def _answer(said: bytes, faults: bytes) -> dict[str, Any]:
     message, remedy = str(told.get("message", "")), str(told.get("remedy", ""))
     if kind in _UNUSABLE:
         raise unusable(message, remedy)
-    if kind in _REFUSED:
-        raise RequestError(409, "data-version", "The data can't be brought back", message, remedy=remedy)
+    if kind in refusal.errors:
+        raise RequestError(409, refusal.kind, refusal.title, message, remedy=remedy)
     raise RequestError(503, "data-act", "It can't be done now", message, remedy=remedy, headers={"retry-after": "5"})

@@ -9,18 +9,19 @@ from typing import Any, Literal, TypeVar
 import streamlit as st
 from pydantic import ValidationError
 
-from frontend import operator, supply
+from frontend import operator, simulation, supply
 from frontend.api import Answer, ApiDownError
 from frontend.operator import DeniedError, Operator, SignedOutError
+from frontend.simulation import Simulated, Wish
 from frontend.supply import INTAKE, Imported, Intake
 
 T = TypeVar("T", bound=Answer)
-Kind = Literal["approve", "rollback", "start", "import", "data"]
+Kind = Literal["approve", "rollback", "start", "import", "data", "simulate", "unshift"]
 
 INTENT = "operations_intent"
 # Confirmed, and not sent yet: what takes long is sent while the page says so.
 GOING = "operations_going"
-LONG: frozenset[Kind] = frozenset({"import", "data"})
+LONG: frozenset[Kind] = frozenset({"import", "data", "simulate", "unshift"})
 OUTCOME = "operations_outcome"
 
 
@@ -83,12 +84,14 @@ class Act:
         before: The version in use, or checked out, when it was asked for; empty if none was.
         after: The version that shall be in use or checked out then; the file that is imported; the data version that a
             pipeline shall train on, empty for what stands in the table.
+        wish: The shift that is simulated, or taken back.
     """
 
     kind: Kind
     model: str
     before: str = ""
     after: str = ""
+    wish: Wish | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ class Outcome:
         detail: The run's number, or what the API said, in English.
         by: Who did it, by the key's name.
         imported: What an import did.
+        simulated: What a simulation did.
     """
 
     act: Act
@@ -108,6 +112,7 @@ class Outcome:
     detail: str = ""
     by: str = ""
     imported: Imported | None = None
+    simulated: Simulated | None = None
 
 
 def ask_for(act: Act) -> None:
@@ -158,7 +163,9 @@ def _outcome(act: Act) -> Outcome:
         st.session_state["operator_ended"] = True
         return Outcome(act, "ended")
     except DeniedError as error:
-        return Outcome(act, "refused", error.detail, who.name)
+        # Some of the requests may have been sent by then.
+        partly = act.wish is not None and act.wish.into == "live" and error.kind.startswith("data-act")
+        return Outcome(act, "down" if partly else "refused", error.detail, who.name)
     except ApiDownError:
         return Outcome(act, "down", by=who.name)
 
@@ -173,6 +180,8 @@ def carry_out(act: Act, who: Operator) -> Outcome:
         return _import(act, who)
     if act.kind == "data":
         return _return_data(act, who)
+    if act.wish is not None:
+        return Outcome(act, "done", by=who.name, simulated=simulation.send(who, act.model, act.wish))
     known = versions(who, act.model)
     standing = {alias: each.model_version for each in known for alias in each.aliases}
     # What was confirmed is what is done: not what somebody else made of it meanwhile.

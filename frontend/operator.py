@@ -99,7 +99,14 @@ def sign_out(operator: Operator) -> None:
         return
 
 
-def ask(operator: Operator, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+def ask(
+    operator: Operator,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    patience: httpx.Timeout = TIMEOUT,
+) -> Any:
     """What the API answers to the operator.
 
     Raises:
@@ -107,7 +114,7 @@ def ask(operator: Operator, method: str, path: str, body: Mapping[str, Any] | No
         DeniedError: The API refuses.
         ApiDownError: It can't be reached, or fails.
     """
-    return _answered(_send(method, path, operator.token, body))
+    return _answered(_send(method, path, operator.token, body, patience))
 
 
 def send_file(operator: Operator, path: str, params: Mapping[str, str], name: str, file: IO[bytes]) -> Any:
@@ -131,11 +138,17 @@ def send_file(operator: Operator, path: str, params: Mapping[str, str], name: st
     return _answered(sent)
 
 
-def _send(method: str, path: str, token: str | None, body: Mapping[str, Any] | None = None) -> httpx.Response:
+def _send(
+    method: str,
+    path: str,
+    token: str | None,
+    body: Mapping[str, Any] | None = None,
+    patience: httpx.Timeout = TIMEOUT,
+) -> httpx.Response:
     headers = {"authorization": f"Bearer {token}"} if token else {}
     try:
         # Without the dashboard's own key: what an operator does is done in the operator's name.
-        return api.connection().request(method, path, json=body, headers=headers, auth=None, timeout=TIMEOUT)
+        return api.connection().request(method, path, json=body, headers=headers, auth=None, timeout=patience)
     except httpx.HTTPError as error:
         raise ApiDownError(f"The API can't be reached: {type(error).__name__}.") from error
 

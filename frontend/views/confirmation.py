@@ -8,7 +8,7 @@ import streamlit as st
 
 from frontend import acts, catalogue, operator, parts, supply
 from frontend.acts import Act, Outcome
-from frontend.views import intake
+from frontend.views import intake, simulation
 from frontend.views.trouble import alert
 from frontend.words import Words
 
@@ -18,6 +18,8 @@ _TITLES = {
     "start": "ops.start_title",
     "import": "supply.import_title",
     "data": "supply.data_title",
+    "simulate": "sim.ask_title",
+    "unshift": "sim.undo_title",
 }
 _DONE = {
     "approve": "ops.approve_done",
@@ -25,6 +27,12 @@ _DONE = {
     "start": "ops.start_done",
     "import": "supply.import_done",
     "data": "supply.data_done",
+}
+_GOING = {
+    "import": "supply.import_going",
+    "data": "supply.data_going",
+    "simulate": "sim.going",
+    "unshift": "sim.undo_going",
 }
 _NOT_DONE = {"changed": "ops.changed", "ended": "ops.act_ended", "down": "ops.act_down", "refused": "ops.act_refused"}
 
@@ -84,6 +92,8 @@ def _lines(act: Act, words: Words) -> list[str]:
         return [what, words("supply.data_then")]
     if act.kind == "import":
         return _import_lines(act, title, words)
+    if act.wish is not None:
+        return simulation.lines(act, title, words)
     if not act.before:
         return [words("ops.first_what", title=title, after=act.after), words("ops.act_then")]
     since = since_when(act.model, act.before, words)
@@ -122,30 +132,40 @@ def told(words: Words) -> None:
     """What became of the last act; one that takes long is sent here, while the page says so."""
     act = acts.going()
     if act is not None:
-        with st.spinner(words(f"supply.{act.kind}_going")):
+        with st.spinner(words(_GOING[act.kind])):
             acts.go()
             _look_anew()
     outcome: Outcome | None = st.session_state.get(acts.OUTCOME)
     if outcome is None:
         return
     act = outcome.act
-    title = catalogue.detail(act.model).title(words.language)
+    model = catalogue.detail(act.model)
+    title = model.title(words.language)
     if outcome.state != "done":
         head = words("ops.unsure" if outcome.state == "down" else "ops.not_done", title=title)
         parts.html(alert(head, words(_NOT_DONE[outcome.state]), outcome.detail))
         return
+    by = words("ops.by", name=outcome.by)
+    if outcome.simulated is not None:
+        head = simulation.headline(outcome.simulated, title, words)
+        _panel(head, simulation.told(outcome.simulated, model, words), by)
+        return
     numbers = counts(outcome.imported, words) if outcome.imported is not None else {}
     head = words(_DONE[act.kind], title=title, before=act.before, after=act.after, run=outcome.detail, **numbers)
     quote = "" if act.kind == "start" else outcome.detail
-    by = words("ops.by", name=outcome.by)
     own = f'<p class="sg-quote" lang="en">{escape(quote)}</p>' if quote else ""
-    parts.html(
-        f'<section class="sg-panel" role="status" style="margin-bottom:1rem"><h3 class="sg-title">✓ {escape(head)}</h3>'
-        f'{own}{_next(act, words)}<p class="sg-small">{escape(by)}</p></section>'
-    )
+    _panel(head, f"{own}{_next(act, words)}", by)
     if outcome.imported is not None and outcome.imported.rejected:
         # What was not taken in is told as long as the outcome is.
-        intake.refused(outcome.imported, catalogue.detail(act.model), words, "done")
+        intake.refused(outcome.imported, model, words, "done")
+
+
+def _panel(head: str, more: str, by: str) -> None:
+    """What was done; `more` is HTML."""
+    parts.html(
+        f'<section class="sg-panel" role="status" style="margin-bottom:1rem"><h3 class="sg-title">✓ {escape(head)}</h3>'
+        f'{more}<p class="sg-small">{escape(by)}</p></section>'
+    )
 
 
 def _next(act: Act, words: Words) -> str:

@@ -11,7 +11,7 @@ from frontend import acts, catalogue, operator, parts
 from frontend.api import ApiDownError
 from frontend.catalogue import Decision
 from frontend.operator import DeniedError, Operator, SignedOutError
-from frontend.views import confirmation, intake, pipeline, stock, versions
+from frontend.views import confirmation, intake, pipeline, simulation, stock, versions
 from frontend.views.trouble import alert
 from frontend.words import Words
 
@@ -42,6 +42,7 @@ def show(words: Words) -> None:
         pipeline.show(who, name, words)
         intake.show(who, name, words)
         stock.show(who, name, words)
+        simulation.show(who, name, words)
     except SignedOutError:
         ended()
     confirmation.show(words)

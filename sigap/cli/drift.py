@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sigap.catalog import declaration, declarations
 from sigap.cli.output import Steps, console, say, table
+from sigap.cli.session import stop_on_signal
 from sigap.errors import ConfigurationError
 from sigap.settings import Settings
 
@@ -107,6 +109,7 @@ def simulate(
     undo: bool,
     key: str,
     yes: bool,
+    asked_by: str = "",
 ) -> None:
     """Inject a shift, or take it back, and say what was done.
 
@@ -115,11 +118,7 @@ def simulate(
         SigapError: Whatever stands in the way.
     """
     declaration(name)
-    if settings.environment == "production" and not yes:
-        raise ConfigurationError(
-            "This is production: a simulated shift would be answered, logged and acted upon like a real one.",
-            remedy="Say --yes if that is what you want.",
-        )
+    _allowed(settings, yes=yes)
     if undo:
         from sigap.monitoring.shifted_table import undo_shift
 
@@ -128,15 +127,65 @@ def simulate(
         if back.left:
             say(f"{back.left} were changed by somebody since, and left as they are.", style="yellow")
     elif into == "table":
-        _into_table(settings, name, feature, by, rows)
+        _into_table(settings, name, feature, by, rows, asked_by)
     else:
         _into_live(settings, name, feature, by, rows, key)
 
 
-def _into_table(settings: Settings, name: str, feature: str | None, by: float, rows: int) -> None:
+def simulate_told(
+    settings: Settings,
+    name: str,
+    into: str,
+    *,
+    feature: str | None,
+    by: float,
+    rows: int,
+    undo: bool,
+    key: str,
+    yes: bool,
+    asked_by: str,
+) -> dict[str, Any]:
+    """Do what `simulate` does, and tell a program; raises as it does.
+
+    Returns:
+        `rows` is how many of the table are shifted or brought back, or how many requests were sent; `left` how many
+        rows were not brought back, as somebody changed them since.
+    """
+    declaration(name)
+    _allowed(settings, yes=yes)
+    told = {"model": name, "into": "table" if undo else into, "undone": undo, "table": None, "answered": None}
+    nothing = {"left": 0, "refusal": "", "moved": []}
+    with stop_on_signal():
+        if undo:
+            from sigap.monitoring.shifted_table import undo_shift
+
+            back = undo_shift(name, settings)
+            return {**told, **nothing, "table": back.table, "rows": back.rows, "left": back.left}
+        if into == "table":
+            from sigap.monitoring.shifted_table import write_shift
+
+            written = write_shift(name, settings, feature=feature, by=by, rows=rows, asked_by=asked_by)
+            moved = [asdict(each) for each in written.moved]
+            return {**told, **nothing, "table": written.table, "rows": written.rows, "moved": moved}
+        from sigap.monitoring.simulate import send
+
+        sent = send(name, settings, feature=feature, by=by, rows=rows, key=key)
+    counts = {"rows": sent.requests, "answered": sent.answered, "refusal": sent.refusal}
+    return {**told, **nothing, **counts, "moved": [asdict(each) for each in sent.moved]}
+
+
+def _allowed(settings: Settings, *, yes: bool) -> None:
+    if settings.environment == "production" and not yes:
+        raise ConfigurationError(
+            "This is production: a simulated shift would be answered, logged and acted upon like a real one.",
+            remedy="Say --yes if that is what you want.",
+        )
+
+
+def _into_table(settings: Settings, name: str, feature: str | None, by: float, rows: int, asked_by: str) -> None:
     from sigap.monitoring.shifted_table import write_shift
 
-    done = write_shift(name, settings, feature=feature, by=by, rows=rows)
+    done = write_shift(name, settings, feature=feature, by=by, rows=rows, asked_by=asked_by)
     say(f"{done.rows} rows of {done.table} are shifted, in one transaction.")
     _tell(done.moved)
     say(f"Check it: ./run drift check {name} --subject table")

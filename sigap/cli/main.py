@@ -447,6 +447,8 @@ def simulate_drift(
         str, typer.Option("--key", help="API key, where predictions need a token; else SIGAP_DASHBOARD_KEY.")
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="In production too.")] = False,
+    asked_by: AskedBy = "",
+    as_json: AsJson = False,
 ) -> None:
     """Inject a stated shift, to see the alarm come: into live inputs, or into the table.
 
@@ -456,11 +458,38 @@ def simulate_drift(
     Examples: `./run simulate-drift car_price` · `./run simulate-drift car_price --feature horsepower --shift 2` ·
     `./run simulate-drift education --into table`, then `--undo`
     """
-    from sigap.cli.drift import simulate
+    from sigap.cli.drift import simulate, simulate_told
 
     if into not in ("live", "table"):
         raise typer.BadParameter(f"{into!r} is neither live nor table.", param_hint="--into")
-    simulate(running_settings(), name, into, feature=feature, by=shift, rows=rows, undo=undo, key=key, yes=yes)
+    if as_json:
+        tell_program(
+            lambda: simulate_told(
+                running_settings(),
+                name,
+                into,
+                feature=feature,
+                by=shift,
+                rows=rows,
+                undo=undo,
+                key=key,
+                yes=yes,
+                asked_by=asked_by,
+            )
+        )
+    else:
+        simulate(
+            running_settings(),
+            name,
+            into,
+            feature=feature,
+            by=shift,
+            rows=rows,
+            undo=undo,
+            key=key,
+            yes=yes,
+            asked_by=asked_by,
+        )
 
 
 @app.command("new-model", rich_help_panel="Training")

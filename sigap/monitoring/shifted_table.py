@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -15,9 +15,11 @@ from sigap.catalog import Declaration, Feature, declaration
 from sigap.catalog.declaration import Forecasting
 from sigap.data.contract import table_column
 from sigap.data.postgres import Connection, connect, translated
+from sigap.decisions import person
 from sigap.errors import ConfigurationError
 from sigap.monitoring.simulate import Moved, champion_of, chosen_features, shifted
 from sigap.settings import Settings
+from sigap.simulations import record_of
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,14 @@ class Written:
     left: int = 0
 
 
-def record_of(settings: Settings, model: str) -> Path:
-    """Where the values that were there before are kept."""
-    return settings.state / "simulations" / f"{model}.json"
-
-
 def write_shift(
-    model: str, settings: Settings, *, feature: str | None = None, by: float = 1.0, rows: int = 200
+    model: str,
+    settings: Settings,
+    *,
+    feature: str | None = None,
+    by: float = 1.0,
+    rows: int = 200,
+    asked_by: str = "",
 ) -> Written:
     """Shifts numbers of at most `rows` rows of the table, of its newest period where it has periods.
 
@@ -53,6 +56,7 @@ def write_shift(
         feature: The number to shift; by default all that the champion uses.
         by: Shift in standard deviations of the rows that are changed.
         rows: Most rows to change.
+        asked_by: Who wants it, as it is written down beside the way back; by default this account.
 
     Raises:
         ConfigurationError: An earlier shift was not taken back, or the model's table can't be shifted so.
@@ -79,6 +83,8 @@ def write_shift(
         after = [_updated(connection, declared, keys, columns, row) for row in found.astype(object).to_dict("records")]
         content = {
             "table": declared.source.table,
+            "asked_by": asked_by or person(),
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "keys": keys,
             "columns": columns,
             "rows": [

@@ -36,6 +36,7 @@ class Desk:
     slow: float = 0.0
     data: str = "v2"
     looked: int = 0
+    shifted: bool = False
 
     def versions(self) -> list[dict[str, Any]]:
         """As the API lists them."""
@@ -185,6 +186,29 @@ def desk_routes(desk: Desk) -> APIRouter:
         desk.acts.append((name, "data", body))
         before, desk.data = desk.data, body["version"]
         return {"model": "car_price", "before": before, "version": desk.data, "md5": "0" * 32, "asked_by": name}
+
+    @router.get("/models/{model}/simulate-drift")
+    def simulation(model: str, request: Request) -> Any:
+        if who(request) is None:
+            return problem(401, "unauthorized", "The token was revoked.")
+        return {"model": model, "shifted_since": "2026-11-20T06:12:00Z" if desk.shifted else None}
+
+    @router.post("/models/{model}/simulate-drift")
+    async def simulate(model: str, request: Request) -> Any:
+        name, body = who(request), await request.json()
+        if name is None:
+            return problem(401, "unauthorized", "The token was revoked.")
+        desk.acts.append((name, "simulate", body))
+        await asyncio.sleep(desk.slow)
+        live, undone = body["into"] == "live", body["undo"]
+        if desk.shifted and not live and not undone:
+            return problem(409, "simulation", "The table of car_price holds a simulated shift already.")
+        desk.shifted = desk.shifted if live else not undone
+        moved = [{"feature": "horsepower", "asked": body["shift"], "got": 0.9, "clipped": 0.1, "tested": True}]
+        return {"model": model, "into": body["into"], "undone": undone, "table": None if live else "cars",
+                "rows": body["rows"], "answered": body["rows"] - 1 if live else None, "left": 2 if undone else 0,
+                "refusal": "422: Too much." if live else "", "moved": [] if undone else moved,
+                "asked_by": f"api: {name}"}  # fmt: skip
 
     @router.get("/models/car_price/pipeline/runs")
     def runs() -> Any:

@@ -101,3 +101,23 @@ def test_the_operator_s_double_clicks_do_nothing_twice(
     expect(page.get_by_text("The sign-in has ended.")).to_be_visible()
     assert len(desk.acts) == 2
     other.close()
+
+
+def test_the_alarm_is_tried_once_and_taken_back_on_a_phone(page: Page, dashboard: str, desk: Desk) -> None:
+    desk.slow = 0.4
+    page.set_viewport_size({"width": 390, "height": 900})
+    sign_in(page, dashboard, "operator-key", "sari")
+    page.get_by_text("The table", exact=True).click()
+    expect(page.get_by_text("Rows at most", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Shift …").click()
+    expect(page.get_by_role("dialog")).to_contain_text("of the table are shifted by +1.0 standard deviations")
+    page.get_by_role("button", name="Yes, do it").dblclick()
+    expect(page.get_by_role("heading", name="200 rows of the table are shifted.")).to_be_visible()
+    expect(page.get_by_role("button", name="Shift …")).to_be_disabled()
+    page.get_by_role("button", name="Take the shift back").click()
+    expect(page.get_by_role("dialog")).to_contain_text("get the values back that they had before")
+    page.get_by_role("button", name="Yes, do it").dblclick()
+    expect(page.get_by_role("heading", name="rows of the table are what they were.")).to_be_visible()
+    expect(page.get_by_role("button", name="Take the shift back")).to_have_count(0)
+    assert [body["undo"] for _, _, body in desk.acts] == [False, True]
+    assert page.evaluate(WIDTH) <= 390

@@ -245,6 +245,50 @@ def test_data_that_somebody_returned_meanwhile_is_left(app: AppTest, desk: Desk)
     assert "Meanwhile somebody else changed" in shown(page)
 
 
+def test_live_inputs_are_shifted_once_and_what_came_of_it_is_told(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    page.select_slider(key="operator_shift_car_price").set_value(-1.5).run()
+    page.button(key="operator_simulate").click().run()
+    assert desk.acts == []
+    assert "Car price: 200 real requests are sent to the service" in shown(page)
+    assert "shifted by −1.5 standard deviations" in shown(page)
+    assert "It is recorded as done by sari." in shown(page)
+    page.button(key="operator_confirm").click().run()
+    page.run()
+    assert desk.acts == [("sari", "simulate", {"into": "live", "shift": -1.5, "rows": 200, "undo": False})]
+    assert "Car price: 200 requests were sent, 199 of them were answered." in shown(page)
+    assert "422: Too much." in shown(page)
+    assert "<span>Power</span><b>+0.9 standard deviations</b>" in shown(page)
+    assert not [button for button in page.button if button.key == "operator_unshift"]
+
+
+def test_a_shifted_table_is_taken_back(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    page.segmented_control(key="operator_into_car_price").set_value("table").run()
+    page.button(key="operator_simulate").click().run()
+    assert "numbers of at most 200 rows of the table are shifted by +1.0 standard deviations" in shown(page)
+    page.button(key="operator_confirm").click().run()
+    assert "Car price: 200 rows of the table are shifted." in shown(page)
+    assert "The table holds a simulated shift since 20 November 2026" in shown(page)
+    # Another one would have to be refused.
+    assert page.button(key="operator_simulate").disabled
+    confirmed(page, "operator_unshift")
+    assert [(act, body["undo"]) for _, act, body in desk.acts] == [("simulate", False), ("simulate", True)]
+    assert "rows of the table are what they were." in shown(page)
+    assert "left as they are: 2." in shown(page)
+    assert not [button for button in page.button if button.key == "operator_unshift"]
+
+
+def test_a_table_that_somebody_shifted_meanwhile_is_not_shifted_again(app: AppTest, desk: Desk) -> None:
+    page = signed_in(app)
+    page.segmented_control(key="operator_into_car_price").set_value("table").run()
+    page.button(key="operator_simulate").click().run()
+    desk.shifted = True
+    page.button(key="operator_confirm").click().run()
+    assert "Car price: nothing was changed" in shown(page)
+    assert "holds a simulated shift already." in shown(page)
+
+
 def test_steps_stand_in_the_pipelines_order_and_the_total_does_not_jump() -> None:
     def run(*blocks: tuple[str, str]) -> acts.RunDetail:
         listed = [{"block": name, "status": status} for name, status in blocks]

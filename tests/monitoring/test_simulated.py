@@ -3,6 +3,8 @@ tells of it."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +18,12 @@ from backend.app import create_app
 from sigap.catalog import declaration
 from sigap.cli import drift as words
 from sigap.errors import ConfigurationError, RegistryError
-from sigap.monitoring.shifted_table import record_of, undo_shift, write_shift
+from sigap.monitoring.shifted_table import undo_shift, write_shift
 from sigap.monitoring.simulate import send
 from sigap.settings import Settings
+from sigap.simulations import record_of
+from tests.backend.conftest import Client
+from tests.backend.security.conftest import Api, keys_of
 from tests.monitoring.conftest import Watch
 from tests.registry.conftest import free_port
 
@@ -93,11 +98,36 @@ def test_a_shift_of_live_inputs_is_sent_logged_seen_and_told(watch: Watch, capsy
         assert "too few" in shown
         assert "drifted" in shown
 
+        options = {"feature": None, "by": 1.0, "undo": False, "key": "", "yes": False}
+        told = words.simulate_told(watch.settings, "education", "live", rows=3, asked_by="a test", **options)
+        assert (told["into"], told["rows"], told["answered"], told["refusal"]) == ("live", 3, 3, "")
+        assert told["moved"][0]["asked"] == 1.0
+
         production = watch.settings.model_copy(update={"environment": "production"})
         with pytest.raises(ConfigurationError, match="This is production"):
             words.simulate(production, "education", "live", feature=None, by=1, rows=1, undo=False, key="", yes=False)
         with pytest.raises(ConfigurationError, match="no number that the champion"):
             send("education", watch.settings, feature="height", rows=1)
+
+
+def over_the_api(watch: Watch, whole: str) -> None:
+    """The same for an operator who asks the API: in the operator's name, and only once."""
+    before = watch.ask(whole)
+    with asyncio.Runner() as runner:
+        api = Api(watch.settings, Client(create_app(watch.settings), runner), keys_of(watch.settings))
+        path, headers = "/models/education/simulate-drift", api.bearer("admin")
+        body = {"into": "table", "shift": -1.0, "rows": 5, "feature": None, "undo": False}
+        told = api.client.post(path, json=body, headers=headers).json()
+        assert (told["into"], told["table"], told["rows"], told["undone"]) == ("table", "education_data", 5, False)
+        assert {each["asked"] for each in told["moved"]} == {-1.0}
+        assert watch.ask(whole) != before
+        assert json.loads(record_of(watch.settings, "education").read_text())["asked_by"] == "api: admin"
+        assert api.client.get(path, headers=headers).json()["shifted_since"] is not None
+        assert api.client.post(path, json=body, headers=headers).status_code == 409
+        back = api.client.post(path, json={**body, "undo": True}, headers=headers).json()
+        assert (back["rows"], back["left"], back["undone"], back["moved"]) == (5, 0, True, [])
+        assert api.client.get(path, headers=headers).json()["shifted_since"] is None
+    assert watch.ask(whole) == before
 
 
 def test_a_shift_of_the_table_is_one_transaction_and_can_be_taken_back(watch: Watch):
@@ -121,6 +151,7 @@ def test_a_shift_of_the_table_is_one_transaction_and_can_be_taken_back(watch: Wa
     with pytest.raises(ConfigurationError, match="No simulated shift"):
         undo_shift("education", watch.settings)
     assert not record_of(watch.settings, "education").exists()
+    over_the_api(watch, whole)
 
     write_shift("education", watch.settings, rows=5)
     column = done.moved[0].feature

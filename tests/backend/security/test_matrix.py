@@ -28,7 +28,9 @@ from tests.backend.security.conftest import keys_of, settings
 MODES = ("admin", "predict", "all")
 OPEN = {"/token", "/token-dashboard", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ready"}
 OWN = {"/validate-token", "/token/revoke"}
-ADMIN = re.compile(r"/(load|update|rollback|pipeline|import-file|data/versions)$|/predictions/\{request_id\}$")
+ADMIN = re.compile(
+    r"/(load|update|rollback|pipeline|import-file|data/versions|simulate-drift)$|/predictions/\{request_id\}$"
+)
 NEEDED = {
     "admin": {"own", "admin", "alerts"},
     "predict": {"own", "admin", "alerts", "predict"},
