@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,19 +22,27 @@ from sigap.settings import ROOT, Settings, get_settings
 _numbers = count(1)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of two processes that share the tests, one goes through all that fill a machine, and begins with them."""
-    # Only the processes that share the tests have this option.
-    if not config.getoption("loadgroup", False):
-        return
+@cache
+def _group(file: str) -> str:
+    """What goes to one process as a whole: a file; all files with tests that fill a machine together."""
+    return "alone" if re.search(r"pytest\.mark\.(system|browser|load)\b", (ROOT / file).read_text()) else file
 
-    def fills(item: pytest.Item) -> bool:
-        return any(item.get_closest_marker(name) for name in ("system", "browser", "load"))
 
-    items.sort(key=fills, reverse=True)
-    for item in items:
-        # As xdist does for its mark `xdist_group`, which pytest 9.2 no longer lets it see.
-        item._nodeid = f"{item.nodeid}@{'alone' if fills(item) else item.path.stem}"
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What fills a machine comes first, since it takes longest."""
+    items.sort(key=lambda item: _group(item.nodeid.partition("::")[0]) != "alone")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of two processes that share the tests, one gets all that fill a machine; xdist's marks for it need pytest < 9."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid.partition("::")[0])
+
+    return Groups(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

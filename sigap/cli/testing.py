@@ -27,7 +27,7 @@ def run_tests(settings: Settings, arguments: list[str]) -> None:
     # Most tests wait for a service, so two processes share them, but for chosen ones. What fills a machine by itself
     # is one group (tests/conftest.py): two browsers or two whole systems would only wait for each other.
     whole = all(argument.startswith("-") for argument in arguments)
-    together = ["--numprocesses=2", "--dist=loadgroup", "--no-loadscope-reorder"] if whole else []
+    together = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"] if whole else []
     _become([sys.executable, "-m", "pytest", *together, *arguments])
 
 
