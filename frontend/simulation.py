@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import httpx
+import streamlit as st
 from pydantic import ValidationError
 
 from frontend import operator
@@ -80,9 +81,10 @@ def send(who: Operator, model: str, wish: Wish) -> Simulated:
         raise ApiDownError(f"The API's answer can't be read: {error}.") from error
 
 
-def standing(who: Operator, model: str) -> Simulation:
-    """Whether the table holds a simulated shift; raises as `send` does."""
+@st.cache_data(ttl=30, show_spinner=False)
+def standing(_who: Operator, model: str) -> Simulation:
+    """Whether the table holds a simulated shift, for pages; raises as `send` does, and what raises is not kept."""
     try:
-        return Simulation.model_validate(operator.ask(who, "GET", f"/models/{model}/simulate-drift"))
+        return Simulation.model_validate(operator.ask(_who, "GET", f"/models/{model}/simulate-drift"))
     except ValidationError as error:
         raise ApiDownError(f"The API's answer can't be read: {error}.") from error

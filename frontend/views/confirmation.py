@@ -7,6 +7,7 @@ from html import escape
 import streamlit as st
 
 from frontend import acts, catalogue, operator, parts, supply
+from frontend import simulation as shifts
 from frontend.acts import Act, Outcome
 from frontend.views import intake, simulation
 from frontend.views.trouble import alert
@@ -71,6 +72,7 @@ def _look_anew() -> None:
     catalogue.detail.clear()
     catalogue.decisions.clear()
     supply.known_versions.clear()
+    shifts.standing.clear()
 
 
 def forget() -> None:
