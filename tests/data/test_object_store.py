@@ -23,7 +23,7 @@ POINTER = "data/raw/education_snapshot.parquet.dvc"
 
 
 def stored(checkout: Checkout, store: ObjectStore, prefix: str, **changes: object) -> Settings:
-    return checkout.settings(dvc_remote_url=f"s3://{BUCKET}/{prefix}", **(store.settings() | changes))
+    return checkout.settings(**({"dvc_remote_url": f"s3://{BUCKET}/{prefix}"} | store.settings() | changes))
 
 
 def forget_cache(checkout: Checkout) -> None:
