@@ -214,7 +214,7 @@ class Settings(BaseSettings):
     mage_url: str | None = Field(
         None,
         pattern=r"^https?://[^\s]+$",
-        description="Where Mage is found when it runs elsewhere, such as `http://mage:6789` in a network of containers; "
+        description="Where Mage is found that runs elsewhere, such as `http://mage:6789` in a network of containers; "
         "by default it is the one started here.",
     )
     mage_password: SecretStr | None = Field(
@@ -403,7 +403,7 @@ class Settings(BaseSettings):
         if self.environment == "production":
             raise ConfigurationError(
                 f"The secret {name!r} is not set and {path} does not exist.",
-                remedy=f"In production, set it yourself: SIGAP_{name.upper()}, or that file, readable by its owner only.",
+                remedy=f"In production, set it yourself: SIGAP_{name.upper()}, or that file, readable by its owner.",
             )
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Written aside and linked into place, so that of two processes at once both read the same whole value.
