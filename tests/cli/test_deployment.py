@@ -81,7 +81,14 @@ def test_given_secrets_are_used_and_not_written_down(tmp_path: Path) -> None:
 
 
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("SECRET_KEY", "SIGAP_ALERT_KEY", "SIGAP_MAGE_URL", "SIGAP_PROTECT", "SIGAP_API_KEYS", "SIGAP_PROMOTION"):
+    for name in (
+        "SECRET_KEY",
+        "SIGAP_ALERT_KEY",
+        "SIGAP_MAGE_URL",
+        "SIGAP_PROTECT",
+        "SIGAP_API_KEYS",
+        "SIGAP_PROMOTION",
+    ):
         monkeypatch.setenv(name, "")
     found = settings(tmp_path)
     assert (found.secret_key, found.alert_key, found.mage_url, found.protect, found.api_keys) == (None,) * 5
