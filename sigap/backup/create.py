@@ -196,14 +196,14 @@ def _git(writing: _Writing) -> None:
         return
     names = [declared.name for declared in declarations()]
     tags = {name: to for name, to in git.all_tags().items() if name.partition("/")[0] in names}
-    git.bundle(writing.draft / BUNDLE)
-    out = Hashing(writing.draft / f".{BUNDLE}")
-    with (writing.draft / BUNDLE).open("rb") as file:
+    raw = writing.draft / f".{BUNDLE}"
+    git.bundle(raw)
+    out = Hashing(writing.draft / BUNDLE)
+    with raw.open("rb") as file:
         for block in blocks(file):
             out.write(block)
-    whole = out.close()
-    out.path.replace(writing.draft / BUNDLE)
-    writing.files.append(whole.model_copy(update={"path": BUNDLE}))
+    raw.unlink()
+    writing.files.append(out.close())
     writing.git = Repository(head=head, branch=branch, tags=tags)
 
 

@@ -230,7 +230,8 @@ def _prepared(under_way: _Restoring) -> list[Entry]:
 
 
 def _discard_prepared(path: Path) -> None:
-    discard(path / "postgres")  # perhaps a link to a folder elsewhere
+    if path.is_dir():
+        discard(path / "postgres")  # perhaps a link to a folder elsewhere
     discard(path)
 
 

@@ -125,7 +125,7 @@ def list_backups(settings: Settings, target: str) -> None:
         size, rows = _mib(one.manifest.size), f"{one.manifest.rows:,}"
         lines.add_row(one.name, f"{made:%Y-%m-%d %H:%M}", size, rows, secrets, served or "-")
     say(lines)
-    say(f"\nIn {target}. `./run restore {found[0].name}` restores one; its files are checked then.", style="dim")
+    say(f"\nIn {target}. `./run restore {found[0].url}` restores one; its files are checked then.", style="dim")
 
 
 def run_restore(
