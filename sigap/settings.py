@@ -249,8 +249,8 @@ class Settings(BaseSettings):
     artifacts_url: str | None = Field(
         None,
         pattern=r"^(s3://[^\s/@]+|/).*$",
-        description="Where the MLflow server that Sigap starts keeps artefacts (folder, s3://bucket/prefix); by default "
-        "a folder inside the state folder.",
+        description="Where the MLflow server that Sigap starts keeps artefacts (folder, s3://bucket/prefix); by "
+        "default a folder inside the state folder.",
     )
     aws_access_key_id: SecretStr | None = Field(
         None,
