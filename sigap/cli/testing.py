@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import typer
+
 from sigap.cli.output import say, table
 from sigap.errors import ConfigurationError
 from sigap.services.installed import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS
 from sigap.settings import ROOT, Settings
 
+_COVERAGE = "--coverage"
+LEAST_COVERED = 85.0
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def run_tests(settings: Settings, arguments: list[str]) -> None:
-    """Bring what the tests need beside the environment, then become pytest."""
+    """Bring what the tests need beside the environment, then become pytest.
+
+    With `--coverage` among the arguments, pytest is waited for, and the share that ran is held against what is wanted.
+
+    Raises:
+        typer.Exit: With `--coverage`, when pytest has ended.
+    """
     provide_chromium(settings)
     provide_prometheus(settings)
     # Tests that start a fresh clone use this environment instead of installing one each.
@@ -28,7 +39,41 @@ def run_tests(settings: Settings, arguments: list[str]) -> None:
     # is one group (tests/conftest.py): two browsers or two whole systems would only wait for each other.
     whole = all(argument.startswith("-") for argument in arguments)
     together = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"] if whole else []
-    _become([sys.executable, "-m", "pytest", *together, *arguments])
+    command = [sys.executable, "-m", "pytest", *together]
+    if _COVERAGE not in arguments:
+        _become([*command, *arguments])
+    arguments = [argument for argument in arguments if argument != _COVERAGE]
+    raise typer.Exit(with_coverage(settings, [*command, *arguments], least=LEAST_COVERED if whole else 0))
+
+
+def with_coverage(settings: Settings, command: list[str], *, least: float) -> int:
+    """Run pytest and count which lines and branches ran, also in processes that tests start.
+
+    Args:
+        settings: Say where the state is; counts and `coverage.xml` go to `coverage/` in it.
+        command: Pytest with its arguments.
+        least: Percent of the lines, and of the branches, below which the run has failed.
+
+    Returns:
+        Pytest's exit code; 1 if it is 0 and too little was covered.
+    """
+    folder = settings.state / "coverage"
+    folder.mkdir(parents=True, exist_ok=True)
+    reports = [f"--cov-report={kind}" for kind in ("term", f"xml:{folder / 'coverage.xml'}", f"json:{folder}/all.json")]
+    (folder / "all.json").unlink(missing_ok=True)
+    environment = os.environ | {"COVERAGE_FILE": str(folder / "data")}
+    code = subprocess.run([*command, "--cov", "--cov-config=pyproject.toml", *reports], env=environment).returncode
+    try:
+        totals = json.loads((folder / "all.json").read_text())["totals"]
+    except FileNotFoundError:
+        say("\nCoverage was not counted: pytest ended before its report.")
+        return code or 1
+    shares = {"lines": totals["percent_statements_covered"], "branches": totals["percent_branches_covered"]}
+    say("\nCovered: " + ", ".join(f"{share:.1f} % of the {name}" for name, share in shares.items()))
+    lacking = [name for name, share in shares.items() if share < least]
+    if lacking:
+        say(f"At least {least:g} % of the {' and of the '.join(lacking)} are wanted.")
+    return code or int(bool(lacking))
 
 
 def provide_chromium(settings: Settings) -> None:

@@ -1,10 +1,11 @@
-"""A commit put into service on a server: real Git, shell and HTTP; a program named `docker` stands in for the engine."""
+"""A commit put into service on a server: real Git, shell, SSH and HTTP; only `docker` is a stand-in."""
 
 from __future__ import annotations
 
 import fcntl
 import http.server
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -297,8 +298,8 @@ def test_what_would_become_words_of_a_remote_shell_is_checked(
     assert "a key" not in done.stdout + done.stderr
 
 
-@pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[tuple[int, str, str]]:
+@pytest.fixture(params=["any command", "restricted"])
+def sshd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, str, str]]:
     """A real SSH server of this test: its port, its line for known_hosts, and the private key that it lets in."""
     program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None or shutil.which("ssh-agent") is None:
@@ -311,7 +312,12 @@ def sshd(tmp_path: Path) -> Iterator[tuple[int, str, str]]:
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(folder / name)], check=True, timeout=30
         )
-    (folder / "authorized").write_text((folder / "client.pub").read_text())
+    # As deploy/server/README.md has it.
+    restricted = re.search(r'^restrict,command="(.*?)" ssh-ed25519', (SERVER / "README.md").read_text(), re.MULTILINE)
+    assert restricted
+    forced = restricted[0].replace("/srv/sigap", str(tmp_path / "srv")).removesuffix("ssh-ed25519")
+    only = forced if request.param == "restricted" else ""
+    (folder / "authorized").write_text(only + (folder / "client.pub").read_text())
     from sigap.services.service import free_port
 
     port = free_port()
