@@ -10,70 +10,64 @@ import subprocess
 import sys
 from pathlib import Path
 
-import typer
-
+from sigap.cli import coverage
 from sigap.cli.output import say, table
 from sigap.errors import ConfigurationError
 from sigap.services.installed import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS
 from sigap.settings import ROOT, Settings
 
+# pytest's exit code, and beyond how many failures it is no matter of a busy machine.
+TESTS_FAILED, FEW = 1, 25
 _COVERAGE = "--coverage"
-LEAST_COVERED = 85.0
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def run_tests(settings: Settings, arguments: list[str]) -> None:
     """Bring what the tests need beside the environment, then become pytest.
 
-    With `--coverage` among the arguments, pytest is waited for, and the share that ran is held against what is wanted.
-
-    Raises:
-        typer.Exit: With `--coverage`, when pytest has ended.
+    With `--coverage` among the arguments what runs is counted, and all tests together have to run enough of it.
     """
     provide_chromium(settings)
     provide_prometheus(settings)
     # Tests that start a fresh clone use this environment instead of installing one each.
     os.environ["SIGAP_VENV"] = sys.prefix
-    os.chdir(ROOT)
-    # Most tests wait for a service, so two processes share them, but for chosen ones. What fills a machine by itself
-    # is one group (tests/conftest.py): two browsers or two whole systems would only wait for each other.
-    whole = all(argument.startswith("-") for argument in arguments)
-    together = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"] if whole else []
-    command = [sys.executable, "-m", "pytest", *together]
-    if _COVERAGE not in arguments:
-        _become([*command, *arguments])
+    os.chdir(settings.root)
+    counted = _COVERAGE in arguments
     arguments = [argument for argument in arguments if argument != _COVERAGE]
-    raise typer.Exit(with_coverage(settings, [*command, *arguments], least=LEAST_COVERED if whole else 0))
+    whole = all(argument.startswith("-") for argument in arguments)
+    pytest = [sys.executable, "-m", "pytest"]
+    if not counted and not whole:
+        _become([*pytest, *arguments])
+    options = coverage.count(settings) if counted else []
+    code = _run_all(settings, [*pytest, *options], arguments) if whole else _run([*pytest, *options, *arguments])
+    raise SystemExit(coverage.verdict(settings, code, coverage.LEAST_COVERED if whole else 0) if counted else code)
 
 
-def with_coverage(settings: Settings, command: list[str], *, least: float) -> int:
-    """Run pytest and count which lines and branches ran, also in processes that tests start.
+def _run_all(settings: Settings, pytest: list[str], arguments: list[str]) -> int:
+    # Most tests wait for a service, so two processes share them. What fills a machine by itself is one group
+    # (tests/conftest.py): two browsers or two whole systems would only wait for each other.
+    code = _run([*pytest, "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", *arguments])
+    failed = _failed_tests(settings.root) if code == TESTS_FAILED else []
+    if not 0 < len(failed) <= FEW:
+        return code
+    # A test that only fails while another one fills the machine tells of the machine; this says which ones those are.
+    say(f"\n{len(failed)} tests failed beside others. Each once more, by itself:")
+    for test in failed:
+        say(f"  {test}")
+    added = ["--cov-append"] if "--cov" in pytest else []
+    return _run([*pytest, *added, "--last-failed", "--last-failed-no-failures=none", *arguments])
 
-    Args:
-        settings: Say where the state is; counts and `coverage.xml` go to `coverage/` in it.
-        command: Pytest with its arguments.
-        least: Percent of the lines, and of the branches, below which the run has failed.
 
-    Returns:
-        Pytest's exit code; 1 if it is 0 and too little was covered.
-    """
-    folder = settings.state / "coverage"
-    folder.mkdir(parents=True, exist_ok=True)
-    reports = [f"--cov-report={kind}" for kind in ("term", f"xml:{folder / 'coverage.xml'}", f"json:{folder}/all.json")]
-    (folder / "all.json").unlink(missing_ok=True)
-    environment = os.environ | {"COVERAGE_FILE": str(folder / "data")}
-    code = subprocess.run([*command, "--cov", "--cov-config=pyproject.toml", *reports], env=environment).returncode
+def _run(command: list[str]) -> int:
+    return subprocess.run(command, check=False).returncode
+
+
+def _failed_tests(root: Path) -> list[str]:
+    """The names that pytest noted of its last run."""
     try:
-        totals = json.loads((folder / "all.json").read_text())["totals"]
-    except FileNotFoundError:
-        say("\nCoverage was not counted: pytest ended before its report.")
-        return code or 1
-    shares = {"lines": totals["percent_statements_covered"], "branches": totals["percent_branches_covered"]}
-    say("\nCovered: " + ", ".join(f"{share:.1f} % of the {name}" for name, share in shares.items()))
-    lacking = [name for name, share in shares.items() if share < least]
-    if lacking:
-        say(f"At least {least:g} % of the {' and of the '.join(lacking)} are wanted.")
-    return code or int(bool(lacking))
+        return sorted(json.loads((root / ".pytest_cache/v/cache/lastfailed").read_text()))
+    except (OSError, ValueError):
+        return []
 
 
 def provide_chromium(settings: Settings) -> None:
