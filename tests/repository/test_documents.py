@@ -63,7 +63,12 @@ def test_every_benchmark_exists(document: Path) -> None:
 
 def made_by_its_user(path: str) -> bool:
     """Whether Git would ignore it: secrets, state."""
-    return subprocess.run(["git", "check-ignore", "--quiet", path], cwd=ROOT, timeout=30, check=False).returncode == 0
+    return (
+        subprocess.run(
+            ["git", "check-ignore", "--quiet", path, f"{path}/"], cwd=ROOT, timeout=30, check=False
+        ).returncode
+        == 0
+    )
 
 
 @each_document
