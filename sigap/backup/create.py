@@ -41,6 +41,7 @@ from sigap.backup.parts import (
     state_files,
 )
 from sigap.backup.shelf import Found, delete, drafting, listed, publish, require_space
+from sigap.backup.swap import Exchange
 from sigap.catalog import declarations
 from sigap.data import object_store
 from sigap.data.git import Git
@@ -111,6 +112,11 @@ def back_up(
     """
     watcher = watcher or Watcher()
     with alone(settings):
+        if (begun := Exchange(settings).begun) is not None:
+            raise BackupError(
+                f"A restore of {begun['name']} was broken off: this system is half of it, half of what was before.",
+                remedy=f"Finish it first: ./run restore {begun['url']}",
+            )
         object_store.check(settings, target, "backups (SIGAP_BACKUP_URL)")
         name = _free_name(settings, target)
         with drafting(settings, target, name) as draft:
