@@ -267,6 +267,12 @@ class Settings(BaseSettings):
         description="Where `./run backup` puts backups (folder, s3://bucket/prefix); a relative path is taken from the "
         "checkout.",
     )
+    backup_databases: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_, -]*$",
+        description="Further databases of the same PostgreSQL server that `./run backup` takes in, with commas, "
+        "such as that of an MLflow server.",
+    )
     step_timeout_seconds: int = Field(600, ge=1, description="Longest time one pipeline step may take.")
     stuck_seconds: int = Field(120, ge=1, description="A pipeline run in which no step moves for this long is ended.")
 

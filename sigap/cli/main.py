@@ -634,6 +634,8 @@ def _place(text: str) -> str:
 def test(context: typer.Context) -> None:
     """Run the tests; whatever follows goes to pytest (`./run test tests/services -x`).
 
+    With `--coverage` it also counts which lines and branches ran, and fails where less than 85 % of either did.
+
     Needs Chromium for the browser tests: installed by apt where we are root, otherwise those tests are skipped.
     """
     from sigap.cli.testing import run_tests
