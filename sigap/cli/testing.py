@@ -23,12 +23,11 @@ def run_tests(settings: Settings, arguments: list[str]) -> None:
     provide_prometheus(settings)
     # Tests that start a fresh clone use this environment instead of installing one each.
     os.environ["SIGAP_VENV"] = sys.prefix
-    os.chdir(ROOT)
     # Most tests wait for a service, so two processes share them, but for chosen ones. What fills a machine by itself
     # is one group (tests/conftest.py): two browsers or two whole systems would only wait for each other.
     whole = all(argument.startswith("-") for argument in arguments)
     together = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"] if whole else []
-    _become([sys.executable, "-m", "pytest", *together, *arguments])
+    become("pytest", *together, *arguments)
 
 
 def provide_chromium(settings: Settings) -> None:
@@ -94,10 +93,9 @@ def run_benchmark(settings: Settings, name: str, arguments: list[str]) -> None:
         return
     if name not in known:
         raise ConfigurationError(f"There is no benchmark {name!r}.", remedy=f"There are: {', '.join(known) or 'none'}.")
-    os.chdir(ROOT)
     # A benchmark of the running system has to find it.
     os.environ |= {key: value for key, value in settings.as_environment().items() if key.endswith("_PORT")}
-    _become([sys.executable, "-m", f"benchmarks.{name}", *arguments])
+    become(f"benchmarks.{name}", *arguments)
 
 
 def _first_line(path: Path) -> str:
@@ -105,6 +103,9 @@ def _first_line(path: Path) -> str:
     return documentation.partition("\n")[0]
 
 
-def _become(command: list[str]) -> None:
+def become(module: str, *arguments: str) -> None:
+    """Go on as a Python module, in the folder of `./run`: signals and the exit code are then its own."""
+    os.chdir(ROOT)
     sys.stdout.flush()
-    os.execv(command[0], command)  # noqa: S606 - signals and the exit code are then the program's own
+    command = [sys.executable, "-m", module, *arguments]
+    os.execv(command[0], command)  # noqa: S606
