@@ -47,7 +47,7 @@ async def _looked(registry: CollectorRegistry, settings: Settings) -> None:
 
 
 class _EmptyTables(Tables):
-    wanted = True  # type: ignore[assignment]
+    wanted = True
 
     async def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:  # noqa: ARG002
         return [(1,)] if "to_regclass" in query else []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,15 +19,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import typer.main
 from mkdocs.exceptions import PluginError
+from prometheus_client import Metric
 
 from backend.app import create_app
 from sigap.cli.main import app
 from sigap.services.service import free_port
 from sigap.settings import ROOT, Settings
 from tests.backend.conftest import wait_for
+from tests.backend.mage import mage_standin
+from tests.backend.observed.test_observed import ROWS, TABLES
 
 # What a browser fetches by itself when it shows a page; `a` is followed by people.
 FETCHED = {"script": "src", "img": "src", "source": "src", "iframe": "src", "video": "src", "audio": "src"}
@@ -96,6 +101,50 @@ def test_every_call_stands_in_the_reference(site: Path, tmp_path: Path) -> None:
             assert operation["summary"].replace("`", "") in told
 
 
+def told(families: Iterable[Metric]) -> dict[str, tuple[str, str]]:
+    """Kind and text of what is Sigap's own, by the name that a reader asks for."""
+    return {
+        f"{each.name}_total" if each.type == "counter" else each.name: (each.type, each.documentation)
+        for each in families
+        if each.name.startswith("sigap_")
+    }
+
+
+def test_every_metric_stands_in_the_reference_and_no_other(site: Path, seeded_database: str, tmp_path: Path) -> None:
+    with psycopg.connect(seeded_database) as connection:
+        connection.execute(TABLES)
+        connection.execute(ROWS)
+    settings = Settings(
+        state_dir=tmp_path,
+        DATABASE_URL=seeded_database,
+        MLFLOW_TRACKING_URI="http://127.0.0.1:9",
+        shadow_alias="challenger",
+        mage_port=free_port(),
+    )
+
+    async def families() -> list[Metric]:
+        service = create_app(settings).state.service
+        await service.observed.look()
+        found = list(service.metrics.registry.collect())
+        await asyncio.gather(service.observed.close(), service.mage.close(), service.registry.close())
+        return found
+
+    with mage_standin(settings) as mage:
+        mage.start("education", {})
+        found = asyncio.run(families())
+    cells = [
+        [html.unescape(re.sub(r"<[^>]+>", "", cell)) for cell in re.findall(r"<td>(.*?)</td>", row)]
+        for row in re.findall(r"<tr>\n(<td>.*?)</tr>", (site / "reference" / "metrics.html").read_text(), re.DOTALL)
+    ]
+    assert told(found) == {name: (kind, text) for name, kind, _, text in cells}
+    labels = {name: set(filter(None, names.split(", "))) for name, _, names, _ in cells}
+    for family in found:
+        for sample in family.samples:
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            if name in labels:
+                assert set(sample.labels) - {"le"} == labels[name], name
+
+
 def test_no_page_fetches_anything_from_another_host(site: Path) -> None:
     fetched: list[tuple[str, str]] = []
 
@@ -134,7 +183,7 @@ def test_links_out_of_the_pages_become_names_unless_they_lead_nowhere(hooks: Any
     assert seen("See [`LICENSE`](../LICENSE).") == "See `LICENSE`."
     for kept in ("[gone](../gone.md)", "[drift](drift.md#words)", "[again](../docs/drift.md)", "![a](../LICENSE)"):
         assert seen(kept) == kept
-    with pytest.raises(PluginError, match="'weather'.*settings"):
+    with pytest.raises(PluginError, match=r"'weather'.*settings"):
         seen("<!-- generated: weather -->")
 
 
