@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from sigap.cli.output import say
-from sigap.cli.testing import become
 from sigap.errors import ServiceError
 from sigap.services.service import free_port, port_holder, port_is_free
-from sigap.settings import Settings
+from sigap.settings import ROOT, Settings
 
 # Its server is for whoever writes, and asks nobody who he is.
 HOST = "127.0.0.1"
@@ -39,4 +39,7 @@ def build_docs(settings: Settings) -> None:
 
 def _become_mkdocs(command: str, *words: str) -> None:
     os.environ["NO_MKDOCS_2_WARNING"] = "1"  # a notice of Material's makers that is not about these pages
-    become("mkdocs", command, "--quiet", *words)
+    os.chdir(ROOT)
+    sys.stdout.flush()
+    # Signals and the exit code are then its own.
+    os.execv(sys.executable, [sys.executable, "-m", "mkdocs", command, "--quiet", *words])  # noqa: S606

@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-BLOCK = re.compile(r"^(<!-- repeat -->\n)?```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(<!-- repeat -->\n+)?```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 # The newest versions here may have other numbers than in a clone in which nothing else was done.
 VERSION = re.compile(r"\bv\d+\b")
 PATIENCE = 300
