@@ -45,7 +45,7 @@ def _inside(found: re.Match[str], folder: Path) -> str:
     # A link out of docs/ works where the repository is browsed. The site does not hold those files, and nothing here
     # knows where the repository is browsed. What is not there at all stays as it is, for the strict build to refuse.
     target = (folder / found[2]).resolve()
-    if not target.exists() or target.is_relative_to(ROOT / "docs"):
+    if not target.exists() or not target.is_relative_to(ROOT) or target.is_relative_to(ROOT / "docs"):
         return found[0]
     path = str(target.relative_to(ROOT))
     return f"`{path}`" if found[1].strip("`") == path else f"{found[1]} (`{path}`)"
