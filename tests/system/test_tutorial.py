@@ -39,18 +39,15 @@ class Step:
     repeat: bool
 
     def is_seen_in(self, said: str) -> bool:
-        """Whether the lines shown come in this order, whatever stands for `…` and between them."""
-        lines = [_pattern(line) for line in self.shown.splitlines() if line.strip() != "…"]
-        # Rich breaks lines where the terminal ends; a reader does not mind.
-        return bool(re.search(r"[\s\S]*?".join(lines), said))
-
-
-def _pattern(line: str) -> str:
-    words = []
-    for word in line.replace("…", " … ").split():
-        known = VERSION.sub("VERSION", word)
-        words.append(r"[\s\S]*?" if word == "…" else re.escape(known).replace("VERSION", r"v\w+"))
-    return r"\s*".join(words)
+        """Whether what is shown comes in this order, whatever stands for `…` and however lines are broken."""
+        said, place = " ".join(said.split()), 0
+        for part in re.split("…|\n", self.shown):
+            known = re.escape(" ".join(VERSION.sub("VERSION", part).split()))
+            found = re.compile(known.replace("VERSION", r"v\w+")).search(said, place)
+            if found is None:
+                return False
+            place = found.end()
+        return True
 
 
 def steps() -> Iterator[Step]:
