@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     prometheus_port: int = Field(9090, ge=1, le=65535, description="Port of Prometheus, on 127.0.0.1 only.")
     alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of Alertmanager, on 127.0.0.1 only.")
     node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node exporter, on 127.0.0.1 only.")
+    docs_port: int = Field(8502, ge=1, le=65535, description="Port of `./run docs`, on 127.0.0.1 only.")
     log_format: Literal["text", "json"] = Field(
         "text", description="How the API writes its log: lines for people, or a JSON object a line."
     )
@@ -277,6 +278,12 @@ class Settings(BaseSettings):
             raise ValueError("expected a URL such as postgresql://user:password@host:5432/name")
         return value
 
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """The environment variable of a field."""
+        alias = cls.model_fields[name].validation_alias
+        return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"SIGAP_{name.upper()}"
+
     @property
     def state(self) -> Path:
         """Absolute path of the state folder."""
@@ -353,18 +360,9 @@ class Settings(BaseSettings):
 
     def as_environment(self) -> dict[str, str]:
         """These settings as variables, for a process that shall see the same ones; holds secrets, never log it."""
-        shared = {
-            "database_url": "DATABASE_URL",
-            "mlflow_tracking_uri": "MLFLOW_TRACKING_URI",
-            "secret_key": "SECRET_KEY",
-            "aws_access_key_id": "AWS_ACCESS_KEY_ID",
-            "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
-        }
         values = self.model_dump(exclude_none=True) | {"state_dir": self.state}
         return {
-            shared.get(name, f"SIGAP_{name.upper()}"): str(
-                value.get_secret_value() if isinstance(value, SecretStr) else value
-            )
+            self.variable(name): str(value.get_secret_value() if isinstance(value, SecretStr) else value)
             for name, value in values.items()
         }
 

@@ -633,6 +633,18 @@ def bench(
     run_benchmark(running_settings(), name, context.args)
 
 
+@app.command(rich_help_panel="Checking")
+def docs(
+    build: Annotated[
+        bool, typer.Option("--build", help="Write the pages into `.sigap/site` instead; a dead link is a failure.")
+    ] = False,
+) -> None:
+    """Show the documentation on 127.0.0.1 until Ctrl-C, with the reference made from this tree's code."""
+    from sigap.cli.docs import build_docs, serve_docs
+
+    (build_docs if build else serve_docs)(get_settings())
+
+
 def main() -> None:
     """Entry point of `python -m sigap`."""
     with clean_exit(_crash_log):
