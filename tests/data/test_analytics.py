@@ -73,9 +73,7 @@ def filled(postgres: str) -> Iterator[Settings]:
     record = {"origin": "mock", "rows": 300, "score": {"metric": "rmse", "score": 1415.0, "baseline": 8006.0}}
     named = {"record": record, "asked_by": f"person: {MARK}"}
     for model in ("education", "car_price"):
-        made = decisions.Record(
-            model, f"r-{model}", "v1", None, "v1", True, "first", "The first.", record, asked_by=asked
-        )
+        made = decisions.Record(model, f"r-{model}", "v1", None, "v1", True, "first", "The first.", **named)
         assert decisions.write(settings, made)
     yield settings
     _drop_database(postgres, url)
