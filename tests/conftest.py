@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from sigap.settings import ROOT, Settings, get_settings
+from tests.stores import ObjectStore, running_store
 
 _numbers = count(1)
 
@@ -49,7 +50,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test depends on the settings, or on the Git identity and hooks, of whoever runs it."""
     for name in list(os.environ):
-        ours = name.startswith(("SIGAP_", "GIT_")) or name in ("DATABASE_URL", "MLFLOW_TRACKING_URI")
+        ours = name.startswith(("SIGAP_", "GIT_", "AWS_")) or name in ("DATABASE_URL", "MLFLOW_TRACKING_URI")
         if ours and name != "SIGAP_VENV":
             monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -132,6 +133,13 @@ def seeded_database(postgres: str, _seeded_template: str) -> Iterator[str]:
     url = _make_database(postgres, _seeded_template)
     yield url
     _drop_database(postgres, url)
+
+
+@pytest.fixture(scope="module")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A real S3 server of this module alone, with one empty bucket."""
+    with running_store(tmp_path_factory.mktemp("s3")) as store:
+        yield store
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,29 @@ def up() -> None:
 
 
 @app.command(rich_help_panel="Running")
+def prepare() -> None:
+    """Bring the tables up to date, load the seed figures, make the secrets that are missing; then end.
+
+    `./run` does so itself. It is for where something else starts the services, such as Docker.
+    """
+    from sigap.cli.deployment import prepare as make_ready
+
+    make_ready(get_settings())
+
+
+@app.command("first-training", rich_help_panel="Training")
+def first_training() -> None:
+    """Run the pipelines of the models that have no champion yet, in the Mage that runs; then end.
+
+    `./run` does so itself. It is for where something else starts the services, such as Docker. Exit code 1 when a
+    pipeline ended without a decision.
+    """
+    from sigap.cli.deployment import first_training as train_first
+
+    raise typer.Exit(train_first(running_settings()))
+
+
+@app.command(rich_help_panel="Running")
 def status() -> None:
     """Show what runs: each service, whether it answers, its memory and address. Exit code 1 unless all answer."""
     from sigap.cli.status import status as show
