@@ -25,7 +25,14 @@ ROOT = Path(__file__).resolve().parent.parent
 class Settings(BaseSettings):
     """Where things are and how they behave. Read it with `get_settings()`."""
 
-    model_config = SettingsConfigDict(env_prefix="SIGAP_", env_file=ROOT / ".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SIGAP_",
+        env_file=ROOT / ".env",
+        # A compose file hands on what nobody set as an empty text.
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
 
     root: Path = Field(ROOT, description="The Git checkout that holds code, data pointers and DVC's configuration.")
     state_dir: Path = Field(

@@ -18,7 +18,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 sigap \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/sigap --shell /usr/sbin/nologin sigap \
-    && install -d -o 10001 -g 10001 /var/lib/sigap
+    && install -d -o 10001 -g 10001 /var/lib/sigap \
+    && install -d -o 10001 -g 10001 -m 0700 /var/lib/sigap/secrets
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY deploy/images/healthy.py ./

@@ -6,7 +6,7 @@ from sigap.cli.output import say
 from sigap.cli.pipeline import prepare_tables
 from sigap.cli.summary import show_summary, summary
 from sigap.cli.up import missing_champions, train
-from sigap.keys import alert_credentials
+from sigap.keys import ALERT_KEY, alert_credentials
 from sigap.mage_access import JWT, PASSWORD
 from sigap.production import require_secrets
 from sigap.settings import Settings
@@ -23,9 +23,7 @@ def prepare(settings: Settings) -> None:
     settings.key_for("")
     for name in (PASSWORD, JWT):
         settings.secret(name)
-    # Alertmanager reads its key from a file, whichever way it was given.
-    if settings.environment == "development" or settings.alert_key is not None:
-        alert_credentials(settings)
+    _alert_key(settings)
     loaded = {name: rows for name, rows in prepare_tables(settings).items() if rows}
     news = ", ".join(f"{rows:,} rows into {name}" for name, rows in loaded.items())
     say(f"The tables are up to date.{f' Loaded {news}.' if news else ''}")
@@ -44,3 +42,12 @@ def first_training(settings: Settings) -> int:
     failures = train(settings, [*untried, *refused])
     show_summary(summary(settings, failures))
     return 1 if failures else 0
+
+
+def _alert_key(settings: Settings) -> None:
+    """Puts Alertmanager's key where its configuration looks for it, whichever way it was given."""
+    if settings.environment == "production" and settings.alert_key is None:
+        return
+    path = alert_credentials(settings)
+    if path.name != ALERT_KEY:
+        path.replace(path.with_name(ALERT_KEY))
