@@ -383,9 +383,9 @@ class Settings(BaseSettings):
 
     def has_secret(self, name: str) -> bool:
         """Whether the secret is given or was generated: to ask for one that is neither makes it up."""
-        return bool(self._given(name)) or (self.state / "secrets" / name).exists()
+        return bool(self._given_secret(name)) or (self.state / "secrets" / name).exists()
 
-    def _given(self, name: str) -> str:
+    def _given_secret(self, name: str) -> str:
         value = getattr(self, name, None)
         return value.get_secret_value() if isinstance(value, SecretStr) else ""
 
@@ -395,7 +395,7 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: In production, where secrets are given and never made up.
         """
-        if given := self._given(name):
+        if given := self._given_secret(name):
             return given
         path = self.state / "secrets" / name
         if path.exists():

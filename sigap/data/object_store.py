@@ -225,7 +225,9 @@ def translated(settings: Settings, place: Place, what: str) -> Iterator[None]:
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError) as error:
-        raise ServiceError(f"There is no key for the object store at {where}, which keeps {what}.", remedy=_KEY) from error
+        raise ServiceError(
+            f"There is no key for the object store at {where}, which keeps {what}.", remedy=_KEY
+        ) from error
     except (ClientError, Boto3Error) as error:
         code, said = _said(error)
         if code in _REFUSED:
