@@ -5,7 +5,7 @@ COPY requirements/bootstrap.lock requirements/mlflow.lock /build/
 RUN python -m pip install --no-cache-dir --require-hashes --only-binary :all: --target /build/tools \
       -r /build/bootstrap.lock \
     && /build/tools/bin/uv venv --no-cache --python "$(command -v python)" /opt/venv \
-    && /build/tools/bin/uv pip install --no-cache --require-hashes --compile-bytecode \
+    && /build/tools/bin/uv pip sync --no-cache --require-hashes --compile-bytecode \
       --python /opt/venv/bin/python -r /build/mlflow.lock
 
 FROM ${PYTHON_IMAGE}

@@ -209,7 +209,7 @@ def main() -> None:
     for name in laid.kept:
         sys.stderr.write(f"Checkout: {name} was changed here and stays; the image has another one.\n")
     if len(sys.argv) > 1:
-        os.execvp(sys.argv[1], sys.argv[1:])
+        os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 - becomes the program
 
 
 if __name__ == "__main__":

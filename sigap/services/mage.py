@@ -81,7 +81,7 @@ def main() -> None:
     if service.prepare is not None:
         service.prepare()
     os.chdir(settings.root)
-    os.execve(service.command[0], service.command, os.environ | service.env)
+    os.execve(service.command[0], service.command, os.environ | service.env)  # noqa: S606 - becomes the program
 
 
 if __name__ == "__main__":
