@@ -1,7 +1,7 @@
 """`python -m deploy.kubernetes`: makes the secrets of the minikube overlay, random ones, for this checkout alone.
 
-With Python's own library, so that it runs wherever the repository is. What is there stays: a database keeps the password
-that it was made with.
+With Python's own library, so that it runs wherever the repository is. What is there stays: a database keeps the
+password that it was made with.
 """
 
 from __future__ import annotations

@@ -146,7 +146,8 @@ def ports(cluster: Cluster) -> Iterator[str]:
                 if matches(policy["spec"]["podSelector"], pod.labels):
                     for port in rule["ports"]:
                         if port["port"] not in pod.ports:
-                            yield f"NetworkPolicy {policy['metadata']['name']} opens {port['port']}, no port of {pod.where}"
+                            opened = f"{policy['metadata']['name']} opens {port['port']}"
+                            yield f"NetworkPolicy {opened}, no port of {pod.where}"
 
 
 def _probes(container: Container) -> Iterator[tuple[str, Any]]:
@@ -200,6 +201,10 @@ def quota(cluster: Cluster) -> Iterator[str]:
         for resource, most in limits["max"].items():
             if container.requested("limits", resource) > quantity(most):
                 yield f"{container.where}: more {resource} than the LimitRange's {most}"
+
+
+def _storage(claim: Any) -> float:
+    return quantity(claim["spec"]["resources"]["requests"]["storage"])
 
 
 @cache
