@@ -214,7 +214,7 @@ class Settings(BaseSettings):
     mage_url: str | None = Field(
         None,
         pattern=r"^https?://[^\s]+$",
-        description="Where Mage is found when it runs elsewhere, such as `http://mage:6789` in a network of containers; "
+        description="Where Mage is found that runs elsewhere, such as `http://mage:6789` in a network of containers; "
         "by default it is the one started here.",
     )
     mage_password: SecretStr | None = Field(
@@ -249,8 +249,8 @@ class Settings(BaseSettings):
     artifacts_url: str | None = Field(
         None,
         pattern=r"^(s3://[^\s/@]+|/).*$",
-        description="Where the MLflow server that Sigap starts keeps artefacts (folder, s3://bucket/prefix); by default "
-        "a folder inside the state folder.",
+        description="Where the MLflow server that Sigap starts keeps artefacts (folder, s3://bucket/prefix); by "
+        "default a folder inside the state folder.",
     )
     aws_access_key_id: SecretStr | None = Field(
         None,
@@ -403,7 +403,7 @@ class Settings(BaseSettings):
         if self.environment == "production":
             raise ConfigurationError(
                 f"The secret {name!r} is not set and {path} does not exist.",
-                remedy=f"In production, set it yourself: SIGAP_{name.upper()}, or that file, readable by its owner only.",
+                remedy=f"In production, set it yourself: SIGAP_{name.upper()}, or that file, readable by its owner.",
             )
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Written aside and linked into place, so that of two processes at once both read the same whole value.

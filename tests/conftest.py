@@ -168,25 +168,26 @@ class Checkout:
         return subprocess.run(["git", *words], cwd=self.root, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def new_checkout(root: Path, *, commit: bool = True) -> Checkout:
+    """Makes a checkout; `commit=False` leaves HEAD unborn."""
+    checkout = Checkout(root)
+    for part in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "data/raw/.gitignore", ".gitignore"):
+        (checkout.root / part).parent.mkdir(parents=True, exist_ok=True)
+        # Contents only: a checkout of this test may be written to, whatever rights the files here have.
+        shutil.copyfile(ROOT / part, checkout.root / part)
+    seeds = checkout.root / "data" / "seed"
+    shutil.copytree(ROOT / "data" / "seed", seeds, copy_function=shutil.copyfile)
+    checkout.git("init", "--quiet", "--initial-branch=main")
+    if commit:
+        checkout.git("add", "--all")
+        checkout.git("-c", "user.name=Test", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "Begin")
+    return checkout
+
+
 @pytest.fixture
 def make_checkout(tmp_path: Path) -> Callable[..., Checkout]:
     """Makes a checkout below `tmp_path`; `commit=False` leaves HEAD unborn."""
-
-    def make(name: str = "checkout", *, commit: bool = True) -> Checkout:
-        checkout = Checkout(tmp_path / name)
-        for part in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "data/raw/.gitignore", ".gitignore"):
-            (checkout.root / part).parent.mkdir(parents=True, exist_ok=True)
-            # Contents only: a checkout of this test may be written to, whatever rights the files here have.
-            shutil.copyfile(ROOT / part, checkout.root / part)
-        seeds = checkout.root / "data" / "seed"
-        shutil.copytree(ROOT / "data" / "seed", seeds, copy_function=shutil.copyfile)
-        checkout.git("init", "--quiet", "--initial-branch=main")
-        if commit:
-            checkout.git("add", "--all")
-            checkout.git("-c", "user.name=Test", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "Begin")
-        return checkout
-
-    return make
+    return lambda name="checkout", *, commit=True: new_checkout(tmp_path / name, commit=commit)
 
 
 @pytest.fixture

@@ -241,6 +241,27 @@ class DataVersions:
             self._settle(model)
             return wanted
 
+    def reinstate(self, model: str, pointer: bytes, message: str) -> None:
+        """Checks out the snapshot that a pointer from elsewhere (a backup) names, and commits that pointer alone.
+
+        Raises:
+            VersionError: Its data is neither in the cache nor in the remote, or damaged, or Git can't take a commit.
+        """
+        with self.lock():
+            if self._settings.git_commit:
+                self._git.require()
+            md5 = _pointed_md5(pointer)
+            path = self.pointer(model)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self._dvc() as repo:
+                self._fetch(repo, self._known(model, md5) or _uncommitted(model, md5))
+                with _kept(path), _kept(self.path(model)):
+                    _write_whole(path, pointer)
+                    repo.checkout([str(path)], force=True)
+            if self._settings.git_commit:
+                self._git.commit_file(self._relative_pointer(model), message, None)
+            self._settle(model)
+
     def stored(self, model: str, md5: str) -> Path:
         """The snapshot of that hash in DVC's cache, fetched from the remote if need be; for reading only.
 
