@@ -42,6 +42,7 @@ from sigap.registry.challenge import Challenge, settle
 from sigap.registry.code import code
 from sigap.registry.connection import wait_for_answer
 from sigap.registry.decisions import PIPELINE
+from sigap.registry.levels import record_levels
 from sigap.registry.models import ModelVersion, Registry
 from sigap.registry.owner import this_process
 from sigap.registry.tracking import DECISION, Data, Logged, Runs
@@ -542,11 +543,21 @@ def _concluded(registered: Json, decision: Decision, champion: ModelVersion | No
     }
     runs = Runs(settings, model)
     runs.log_json(parent, DECISION, result)
+    _record_levels(registered, champion, settings)
     note_decided(settings, model, registered["snapshot"].get("content") or {})
     named = ("model_version", "champion", "promoted", "rule", "reason", "reason_id")
     tags = {**{name: str(result[name])[:TAG_LENGTH] for name in named}, "winner": registered["candidate"]}
     runs.end(parent, metrics=registered["metrics"], tags=tags)
     return result
+
+
+def _record_levels(registered: Json, champion: ModelVersion | None, settings: Settings) -> None:
+    registry = Registry(settings)
+    known = {champion.name: champion} if champion else {}
+    if (name := registered["model_version"]) and name not in known:
+        known[name] = registry.version(registered["model"], int(name.removeprefix("v")))
+    for version in known.values():
+        record_levels(settings, registry, version)
 
 
 def _patiently(settings: Settings, call: Callable[[], Result]) -> Result:

@@ -34,6 +34,9 @@ app.add_typer(key, name="key", rich_help_panel="Running")
 drift = typer.Typer(no_args_is_help=True, help="Whether champions still meet what they were trained on.")
 app.add_typer(drift, name="drift", rich_help_panel="Checking")
 
+analyst = typer.Typer(no_args_is_help=True, help="Logins for BI tools, which read the views of `analytics` only.")
+app.add_typer(analyst, name="analyst", rich_help_panel="Running")
+
 AsJson = Annotated[bool, typer.Option("--json", help="Tell a program: the last line is JSON, an error too.")]
 AskedBy = Annotated[str, typer.Option("--asked-by", help="Who wants it, as it is written down; by default you.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model, such as `education`.")]
@@ -426,6 +429,35 @@ def key_revoke(name: Annotated[str, typer.Argument(help="Name of the key.")]) ->
     from sigap.cli.keys import revoke_key
 
     revoke_key(get_settings(), name)
+
+
+@analyst.command("create")
+def analyst_create(
+    name: Annotated[str, typer.Argument(help="Of the login: `superset`.")],
+    seconds: Annotated[
+        int, typer.Option("--statement-timeout", min=1, max=3600, help="Longest that one query may take, in seconds.")
+    ] = 60,
+) -> None:
+    """Make a PostgreSQL login that reads the views of `analytics` and nothing else; prints its password, once."""
+    from sigap.cli.analysts import create_analyst
+
+    create_analyst(running_settings(), name, seconds)
+
+
+@analyst.command("list")
+def analyst_list() -> None:
+    """List these logins and their limits; never passwords."""
+    from sigap.cli.analysts import list_analysts
+
+    list_analysts(running_settings())
+
+
+@analyst.command("drop")
+def analyst_drop(name: Annotated[str, typer.Argument(help="Name of the login.")]) -> None:
+    """Drop such a login and end its sessions."""
+    from sigap.cli.analysts import drop
+
+    drop(running_settings(), name)
 
 
 @drift.command("check")
