@@ -222,6 +222,20 @@ class Settings(BaseSettings):
         description="Key by which Alertmanager or Grafana sends alerts to `POST /alerts`; development makes one up in "
         "the state folder's `secrets/alert_key`.",
     )
+    dask_address: str | None = Field(
+        None,
+        description="Scheduler of a Dask cluster (`tcp://host:port`, `tls://…`) that sweeps, bootstraps, gate "
+        "simulation and batch scoring fan out to; without it they run on this machine.",
+    )
+    dask_wait_seconds: float = Field(
+        60.0, gt=0, le=3600, description="How long a Dask cluster may be without any worker."
+    )
+    dask_fallback: bool = Field(
+        False, description="Whether this machine does the work when the Dask cluster is not there; else it is an error."
+    )
+    dask_tls_ca: Path | None = Field(None, description="PEM file of the authority that signed the cluster's keys.")
+    dask_tls_cert: Path | None = Field(None, description="PEM file of this process's certificate for the cluster.")
+    dask_tls_key: Path | None = Field(None, description="PEM file of the key of that certificate.")
     step_timeout_seconds: int = Field(600, ge=1, description="Longest time one pipeline step may take.")
     stuck_seconds: int = Field(120, ge=1, description="A pipeline run in which no step moves for this long is ended.")
 
@@ -233,6 +247,13 @@ class Settings(BaseSettings):
         if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("expected a URL such as postgresql://user:password@host:5432/name")
         return value
+
+    @field_validator("dask_address")
+    @classmethod
+    def _dask_address(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("tcp://", "tls://")):
+            raise ValueError("expected an address such as tcp://127.0.0.1:8786")
+        return value or None
 
     @property
     def state(self) -> Path:
