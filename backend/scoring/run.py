@@ -16,7 +16,8 @@ from backend.scoring.partition import Job, Part, file_sha256, score
 from backend.scoring.partitions import partitions
 from backend.served import load
 from sigap.bundle import MANIFEST, Manifest
-from sigap.catalog import Forecasting, declaration
+from sigap.catalog import declaration
+from sigap.catalog.declaration import Forecasting
 from sigap.errors import FileError
 from sigap.scale import completed
 from sigap.settings import Settings
@@ -116,7 +117,7 @@ def score_folder(
     }
     with opened(folder, source, names, run) as output:
         output.prepare(bundle)
-        job = Job(model, version, sha256, str(output.bundle.resolve()), run["input"], str(folder.resolve()))
+        job = Job(model, version, sha256, *map(str, (output.bundle.resolve(), source.resolve(), folder.resolve())))
         parts = _parts(job, names, output, settings, processes, progress)
         manifest = output.finish(_manifest(run, served.manifest, parts))
     return Scored(tuple(parts), manifest, max(part.memory for part in parts))
@@ -155,5 +156,3 @@ def _manifest(run: dict[str, Any], bundle: Manifest, parts: Sequence[Part]) -> d
         "failed": {part.name: part.failed for part in parts if part.failed},
         "partitions": [part.record() for part in whole],
     }
-
-

@@ -205,7 +205,8 @@ def dask_scheduler(
 @dask.command("worker")
 def dask_worker(
     address: Annotated[
-        str, typer.Argument(metavar="[ADDRESS]", help="Of the scheduler; by default SIGAP_DASK_ADDRESS, or this machine.")
+        str,
+        typer.Argument(metavar="[ADDRESS]", help="Of the scheduler; by default SIGAP_DASK_ADDRESS, or this machine."),
     ] = "",
     count: Annotated[int, typer.Option("--workers", min=1, max=256, help="Processes, of one thread each.")] = max(
         1, os.cpu_count() or 1

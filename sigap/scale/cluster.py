@@ -59,9 +59,11 @@ def completed(
         _check_workers(client, settings, packages, expected)
         call = partial(perform, function, packages, dict(expected))
         name = f"sigap-{getattr(function, '__name__', 'call')}"
-        mapped = client.map(call, [item for _, item in items], pure=False, retries=RETRIES, key=name)
-        positions = {future.key: at for future, (at, _) in zip(mapped, items, strict=True)}
-        futures = {future.key: future for future in mapped}
+        mapped: list[Future[Outcome]] = client.map(
+            call, [item for _, item in items], pure=False, retries=RETRIES, key=name
+        )
+        positions = {str(future.key): at for future, (at, _) in zip(mapped, items, strict=True)}
+        futures = {str(future.key): future for future in mapped}
         del mapped  # a cluster keeps a result for as long as somebody holds its future
         try:
             for key, outcome in _outcomes(client, futures, settings):
@@ -154,9 +156,7 @@ def _workers(client: Client) -> Mapping[str, Mapping[str, Any]]:
     return found
 
 
-def _check_workers(
-    client: Client, settings: Settings, packages: tuple[str, ...], expected: Mapping[str, str]
-) -> None:
+def _check_workers(client: Client, settings: Settings, packages: tuple[str, ...], expected: Mapping[str, str]) -> None:
     limit = time.monotonic() + settings.dask_wait_seconds
     while not (workers := _workers(client)):
         if time.monotonic() > limit:
@@ -166,7 +166,7 @@ def _check_workers(
         raise ClusterError(
             f"The Dask worker {many[0]} has {workers[many[0]]['nthreads']} threads, expected 1: threads of one process "
             "share the settings of its numerical libraries, and the last digits would change.",
-            remedy="Start as many workers as the machine has cores, each with `--nthreads 1`; `./run dask worker` does.",
+            remedy="Start as many workers as there are cores, each with `--nthreads 1`, as `./run dask worker` does.",
         )
     try:
         found = client.run(fingerprint, packages, on_error="return")
@@ -202,7 +202,7 @@ def _lost(settings: Settings, done: int, total: int) -> LostError:
     )
 
 
-def _outcomes(client: Client, futures: dict[str, Future], settings: Settings) -> Iterator[tuple[str, Outcome]]:
+def _outcomes(client: Client, futures: dict[str, Future[Outcome]], settings: Settings) -> Iterator[tuple[str, Outcome]]:
     """Keys and outcomes as they come; each future leaves `futures` with its outcome."""
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
     for key, future in futures.items():
@@ -230,7 +230,7 @@ def _outcomes(client: Client, futures: dict[str, Future], settings: Settings) ->
                 raise _no_worker(settings)
 
 
-def _outcome(future: Future, settings: Settings, done: int, total: int) -> Outcome | None:
+def _outcome(future: Future[Outcome], settings: Settings, done: int, total: int) -> Outcome | None:
     """What came of an ended future; None where its worker died with the result, and another computes it again."""
     try:
         outcome: Outcome = future.result(timeout=LOOK_SECONDS)

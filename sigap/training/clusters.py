@@ -118,7 +118,7 @@ def fit(
         model = fit_model(prepared, declaration, params, k)
         ranks = model[-1].labels_
         if agreement is None:
-            agreement = _stability(scaled, ranks, params, k, range(params.bootstraps))
+            agreement = _stability(scaled, ranks, params, k, range(params.bootstraps)).tolist()
         sizes = tuple(int(size) for size in np.bincount(ranks, minlength=k))
         metrics = {
             "silhouette": _silhouette(scaled, ranks, params.random_state),
@@ -145,7 +145,8 @@ def agreements(
         if not _has_distinct(scaled, k + 1):
             return [0.0] * len(bootstraps)  # nobody asks: `fit` refuses such rows before it looks at stability
         ranks = fit_model(prepared, declaration, params, k)[-1].labels_
-        return _stability(scaled, ranks, params, k, bootstraps).tolist()
+        found: list[float] = _stability(scaled, ranks, params, k, bootstraps).tolist()
+        return found
 
 
 def fit_model(prepared: Prepared, declaration: Declaration, params: Params, k: int) -> Pipeline:

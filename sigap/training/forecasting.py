@@ -233,7 +233,9 @@ class ForecastingTrainer:
         """See `Trainer.parts`: a candidate is scored as a whole."""
         return 0
 
-    def part(self, prepared: Series, declaration: Declaration, params: ForecastingParams, name: str, at: int) -> list[float]:
+    def part(
+        self, prepared: Series, declaration: Declaration, params: ForecastingParams, name: str, at: int
+    ) -> list[float]:
         """See `Trainer.part`."""
         raise NotImplementedError(name)
 

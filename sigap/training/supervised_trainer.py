@@ -73,7 +73,9 @@ class SupervisedTrainer:
         """See `Trainer.parts`: a candidate is scored as a whole."""
         return 0
 
-    def part(self, prepared: Rows, declaration: Declaration, params: SupervisedParams, name: str, at: int) -> list[float]:
+    def part(
+        self, prepared: Rows, declaration: Declaration, params: SupervisedParams, name: str, at: int
+    ) -> list[float]:
         """See `Trainer.part`."""
         raise NotImplementedError(name)
 

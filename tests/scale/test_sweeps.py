@@ -93,9 +93,7 @@ def test_a_worker_that_does_not_find_the_snapshot_says_so(cluster: Cluster, tmp_
     missing = Source("customer_segments", str(tmp_path / "elsewhere.parquet"), "0" * 64)
     there = candidates._There(what.declaration, what.params, missing, "key")
     with pytest.raises(TrainingError, match="can't read the snapshot of customer_segments") as raised:
-        candidates.spread(
-            candidates.partial(candidates._part_there, there), [("k2", 0)], settings=of(cluster)
-        )
+        candidates.spread(candidates.partial(candidates._part_there, there), [("k2", 0)], settings=of(cluster))
     assert "SIGAP_DVC_REMOTE_URL" in raised.value.remedy
 
 
