@@ -199,7 +199,7 @@ def dask_scheduler(
     """
     from sigap.cli.scale import scheduler
 
-    scheduler(host, port)
+    scheduler(get_settings(), host, port)
 
 
 @dask.command("worker")

@@ -39,20 +39,24 @@ def score(settings: Settings, name: str, source: Path, folder: Path, number: int
     _become("backend.scoring", *words, "--processes", str(processes))
 
 
-def scheduler(host: str, port: int) -> None:
+def scheduler(settings: Settings, host: str, port: int) -> None:
     """Become Dask's scheduler, without its dashboard."""
-    say(f"Set SIGAP_DASK_ADDRESS=tcp://{host}:{port} for whoever is to use it; Ctrl-C ends it.")
-    _become("distributed.cli.dask_scheduler", "--host", host, "--port", str(port), "--no-dashboard")
+    scheme, tls = ("tls", ["--protocol", "tls", *_tls(settings)]) if settings.dask_tls_ca else ("tcp", [])
+    say(f"Set SIGAP_DASK_ADDRESS={scheme}://{host}:{port} for whoever is to use it; Ctrl-C ends it.")
+    _become("distributed.cli.dask_scheduler", "--host", host, "--port", str(port), "--no-dashboard", *tls)
 
 
 def worker(settings: Settings, address: str, host: str, count: int, memory: str) -> None:
     """Become Dask workers of one thread each, restarted when they die."""
     folder = settings.state / "dask"
     folder.mkdir(parents=True, exist_ok=True)
-    words = ["--nworkers", str(count), "--nthreads", "1", "--host", host, "--memory-limit", memory]
-    tls = {"ca-file": settings.dask_tls_ca, "cert": settings.dask_tls_cert, "key": settings.dask_tls_key}
-    words += [word for option, path in tls.items() if path for word in (f"--tls-{option}", str(path))]
+    words = ["--nworkers", str(count), "--nthreads", "1", "--host", host, "--memory-limit", memory, *_tls(settings)]
     _become("distributed.cli.dask_worker", address, *words, "--no-dashboard", "--local-directory", str(folder))
+
+
+def _tls(settings: Settings) -> list[str]:
+    files = {"ca-file": settings.dask_tls_ca, "cert": settings.dask_tls_cert, "key": settings.dask_tls_key}
+    return [word for option, path in files.items() if path for word in (f"--tls-{option}", str(path))]
 
 
 def _become(module: str, *words: str) -> None:

@@ -18,7 +18,7 @@ from sigap.scale import fingerprint as prints
 from sigap.services.service import free_port
 from sigap.settings import Settings, get_settings
 from tests.scale import calls
-from tests.scale.conftest import Cluster
+from tests.scale.cluster import Cluster
 
 
 def of(cluster: Cluster | str, **more: object) -> Settings:

@@ -21,7 +21,7 @@ from sigap.training.candidates import Source, Sweep, score
 from sigap.training.params import Params
 from sigap.training.sweep import read_snapshot
 from sigap.training.trainer import trainer
-from tests.scale.conftest import Cluster
+from tests.scale.cluster import Cluster
 from tests.training.supervised import cars, sweep
 from tests.training.test_forecasting import QUICK, noise
 

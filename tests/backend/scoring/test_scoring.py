@@ -31,7 +31,7 @@ from sigap.data import mock
 from sigap.errors import BundleError, FileError
 from sigap.settings import ROOT, Settings
 from tests.backend.task_bundles import write_task_bundle
-from tests.scale.conftest import Cluster
+from tests.scale.cluster import Cluster
 
 ROWS = {CAR_PRICE.name: mock.cars, CUSTOMER_SEGMENTS.name: mock.customers, CREDIT_APPROVAL.name: mock.credits}
 
