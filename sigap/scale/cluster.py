@@ -78,29 +78,31 @@ def completed(
 def _connected(settings: Settings) -> Iterator[Client]:
     address = settings.dask_address or ""
     _require_answer(address, settings)
-    quiet = logging.getLogger("distributed")
-    level = quiet.level
-    # It tells of lost connections with tracebacks; we tell of them once, and what to do.
-    quiet.setLevel(logging.CRITICAL)
     options = {"distributed.comm.timeouts.connect": f"{CONNECT_SECONDS:g}s"}
+    security = _security(settings)
+    with _quiet(), dask.config.set(options):
+        try:
+            client = Client(address, timeout=CONNECT_SECONDS, security=security, set_as_default=False, name="sigap")
+        except (OSError, TimeoutError, ValueError) as error:
+            raise _not_there(address, str(error)) from error
+        try:
+            yield client
+        finally:
+            client.close(timeout=CLOSE_SECONDS)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Dask from telling of lost connections with tracebacks: we tell of them once, and what to do."""
+    names = [name for name in list(logging.root.manager.loggerDict) if name.partition(".")[0] == "distributed"]
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        with dask.config.set(options):
-            try:
-                client = Client(
-                    address,
-                    timeout=CONNECT_SECONDS,
-                    security=_security(settings),
-                    set_as_default=False,
-                    name="sigap",
-                )
-            except (OSError, TimeoutError, ValueError) as error:
-                raise _not_there(address, str(error)) from error
-            try:
-                yield client
-            finally:
-                client.close(timeout=CLOSE_SECONDS)
+        yield
     finally:
-        quiet.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _require_answer(address: str, settings: Settings) -> None:
