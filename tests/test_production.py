@@ -85,7 +85,7 @@ def test_the_start_is_refused_without_a_traceback(tmp_path: Path, command: list[
     env = {name: value for name, value in os.environ.items() if not name.startswith(("SIGAP_", "SECRET_", "DATABASE_"))}
     env |= {"SIGAP_ENVIRONMENT": "production", "SIGAP_STATE_DIR": str(tmp_path)}
     ended = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False
     )
     assert ended.returncode == 1
     assert ended.stderr.startswith("Error: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from sigap.errors import ConfigurationError
 from sigap.services.installed import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS
 from sigap.settings import ROOT, Settings
 
+# pytest's exit code, and beyond how many failures it is no matter of a busy machine.
+TESTS_FAILED, FEW = 1, 25
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -23,12 +26,30 @@ def run_tests(settings: Settings, arguments: list[str]) -> None:
     provide_prometheus(settings)
     # Tests that start a fresh clone use this environment instead of installing one each.
     os.environ["SIGAP_VENV"] = sys.prefix
-    os.chdir(ROOT)
+    os.chdir(settings.root)
     # Most tests wait for a service, so two processes share them, but for chosen ones. What fills a machine by itself
     # is one group (tests/conftest.py): two browsers or two whole systems would only wait for each other.
-    whole = all(argument.startswith("-") for argument in arguments)
-    together = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"] if whole else []
-    _become([sys.executable, "-m", "pytest", *together, *arguments])
+    pytest = [sys.executable, "-m", "pytest"]
+    if not all(argument.startswith("-") for argument in arguments):
+        _become([*pytest, *arguments])
+    together = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
+    code = subprocess.run([*pytest, *together, *arguments], check=False).returncode
+    failed = _failed_tests(settings.root) if code == TESTS_FAILED else []
+    if not 0 < len(failed) <= FEW:
+        raise SystemExit(code)
+    # A test that only fails while another one fills the machine tells of the machine; this says which ones those are.
+    say(f"\n{len(failed)} tests failed beside others. Each once more, by itself:")
+    for test in failed:
+        say(f"  {test}")
+    _become([*pytest, "--last-failed", "--last-failed-no-failures=none", *arguments])
+
+
+def _failed_tests(root: Path) -> list[str]:
+    """The names that pytest noted of its last run."""
+    try:
+        return sorted(json.loads((root / ".pytest_cache/v/cache/lastfailed").read_text()))
+    except (OSError, ValueError):
+        return []
 
 
 def provide_chromium(settings: Settings) -> None:

@@ -45,7 +45,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 600) -> None:
     """Returns when `condition` holds; a generous limit that only a fault reaches."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -69,7 +69,7 @@ def process(command: list[str], log: Path, **env: str) -> Iterator[subprocess.Po
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGTERM)
         try:
-            started.wait(20)
+            started.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(started.pid, signal.SIGKILL)
             started.wait(10)

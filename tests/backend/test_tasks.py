@@ -109,7 +109,9 @@ def test_a_car_gets_its_price_with_interval_and_segment(client: Client) -> None:
 
 
 @given(size=st.floats(30, 600), weight=st.integers(1000, 8000))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_the_segment_never_contradicts_the_price(client: Client, size: float, weight: int) -> None:
     answer = ask(client, "car_price", CAR | {"enginesize": int(size), "curbweight": weight})
     (bounds,) = [each for each in answer["segment_bounds"] if each["segment"] == answer["segment"]]
@@ -426,7 +428,9 @@ ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_no_value_whatever_breaks_a_model(client: Client, data: st.DataObject) -> None:
     model = data.draw(st.sampled_from(FIVE))
     body = dict(model.example)

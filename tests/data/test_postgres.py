@@ -84,7 +84,7 @@ def test_two_starts_at_once(checkout: Checkout, database: str) -> None:
     settings = checkout.settings(database=database)
     script = "from sigap.data import postgres, seed; postgres.migrate(settings); seed.seed(settings); print('done')"
     both = [in_another_process(settings, script) for _ in range(2)]
-    assert [process.communicate(timeout=60)[0] for process in both] == ["done\n", "done\n"]
+    assert [process.communicate(timeout=600)[0] for process in both] == ["done\n", "done\n"]
     with connect(settings) as connection:
         assert connection.execute("SELECT count(*) FROM education_data").fetchone() == (212,)
 

@@ -38,13 +38,13 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    with httpx.Client(base_url=settings.api_address, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=settings.api_address, timeout=120, trust_env=False) as client:
         try:
             until(lambda: client.get("/health/ready").is_success, "The API's champion")
             yield client
         finally:
             server.should_exit = True
-            thread.join(30)
+            thread.join(600)
 
 
 def until(condition, what: str) -> None:

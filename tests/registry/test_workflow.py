@@ -243,7 +243,7 @@ def test_what_was_there_when_a_person_chose_is_not_put_in_its_place(line: Line) 
 )
 def test_killed_around_the_promotion_the_next_run_ends_well(line: Line, in_process: Start, cut_off_in: str) -> None:
     killed = in_process(run_until, line.settings, cut_off_in)
-    killed.join(120)
+    killed.join(600)
     assert killed.exitcode == -signal.SIGKILL
     assert len(line.registry.versions("education")) == 1
     result = line.run()
@@ -264,7 +264,7 @@ def run_once(settings: Settings) -> None:
 def test_two_runs_at_once_end_well(line: Line, in_process: Start) -> None:
     both = [in_process(run_once, line.settings) for _ in range(2)]
     for process in both:
-        process.join(200)
+        process.join(600)
     assert [process.exitcode for process in both] == [0, 0]
     assert len(line.registry.versions("education")) == 1
     assert line.aliases() == {"champion": 1}

@@ -72,7 +72,7 @@ def test_killed_under_load_it_comes_back_with_every_acknowledged_row(settings: S
             connection.execute("CREATE TABLE rows (number integer)")
         writer = threading.Thread(target=write)
         writer.start()
-        assert enough.wait(60)
+        assert enough.wait(600)
         os.kill(int(str(recorded(settings.state)[0]["pid"])), signal.SIGKILL)
         events.wait("ready", again=True)
         writer.join()

@@ -72,7 +72,7 @@ def asking(system: System, model: str) -> Iterator[Asked]:
     url, body = f"{system.settings.api_address}/models/{model}/predict", declaration(model).example
 
     def ask() -> None:
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx.Client(trust_env=False, timeout=120) as client:
             while not over.is_set():
                 begun = time.perf_counter()
                 try:
@@ -102,7 +102,7 @@ class Watched:
 
     def firing(self, model: str) -> bool:
         """Whether Prometheus has the alert of drift."""
-        found = httpx.get(f"{self.prometheus}/api/v1/alerts", trust_env=False, timeout=30).json()["data"]["alerts"]
+        found = httpx.get(f"{self.prometheus}/api/v1/alerts", trust_env=False, timeout=120).json()["data"]["alerts"]
         labels = {"alertname": "SigapDrift", "model": model}
         return any(each["state"] == "firing" and labels.items() <= each["labels"].items() for each in found)
 
