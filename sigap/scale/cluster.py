@@ -28,7 +28,9 @@ from sigap.settings import Settings
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Until somebody listens there; until Dask has shaken hands or handed over a result, which takes a busy machine long.
 CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
 CLOSE_SECONDS = 5
 # How often somebody looks whether there still is a worker.
 LOOK_SECONDS = 0.5
@@ -78,11 +80,11 @@ def completed(
 def _connected(settings: Settings) -> Iterator[Client]:
     address = settings.dask_address or ""
     _require_answer(address, settings)
-    options = {"distributed.comm.timeouts.connect": f"{CONNECT_SECONDS:g}s"}
+    options = {"distributed.comm.timeouts.connect": f"{ANSWER_SECONDS:g}s"}
     security = _security(settings)
     with _quiet(), dask.config.set(options):
         try:
-            client = Client(address, timeout=CONNECT_SECONDS, security=security, set_as_default=False, name="sigap")
+            client = Client(address, timeout=ANSWER_SECONDS, security=security, set_as_default=False, name="sigap")
         except (OSError, TimeoutError, ValueError) as error:
             raise _not_there(address, str(error)) from error
         try:
@@ -235,7 +237,7 @@ def _outcomes(client: Client, futures: dict[str, Future[Outcome]], settings: Set
 def _outcome(future: Future[Outcome], settings: Settings, done: int, total: int) -> Outcome | None:
     """What came of an ended future; None where its worker died with the result, and another computes it again."""
     try:
-        outcome: Outcome = future.result(timeout=LOOK_SECONDS)
+        outcome: Outcome = future.result(timeout=ANSWER_SECONDS)
     except KilledWorker as error:
         raise ClusterError(
             f"A task has ended {error.allowed_failures + 1} Dask workers, one after another.",

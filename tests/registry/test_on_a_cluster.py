@@ -23,7 +23,7 @@ from tests.scale.cluster import Cluster, make_cluster
 def score(line: Line, source: Path, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-P", "-m", "sigap", "score", "credit_approval", str(source), str(folder)]
     environment = {**os.environ, **line.settings.as_environment(), "PYTHONPATH": str(ROOT), **more}
-    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_a_pipeline_and_its_champion_on_a_cluster(

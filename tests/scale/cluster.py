@@ -15,7 +15,7 @@ import pytest
 from sigap.services.service import free_port
 from sigap.settings import ROOT
 
-STARTED_WITHIN = 60.0
+STARTED_WITHIN = 240.0
 
 
 class Cluster:

