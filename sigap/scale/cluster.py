@@ -28,12 +28,15 @@ from sigap.settings import Settings
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Until somebody listens there; until Dask has shaken hands or handed over a result, which takes a busy machine long.
+# Until somebody listens there; until Dask has shaken hands, and handed over a result, which takes a busy machine long.
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
+RESULT_SECONDS = 10.0
 CLOSE_SECONDS = 5
 # How often somebody looks whether there still is a worker.
 LOOK_SECONDS = 0.5
+# After which a result that was lost with its worker is asked for again.
+AGAIN_SECONDS = 0.05
 # A call that fails unforeseen, as by a disk that is full on one machine, is tried again, perhaps on another.
 RETRIES = 2
 HOW_TO_START = "Start one with `./run dask scheduler` and `./run dask worker`, or unset SIGAP_DASK_ADDRESS."
@@ -226,6 +229,7 @@ def _outcomes(client: Client, futures: dict[str, Future[Outcome]], settings: Set
             continue
         if key:
             ended.put(key)
+            time.sleep(AGAIN_SECONDS)
         if _workers(client):
             alone_since = None
         else:
@@ -236,8 +240,10 @@ def _outcomes(client: Client, futures: dict[str, Future[Outcome]], settings: Set
 
 def _outcome(future: Future[Outcome], settings: Settings, done: int, total: int) -> Outcome | None:
     """What came of an ended future; None where its worker died with the result, and another computes it again."""
+    if not future.done():
+        return None
     try:
-        outcome: Outcome = future.result(timeout=ANSWER_SECONDS)
+        outcome: Outcome = future.result(timeout=RESULT_SECONDS)
     except KilledWorker as error:
         raise ClusterError(
             f"A task has ended {error.allowed_failures + 1} Dask workers, one after another.",

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +28,6 @@ from sigap.data import mock
 from sigap.errors import BundleError, FileError
 from sigap.settings import ROOT, Settings
 from tests.backend.task_bundles import write_task_bundle
-from tests.scale.cluster import Cluster
 
 ROWS = {CAR_PRICE.name: mock.cars, CUSTOMER_SEGMENTS.name: mock.customers, CREDIT_APPROVAL.name: mock.credits}
 
@@ -317,53 +313,3 @@ def test_the_command_says_what_is_wrong(bundles: Path, cars: Path, tmp_path: Pat
         told, errors = process.communicate(timeout=240)
     assert process.returncode == 1
     assert errors.startswith("Error: The input")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = Cluster(tmp_path_factory.mktemp("dask"))
-    made.add(2)
-    yield made
-    made.close()
-
-
-def test_a_worker_killed_in_the_middle_leaves_each_partition_there_once(
-    cluster: Cluster, bundles: Path, tmp_path: Path
-) -> None:
-    source = data_set(tmp_path / "in", parts=12, rows=2000)
-    scored(bundles, source, tmp_path / "here")
-    killed = []
-
-    def killing(done: int, total: int, part: Any) -> None:
-        if done == 2 and not killed:
-            killed.append(cluster.workers[0].pid)
-            os.kill(killed[0], signal.SIGKILL)
-
-    settings = Settings(dask_address=cluster.address, dask_wait_seconds=5.0)
-    found = scored(bundles, source, tmp_path / "there", settings=settings, progress=killing)
-    cluster.workers[0].wait()
-    assert killed
-    assert (found.rows, found.refused, len(found.parts), len(found.failed)) == (24_000, 0, 12, 0)
-    here, there = content(tmp_path / "here"), content(tmp_path / "there")
-    assert {name: here[name] for name in here if name.endswith(".parquet")} == {
-        name: there[name] for name in there if name.endswith(".parquet")
-    }
-    assert here == there
-    assert not left(tmp_path / "there")
-
-
-def test_ctrl_c_leaves_whole_partitions_only(cluster: Cluster, bundles: Path, tmp_path: Path) -> None:
-    source = data_set(tmp_path / "in", parts=40, rows=1000)
-    with begun(bundles, source, tmp_path / "out", SIGAP_DASK_ADDRESS=cluster.address) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        errors = process.communicate(timeout=240)[1]
-    assert process.returncode == 130
-    assert errors == "\nInterrupted; the same command goes on where it was.\n"
-    limit = time.monotonic() + 30
-    while left(tmp_path / "out") and time.monotonic() < limit:
-        time.sleep(0.1)  # a worker ends what it had begun
-    written = list((tmp_path / "out").glob("*.parquet"))
-    assert 0 < len(written) < 40
-    assert all(pq.read_metadata(path).num_rows == 1000 for path in written)
