@@ -230,7 +230,7 @@ def _outcomes(client: Client, futures: dict[str, Future[Outcome]], settings: Set
         if key:
             ended.put(key)
             time.sleep(AGAIN_SECONDS)
-        if _workers(client):
+        if client.scheduler_info(n_workers=0)["n_workers"]:
             alone_since = None
         else:
             alone_since = alone_since or time.monotonic()
