@@ -34,7 +34,7 @@ from sigap.catalog.loan_approval import LOAN_APPROVAL
 from sigap.errors import BundleError
 from sigap.settings import Settings
 from tests.backend.bundles import EDUCATION
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Loop
 from tests.backend.task_bundles import (
     BOUNDS,
     CLOSES,
@@ -77,7 +77,7 @@ def client(application: FastAPI, five: dict[str, Served], served: Served) -> Ite
     """The application in this process, serving all six."""
     for name, each in (five | {"education": served}).items():
         application.state.service.followers[name].served = each
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         yield Client(application, runner)
 
 
