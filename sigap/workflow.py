@@ -191,13 +191,14 @@ def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
 
 
 def fit(item: Json, *, settings: Settings | None = None) -> Json:
-    """Fits a family's candidates and logs each as a run under the parent.
+    """Fits a family's candidates, here or on a Dask cluster, and logs each as a run under the parent.
 
     Returns:
         The item with `fitted`: of each candidate `name`, `params`, `metrics`, `admissible`, `reason` (None, or why it
         is not admissible), `details` and `run_id`.
 
     Raises:
+        ClusterError: The cluster can't be reached, is lost, or computes with other code.
         TrainingError: There are too few rows.
         RegistryError: MLflow can't be reached or refuses.
     """
@@ -207,10 +208,9 @@ def fit(item: Json, *, settings: Settings | None = None) -> Json:
         return {**item, "fitted": []}
     with _failing(settings, item):
         declared = declaration(snapshot["model"])
-        params = trainer(declared).parse_params(item["params"])
-        path = DataVersions(settings).stored(declared.name, snapshot["md5"])
-        sweep = Sweep(declared, params, path, snapshot["md5"])
-        scored = score(sweep, item["candidates"], settings, lambda: _prepared(snapshot, settings)[1])
+        how, path = trainer(declared), DataVersions(settings).stored(declared.name, snapshot["md5"])
+        sweep = Sweep(declared, how.parse_params(item["params"]), path, snapshot["md5"])
+        scored = score(sweep, item["candidates"], settings, lambda: how.prepare(declared, read_snapshot(path)))
         fitted = [each.candidate for each in scored]
         logged = [Logged(each.name, each.params, each.metrics, seconds) for each, seconds in scored]
         runs = Runs(settings, snapshot["model"])
