@@ -274,6 +274,20 @@ class Settings(BaseSettings):
         description="Further databases of the same PostgreSQL server that `./run backup` takes in, with commas, "
         "such as that of an MLflow server.",
     )
+    dask_address: str | None = Field(
+        None,
+        description="Scheduler of a Dask cluster (`tcp://host:port`, `tls://…`) that sweeps, bootstraps, gate "
+        "simulation and batch scoring fan out to; without it they run on this machine.",
+    )
+    dask_wait_seconds: float = Field(
+        60.0, gt=0, le=3600, description="How long a Dask cluster may be without any worker."
+    )
+    dask_fallback: bool = Field(
+        False, description="Whether this machine does the work when the Dask cluster is not there; else it is an error."
+    )
+    dask_tls_ca: Path | None = Field(None, description="PEM file of the authority that signed the cluster's keys.")
+    dask_tls_cert: Path | None = Field(None, description="PEM file of this process's certificate for the cluster.")
+    dask_tls_key: Path | None = Field(None, description="PEM file of the key of that certificate.")
     step_timeout_seconds: int = Field(600, ge=1, description="Longest time one pipeline step may take.")
     stuck_seconds: int = Field(120, ge=1, description="A pipeline run in which no step moves for this long is ended.")
 
@@ -302,6 +316,13 @@ class Settings(BaseSettings):
         """The environment variable of a field."""
         alias = cls.model_fields[name].validation_alias
         return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"SIGAP_{name.upper()}"
+
+    @field_validator("dask_address")
+    @classmethod
+    def _dask_address(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("tcp://", "tls://")):
+            raise ValueError("expected an address such as tcp://127.0.0.1:8786")
+        return value or None
 
     @property
     def state(self) -> Path:
