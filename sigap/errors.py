@@ -64,5 +64,9 @@ class AliasMovedError(RegistryError):
     """An alias stands on another version than the one that the decision to move it was taken against."""
 
 
+class BackupError(SigapError):
+    """A backup can't be made, is not whole, or can't be restored here."""
+
+
 class PipelineError(SigapError):
     """A pipeline run failed, stuck, or can't be started."""

@@ -1,7 +1,7 @@
 """Every setting of Sigap, from the environment and `.env`, each with a sentence.
 
 Variables carry the prefix `SIGAP_` (`SIGAP_API_PORT=8080`), but for the names that other tools share:
-`DATABASE_URL` and `MLFLOW_TRACKING_URI`.
+`DATABASE_URL`, `MLFLOW_TRACKING_URI` and those of the object store's key.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     prometheus_port: int = Field(9090, ge=1, le=65535, description="Port of Prometheus, on 127.0.0.1 only.")
     alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of Alertmanager, on 127.0.0.1 only.")
     node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node exporter, on 127.0.0.1 only.")
+    docs_port: int = Field(8502, ge=1, le=65535, description="Port of `./run docs`, on 127.0.0.1 only.")
     log_format: Literal["text", "json"] = Field(
         "text", description="How the API writes its log: lines for people, or a JSON object a line."
     )
@@ -222,8 +223,51 @@ class Settings(BaseSettings):
         description="Key by which Alertmanager or Grafana sends alerts to `POST /alerts`; development makes one up in "
         "the state folder's `secrets/alert_key`.",
     )
+    s3_endpoint_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s@]+$",
+        description="Address of an object store that is not Amazon's (`http://host:9000`), for s3:// URLs.",
+    )
+    artifacts_url: str | None = Field(
+        None,
+        pattern=r"^(s3://[^\s/@]+|/).*$",
+        description="Where the MLflow server that Sigap starts keeps artefacts (folder, s3://bucket/prefix); by "
+        "default a folder inside the state folder.",
+    )
+    aws_access_key_id: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("AWS_ACCESS_KEY_ID", "SIGAP_AWS_ACCESS_KEY_ID"),
+        description="Key for the object store; without it a profile or role of the machine is used, if there is one.",
+    )
+    aws_secret_access_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("AWS_SECRET_ACCESS_KEY", "SIGAP_AWS_SECRET_ACCESS_KEY"),
+        description="Secret of that key.",
+    )
+    backup_url: str = Field(
+        "backups",
+        description="Where `./run backup` puts backups (folder, s3://bucket/prefix); a relative path is taken from the "
+        "checkout.",
+    )
+    backup_databases: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_, -]*$",
+        description="Further databases of the same PostgreSQL server that `./run backup` takes in, with commas, "
+        "such as that of an MLflow server.",
+    )
     step_timeout_seconds: int = Field(600, ge=1, description="Longest time one pipeline step may take.")
     stuck_seconds: int = Field(120, ge=1, description="A pipeline run in which no step moves for this long is ended.")
+
+    @field_validator("aws_access_key_id", "aws_secret_access_key")
+    @classmethod
+    def _given(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and value.get_secret_value() else None
+
+    @field_validator("dvc_remote_url", "artifacts_url", "s3_endpoint_url", mode="before")
+    @classmethod
+    def _not_empty(cls, value: str | None) -> str | None:
+        # A compose file hands on what is not set as an empty text.
+        return value or None
 
     @field_validator("database_url")
     @classmethod
@@ -233,6 +277,12 @@ class Settings(BaseSettings):
         if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("expected a URL such as postgresql://user:password@host:5432/name")
         return value
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """The environment variable of a field."""
+        alias = cls.model_fields[name].validation_alias
+        return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"SIGAP_{name.upper()}"
 
     @property
     def state(self) -> Path:
@@ -278,6 +328,16 @@ class Settings(BaseSettings):
         return self.dvc_remote_url or str(self.state / "dvc-remote")
 
     @property
+    def artifacts(self) -> str:
+        """URL or absolute folder of the artefacts of the MLflow server that is started here."""
+        return self.artifacts_url or str(self.state / "mlflow" / "artifacts")
+
+    @property
+    def backups(self) -> str:
+        """URL or absolute folder of the backups."""
+        return self.backup_url if "://" in self.backup_url else str(self.root / self.backup_url)
+
+    @property
     def protected(self) -> Literal["admin", "predict", "all"]:
         """What needs a token."""
         return self.protect or ("predict" if self.environment == "production" else "admin")
@@ -300,16 +360,9 @@ class Settings(BaseSettings):
 
     def as_environment(self) -> dict[str, str]:
         """These settings as variables, for a process that shall see the same ones; holds secrets, never log it."""
-        shared = {
-            "database_url": "DATABASE_URL",
-            "mlflow_tracking_uri": "MLFLOW_TRACKING_URI",
-            "secret_key": "SECRET_KEY",
-        }
         values = self.model_dump(exclude_none=True) | {"state_dir": self.state}
         return {
-            shared.get(name, f"SIGAP_{name.upper()}"): str(
-                value.get_secret_value() if isinstance(value, SecretStr) else value
-            )
+            self.variable(name): str(value.get_secret_value() if isinstance(value, SecretStr) else value)
             for name, value in values.items()
         }
 

@@ -17,19 +17,20 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--database", type=Path, required=True)
-    parser.add_argument("--artifacts", type=Path, required=True)
+    parser.add_argument("--artifacts", required=True, help="Folder, or s3://bucket/prefix.")
     options = parser.parse_args()
 
     from mlflow.server import constants
 
     store = f"sqlite:///{options.database.resolve()}"
+    destination = options.artifacts if "://" in options.artifacts else str(Path(options.artifacts).resolve())
     artifact_root = "mlflow-artifacts:/"
     # The variables by which `mlflow server` tells its workers.
     os.environ |= {
         constants.BACKEND_STORE_URI_ENV_VAR: store,
         constants.REGISTRY_STORE_URI_ENV_VAR: store,
         constants.ARTIFACT_ROOT_ENV_VAR: artifact_root,
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: str(options.artifacts.resolve()),
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: destination,
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
         "_MLFLOW_SGI_NAME": "uvicorn",
     }

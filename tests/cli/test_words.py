@@ -14,7 +14,7 @@ def test_help_lists_every_word(shell: Shell) -> None:
     result = shell.run("--help")
     assert result.returncode == 0
     running, training = ("status", "stop", "logs", "settings"), ("pipeline", "train", "new-model", "import", "ingest")
-    for word in (*running, *training, "test", "bench", "data", "model", "lineage", "key"):
+    for word in (*running, *training, "test", "bench", "data", "model", "lineage", "key", "backup", "restore"):
         assert re.search(rf"^│ {word} ", result.stdout, re.MULTILINE), word
     for words in (["pipeline"], ["data", "rollback"], ["model", "rollback"]):
         assert shell.run(*words, "--help").returncode == 0
@@ -45,6 +45,16 @@ def test_settings_lists_all_and_shows_no_secret(shell: Shell) -> None:
         (["logs", "nginx"], {}, ["nginx"]),
         (["bench", "nothing"], {}, ["nothing"]),
         (["import", "boats", "boats.csv"], {}, ["'boats'", "education_data"]),
+        (["restore", "latest"], {}, ["no whole backup 'latest'", "./run backup --list"]),
+        (
+            ["backup", "s3://nowhere"],
+            {
+                "SIGAP_S3_ENDPOINT_URL": "http://127.0.0.1:1",
+                "AWS_ACCESS_KEY_ID": "k",
+                "AWS_SECRET_ACCESS_KEY": "hunter2",
+            },
+            ["does not answer", "SIGAP_S3_ENDPOINT_URL"],
+        ),
     ],
 )
 def test_a_mistake_gets_a_message_with_the_way_on(
