@@ -29,6 +29,7 @@ def run_tests(settings: Settings, arguments: list[str]) -> None:
     """
     provide_chromium(settings)
     provide_prometheus(settings)
+    provide_nginx(settings)
     # Tests that start a fresh clone use this environment instead of installing one each.
     os.environ["SIGAP_VENV"] = sys.prefix
     os.chdir(settings.root)
@@ -81,6 +82,17 @@ def provide_prometheus(settings: Settings) -> None:
     lacking = [each.package for each in (PROMETHEUS, ALERTMANAGER, NODE_EXPORTER) if each.path is None]
     if not lacking:
         return
+    _provide_servers(settings, "Prometheus", lacking)
+
+
+def provide_nginx(settings: Settings) -> None:
+    """Install Debian's nginx, without the service that comes with it."""
+    if shutil.which("nginx") is None:
+        _provide_servers(settings, "nginx", ["nginx-light"])
+
+
+def _provide_servers(settings: Settings, name: str, packages: list[str]) -> None:
+    """Install packages that bring services, without starting these."""
     # Debian starts a service with its package unless this file says no.
     policy = Path("/usr/sbin/policy-rc.d")
     ours = os.geteuid() == 0 and policy.parent.is_dir() and not policy.exists()
@@ -88,13 +100,14 @@ def provide_prometheus(settings: Settings) -> None:
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
     try:
-        installed = _provide(settings, "Prometheus", lacking, "tests that need Prometheus will be skipped")
+        installed = _provide(settings, name, packages, f"tests that need {name} will be skipped")
     finally:
         if ours:
             policy.unlink()
     if installed and Path("/run/systemd/system").is_dir():
         # Nor at the next start of the machine, where they would take the ports.
-        subprocess.run(["systemctl", "disable", "--quiet", *lacking], check=False)
+        services = [package.removesuffix("-light") for package in packages]
+        subprocess.run(["systemctl", "disable", "--quiet", *services], check=False)
 
 
 def _provide(settings: Settings, name: str, packages: list[str], otherwise: str) -> bool:
