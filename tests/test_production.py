@@ -42,6 +42,10 @@ def production(folder: Path, **given: Any) -> Settings:
         ({"SIGAP_API_KEYS": None, "alert_key": "Zk3v9QpLx7RtW2mNc8BdYs5H"}, "SIGAP_API_KEYS", "no API key"),
         ({"DATABASE_URL": "postgresql://sigap:postgres@db/sigap"}, "DATABASE_URL", "well-known default"),
         ({"DATABASE_URL": "postgresql://hans:hans@db/sigap"}, "DATABASE_URL", "well-known default"),
+        ({"DATABASE_URL": "postgresql://sigap:demonstration-only@db/sigap"}, "DATABASE_URL", "well-known default"),
+        ({"SECRET_KEY": "demonstration-" + SECRET}, "SECRET_KEY", "well-known default"),
+        ({"mage_password": "changeme"}, "SIGAP_MAGE_PASSWORD", "well-known default"),
+        ({"mage_jwt": "short"}, "SIGAP_MAGE_JWT", "5 characters: expected at least 24"),
     ],
 )
 def test_a_missing_or_default_secret_refuses_the_start(

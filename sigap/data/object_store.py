@@ -132,7 +132,7 @@ def check(settings: Settings, url: str, what: str) -> None:
         return
     place = Place.of(url)
     with translated(settings, place, what):
-        _client(settings, CHECK_SECONDS).list_objects_v2(Bucket=place.bucket, Prefix=place.key(""), MaxKeys=1)
+        client(settings, CHECK_SECONDS).list_objects_v2(Bucket=place.bucket, Prefix=place.key(""), MaxKeys=1)
 
 
 def names(settings: Settings, place: Place) -> list[tuple[str, int]]:
@@ -144,7 +144,7 @@ def names(settings: Settings, place: Place) -> list[tuple[str, int]]:
     begin = f"{place.prefix}/" if place.prefix else ""
     found = []
     with translated(settings, place, "backups"):
-        for page in _client(settings).get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=begin):
+        for page in client(settings).get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=begin):
             found += [(str(one["Key"]).removeprefix(begin), int(one["Size"])) for one in page.get("Contents", [])]
     return sorted(found)
 
@@ -156,7 +156,7 @@ def upload(settings: Settings, place: Place, name: str, path: Path, moved: Moved
         ServiceError: See `check`.
     """
     with translated(settings, place, "backups"):
-        _client(settings).upload_file(str(path), place.bucket, place.key(name), Callback=moved)
+        client(settings).upload_file(str(path), place.bucket, place.key(name), Callback=moved)
 
 
 def chunks(settings: Settings, place: Place, name: str, size: int = 2**20) -> Iterator[bytes]:
@@ -166,7 +166,7 @@ def chunks(settings: Settings, place: Place, name: str, size: int = 2**20) -> It
         ServiceError: See `check`.
     """
     with translated(settings, place, "backups"):
-        yield from _client(settings).get_object(Bucket=place.bucket, Key=place.key(name))["Body"].iter_chunks(size)
+        yield from client(settings).get_object(Bucket=place.bucket, Key=place.key(name))["Body"].iter_chunks(size)
 
 
 def remove(settings: Settings, place: Place, found: list[str]) -> None:
@@ -177,14 +177,15 @@ def remove(settings: Settings, place: Place, found: list[str]) -> None:
     """
     with translated(settings, place, "backups"):
         for name in found:
-            _client(settings).delete_object(Bucket=place.bucket, Key=place.key(name))
+            client(settings).delete_object(Bucket=place.bucket, Key=place.key(name))
 
 
 def _text(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value is not None else None
 
 
-def _client(settings: Settings, read_seconds: int = READ_SECONDS) -> Any:
+def client(settings: Settings, read_seconds: int = READ_SECONDS) -> Any:
+    """boto3's client of the object store that the settings name."""
     key, secret = _text(settings.aws_access_key_id), _text(settings.aws_secret_access_key)
     return _made(settings.s3_endpoint_url, key, secret, read_seconds)
 
