@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     prometheus_port: int = Field(9090, ge=1, le=65535, description="Port of Prometheus, on 127.0.0.1 only.")
     alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of Alertmanager, on 127.0.0.1 only.")
     node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node exporter, on 127.0.0.1 only.")
+    docs_port: int = Field(8502, ge=1, le=65535, description="Port of `./run docs`, on 127.0.0.1 only.")
     log_format: Literal["text", "json"] = Field(
         "text", description="How the API writes its log: lines for people, or a JSON object a line."
     )
@@ -267,6 +268,26 @@ class Settings(BaseSettings):
         description="Where `./run backup` puts backups (folder, s3://bucket/prefix); a relative path is taken from the "
         "checkout.",
     )
+    backup_databases: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_, -]*$",
+        description="Further databases of the same PostgreSQL server that `./run backup` takes in, with commas, "
+        "such as that of an MLflow server.",
+    )
+    dask_address: str | None = Field(
+        None,
+        description="Scheduler of a Dask cluster (`tcp://host:port`, `tls://…`) that sweeps, bootstraps, gate "
+        "simulation and batch scoring fan out to; without it they run on this machine.",
+    )
+    dask_wait_seconds: float = Field(
+        60.0, gt=0, le=3600, description="How long a Dask cluster may be without any worker."
+    )
+    dask_fallback: bool = Field(
+        False, description="Whether this machine does the work when the Dask cluster is not there; else it is an error."
+    )
+    dask_tls_ca: Path | None = Field(None, description="PEM file of the authority that signed the cluster's keys.")
+    dask_tls_cert: Path | None = Field(None, description="PEM file of this process's certificate for the cluster.")
+    dask_tls_key: Path | None = Field(None, description="PEM file of the key of that certificate.")
     step_timeout_seconds: int = Field(600, ge=1, description="Longest time one pipeline step may take.")
     stuck_seconds: int = Field(120, ge=1, description="A pipeline run in which no step moves for this long is ended.")
 
@@ -289,6 +310,19 @@ class Settings(BaseSettings):
         if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("expected a URL such as postgresql://user:password@host:5432/name")
         return value
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """The environment variable of a field."""
+        alias = cls.model_fields[name].validation_alias
+        return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"SIGAP_{name.upper()}"
+
+    @field_validator("dask_address")
+    @classmethod
+    def _dask_address(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("tcp://", "tls://")):
+            raise ValueError("expected an address such as tcp://127.0.0.1:8786")
+        return value or None
 
     @property
     def state(self) -> Path:
@@ -366,18 +400,9 @@ class Settings(BaseSettings):
 
     def as_environment(self) -> dict[str, str]:
         """These settings as variables, for a process that shall see the same ones; holds secrets, never log it."""
-        shared = {
-            "database_url": "DATABASE_URL",
-            "mlflow_tracking_uri": "MLFLOW_TRACKING_URI",
-            "secret_key": "SECRET_KEY",
-            "aws_access_key_id": "AWS_ACCESS_KEY_ID",
-            "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
-        }
         values = self.model_dump(exclude_none=True) | {"state_dir": self.state}
         return {
-            shared.get(name, f"SIGAP_{name.upper()}"): str(
-                value.get_secret_value() if isinstance(value, SecretStr) else value
-            )
+            self.variable(name): str(value.get_secret_value() if isinstance(value, SecretStr) else value)
             for name, value in values.items()
         }
 

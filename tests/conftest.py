@@ -34,7 +34,9 @@ for _part in ("connect", "read", "write", "pool"):
 
 @cache
 def _group(file: str) -> str:
-    """What goes to one process as a whole: a file; all files with tests that fill a machine together."""
+    """What goes to one process as a whole: a file; all that fill a machine; all that share a Dask cluster."""
+    if file.startswith("tests/scale/"):
+        return "scale"
     return "alone" if re.search(r"pytest\.mark\.(system|browser|load)\b", (ROOT / file).read_text()) else file
 
 

@@ -41,6 +41,7 @@ from sigap.backup.parts import (
     state_files,
 )
 from sigap.backup.shelf import Found, delete, drafting, listed, publish, require_space
+from sigap.backup.swap import Exchange
 from sigap.catalog import declarations
 from sigap.data import object_store
 from sigap.data.git import Git
@@ -65,6 +66,7 @@ class _Writing:
     databases: dict[str, Database] = field(default_factory=dict)
     pointers: dict[str, Pointer] = field(default_factory=dict)
     git: Repository | None = None
+    served: dict[str, str] = field(default_factory=dict)
 
     def wants(self, part: str) -> bool:
         """Whether the part is to be in it."""
@@ -110,6 +112,11 @@ def back_up(
     """
     watcher = watcher or Watcher()
     with alone(settings):
+        if (begun := Exchange(settings).begun) is not None:
+            raise BackupError(
+                f"A restore of {begun['name']} was broken off: this system is half of it, half of what was before.",
+                remedy=f"Finish it first: ./run restore {begun['url']}",
+            )
         object_store.check(settings, target, "backups (SIGAP_BACKUP_URL)")
         name = _free_name(settings, target)
         with drafting(settings, target, name) as draft:
@@ -150,17 +157,18 @@ def _databases(writing: _Writing) -> None:
     """Everything of one moment; pipelines wait meanwhile, but not for PostgreSQL's dump, which holds its own."""
     settings, draft = writing.settings, writing.draft
     with ExitStack() as held:
-        database = held.enter_context(postgres.moment(settings)) if writing.wants("postgres") else None
+        wanted = postgres.keys(settings) if writing.wants(postgres.PART) else {}
+        moments = {key: held.enter_context(postgres.moment(one)) for key, one in wanted.items()}
         writing.watcher.begin("one moment")
         with ExitStack() as quiet:
             quiet.enter_context(DataVersions(settings).lock())
             for declared in declarations():
                 quiet.enter_context(writer(settings, declared.name))
-            if database is not None:
+            for key, moment in moments.items():
                 # Anew, now that nobody records a version or moves an alias: a transaction sees the moment of its
                 # first statement.
-                database.connection.rollback()
-                database = postgres.begin(database.connection)
+                moment.connection.rollback()
+                moments[key] = postgres.begin(moment.connection)
             for part, source, file in (
                 ("mlflow", mlflow_database(settings), MLFLOW),
                 ("mage", mage_database(settings), MAGE),
@@ -171,12 +179,13 @@ def _databases(writing: _Writing) -> None:
                     writing.files.append(whole)
             _git(writing)
         writing.watcher.finish("databases of MLflow and Mage, Git")
-        if database is not None:
-            writing.watcher.begin("PostgreSQL")
-            out = Hashing(draft / "postgres.dump", writing.watcher.moved)
-            writing.databases["postgres"] = postgres.dump(settings, database, out)
+        for key, moment in moments.items():
+            writing.watcher.begin(key)
+            out = Hashing(draft / f"{key.replace(':', '-')}.dump", writing.watcher.moved)
+            writing.databases[key] = postgres.dump(wanted[key], moment, out)
             writing.files.append(out.close())
-            writing.watcher.finish(f"{sum(writing.databases['postgres'].tables.values()):,} rows")
+            writing.served |= postgres.champions(moment.connection)
+            writing.watcher.finish(f"{sum(writing.databases[key].tables.values()):,} rows")
 
 
 def _git(writing: _Writing) -> None:
@@ -236,15 +245,16 @@ def _read_again(writing: _Writing) -> None:
     writing.watcher.begin("reading again", sum(file.size for file in writing.files))
     for file in writing.files:
         check_file(writing.draft, file, writing.watcher.moved)
-    if "postgres" in writing.databases:
-        postgres.check_dump(writing.settings, writing.draft / writing.databases["postgres"].file)
+    for database in writing.databases.values():
+        if database.kind == "postgres":
+            postgres.check_dump(writing.settings, writing.draft / database.file)
     if writing.git is not None:
         Git(writing.settings.root).verify_bundle(writing.draft / BUNDLE)
     writing.watcher.finish(f"{len(writing.files)} files as they were written")
 
 
 def _manifest(writing: _Writing, name: str, created_at: str) -> Manifest:
-    served = sqlite.champions(writing.draft / MLFLOW) if writing.wants("mlflow") else {}
+    served = sqlite.champions(writing.draft / MLFLOW) if writing.wants("mlflow") else writing.served
     return Manifest(
         format=FORMAT,
         sigap=__version__,

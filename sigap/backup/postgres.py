@@ -14,6 +14,7 @@ from typing import IO, Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
+from pydantic import SecretStr
 
 from sigap.backup.manifest import Database, Hashing, Moved, blocks
 from sigap.data.postgres import address, connect, translated
@@ -41,6 +42,44 @@ WHERE r.rolname <> current_user AND r.rolname NOT LIKE 'pg\\_%' ORDER BY 1
 _LOCK_SECONDS = 10
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+PART = "postgres"
+"""The part, and the key of Sigap's own database in a manifest; a further one's is `postgres:NAME`."""
+
+
+def keys(settings: Settings) -> dict[str, Settings]:
+    """The databases that go into a backup, each with settings that lead to it."""
+    names = filter(None, (name.strip() for name in settings.backup_databases.split(",")))
+    return {PART: settings} | {f"{PART}:{name}": of_database(settings, name) for name in names}
+
+
+def of_database(settings: Settings, name: str) -> Settings:
+    """Settings whose database is another one of the same server."""
+    return settings.model_copy(update={"database_url": SecretStr(make_conninfo(settings.dsn, dbname=name))})
+
+
+def target(settings: Settings, key: str, *, make: bool) -> Settings | None:
+    """Settings that lead to the database of a key; None when the server has none of that name.
+
+    Args:
+        settings: That lead to Sigap's own.
+        key: Of the manifest.
+        make: Whether to make one that is not there.
+
+    Raises:
+        ServiceError: The server can't be reached, or this user may not make it.
+    """
+    _, _, name = key.partition(":")
+    if not name:
+        return settings
+    with connect(settings) as connection, translated(settings, f"Making the database {name}"):
+        connection.autocommit = True
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+            if not make:
+                return None
+            connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    return of_database(settings, name)
 
 
 @dataclass(frozen=True)
@@ -121,10 +160,22 @@ def check_dump(settings: Settings, path: Path) -> None:
 
 
 def size(settings: Settings) -> int:
-    """Bytes that the database takes on the server's disk; its dump is smaller."""
-    with connect(settings) as connection:
-        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
-        return int(row[0]) if row else 0
+    """Bytes that the databases take on the server's disk; their dumps are smaller."""
+    total = 0
+    for one in keys(settings).values():
+        with connect(one) as connection:
+            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+            total += int(row[0]) if row else 0
+    return total
+
+
+def champions(connection: Connection) -> dict[str, str]:
+    """Versions with the alias `champion`, such as v3, where the database is that of an MLflow server."""
+    row = connection.execute("SELECT to_regclass('public.registered_model_aliases') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return {}
+    statement = "SELECT name, version FROM public.registered_model_aliases WHERE alias = 'champion' ORDER BY 1"
+    return {str(name): f"v{version}" for name, version in connection.execute(statement)}
 
 
 def load(settings: Settings, path: Path, expected: Database, moved: Moved = lambda _: None) -> list[str]:

@@ -8,24 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sigap.backup import postgres, sqlite, trees
-from sigap.backup.create import BUNDLE, MAGE, MLFLOW, alone
+from sigap.backup import postgres, trees
+from sigap.backup.create import BUNDLE, alone
 from sigap.backup.manifest import Manifest
-from sigap.backup.parts import PARTS, STATE, Watcher, local_artifacts, local_data, mlflow_database, state_files
+from sigap.backup.parts import PARTS, Watcher, local_artifacts, local_data, state_files
+from sigap.backup.prepare import Restoring, databases, load, prepared
 from sigap.backup.shelf import Found, fetched, require_space
-from sigap.backup.swap import Entry, Exchange, beside, discard
+from sigap.backup.swap import Exchange
 from sigap.data import object_store
 from sigap.data.git import Git
-from sigap.data.postgres import connect, newest_revision
+from sigap.data.postgres import address, connect, newest_revision
 from sigap.data.versions import DataVersions
-from sigap.errors import BackupError, ConfigurationError
-from sigap.mage_access import PASSWORD
-from sigap.services.postgres import EmbeddedPostgres
-from sigap.services.service import end_leftovers, free_port
+from sigap.errors import BackupError
 from sigap.services.supervisor import AlreadyRunningError, Supervisor, supervisor_record
 from sigap.settings import Settings
-
-_SECRET = "postgres_password"  # noqa: S105 - its name, not itself
 
 
 @dataclass
@@ -43,22 +39,6 @@ class Restored:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass
-class _Restoring:
-    """A restore that is under way."""
-
-    settings: Settings
-    manifest: Manifest
-    folder: Path
-    parts: tuple[str, ...]
-    watcher: Watcher
-    notes: list[str] = field(default_factory=list)
-
-    def file(self, part: str) -> Path:
-        """The tar file of a part."""
-        return self.folder / f"{part}.tar"
-
-
 def occupied(settings: Settings, manifest: Manifest, skip: tuple[str, ...] = ()) -> list[str]:
     """What a restore would replace, in words; nothing in a new checkout.
 
@@ -68,9 +48,14 @@ def occupied(settings: Settings, manifest: Manifest, skip: tuple[str, ...] = ())
     parts, state, found = _parts(manifest, skip), settings.state, []
     if "postgres" in parts:
         if not settings.embedded_postgres:
-            with connect(settings) as connection:
-                if tables := postgres.count(connection):
-                    found.append(f"all {len(tables)} tables ({sum(tables.values()):,} rows) of DATABASE_URL's database")
+            for key in databases(manifest):
+                one = postgres.target(settings, key, make=False)
+                if one is None:
+                    continue
+                with connect(one) as connection:
+                    if tables := postgres.count(connection):
+                        rows = sum(tables.values())
+                        found.append(f"all {len(tables)} tables ({rows:,} rows) at {address(one)}")
         elif (state / "postgres" / "data").exists():
             found.append("the embedded PostgreSQL")
     artifacts = local_artifacts(settings)
@@ -134,10 +119,10 @@ def restore(
             )
         local = settings.state / "restore"
         folder = fetched(settings, one, local, watcher)
-        under_way = _Restoring(settings, manifest, folder, _parts(manifest, skip), watcher)
+        under_way = Restoring(settings, manifest, folder, _parts(manifest, skip), watcher)
         with _stopped(settings):
             if begun is None:
-                entries = _prepared(under_way)
+                entries = prepared(under_way)
                 exchange.begin(entries, {"name": manifest.name, "url": one.url, "parts": under_way.parts})
             else:
                 under_way.parts = tuple(begun["parts"])
@@ -192,7 +177,7 @@ def _check(settings: Settings, manifest: Manifest, skip: tuple[str, ...]) -> Non
     if manifest.pointers:
         object_store.check(settings, settings.dvc_remote, "data versions (SIGAP_DVC_REMOTE_URL)")
     settings.state.mkdir(parents=True, exist_ok=True)
-    need = sum(each.size for name, each in manifest.databases.items() if name in parts)
+    need = sum(each.size for key, each in manifest.databases.items() if key.partition(":")[0] in parts)
     need += sum(file.size for file in manifest.files if file.path.removesuffix(".tar") in parts)
     require_space(settings.state, need, "What the backup restores")
 
@@ -211,137 +196,17 @@ def _running(pid: str) -> BackupError:
     return BackupError(f"Sigap runs from this folder{pid}.", remedy="Stop it (`./run stop`), then restore.")
 
 
-def _prepared(under_way: _Restoring) -> list[Entry]:
-    """Puts all that is to be exchanged beside its place; on failure it is deleted again."""
-    settings, state = under_way.settings, under_way.settings.state
-    places = [state / name for name in ("postgres", "mage", "secrets", "api", *STATE)] + [mlflow_database(settings)]
-    if (artifacts := local_artifacts(settings)) is not None:
-        places.append(artifacts)
-    rests = [beside(place) for place in places] + [beside(state / "state")]
-    end_leftovers(beside(state / "postgres"))
-    for rest in rests:
-        _discard_prepared(rest)
-    try:
-        return [*_stores(under_way), *_state(under_way), *_database(under_way)]
-    except BaseException:
-        for rest in rests:
-            _discard_prepared(rest)
-        raise
-
-
-def _discard_prepared(path: Path) -> None:
-    if path.is_dir():
-        discard(path / "postgres")  # perhaps a link to a folder elsewhere
-    discard(path)
-
-
-def _stores(under_way: _Restoring) -> list[Entry]:
-    """MLflow and its artefacts, Mage."""
-    settings, databases, watcher = under_way.settings, under_way.manifest.databases, under_way.watcher
-    found = []
-    if "mlflow" in under_way.parts:
-        place = mlflow_database(settings)
-        watcher.begin("mlflow", databases["mlflow"].size)
-        sqlite.place(under_way.folder / MLFLOW, beside(place), databases["mlflow"], watcher.moved)
-        watcher.finish(f"{sum(databases['mlflow'].tables.values()):,} rows")
-        # What a killed server left of the other database's last transaction would be taken for this one's.
-        journals = [place.with_name(place.name + end) for end in ("-journal", "-wal", "-shm")]
-        found += [Entry(one, beside(one)) for one in (place, *journals)]
-    if "mage" in under_way.parts:
-        place = settings.state / "mage"
-        watcher.begin("mage", under_way.file("mage").stat().st_size)
-        trees.unpack(under_way.file("mage"), beside(place), watcher.moved)
-        path = beside(place) / databases["mage"].name
-        sqlite.place(under_way.folder / MAGE, path, databases["mage"])
-        sqlite.rehome_mage(path, under_way.manifest.root, settings.root, _mage_password(under_way))
-        watcher.finish(f"{sum(databases['mage'].tables.values()):,} rows")
-        found.append(Entry(place, beside(place)))
-    if "artifacts" in under_way.parts:
-        folder = local_artifacts(settings)
-        if folder is None:
-            under_way.notes.append(
-                f"MLflow's artefacts were not restored, since SIGAP_ARTIFACTS_URL names {settings.artifacts}: unpack "
-                "the backup's artifacts.tar there."
-            )
-        else:
-            watcher.begin("artifacts", under_way.file("artifacts").stat().st_size)
-            trees.unpack(under_way.file("artifacts"), beside(folder), watcher.moved)
-            watcher.finish()
-            found.append(Entry(folder, beside(folder)))
-    return found
-
-
-def _mage_password(under_way: _Restoring) -> str | None:
-    if "secrets" in under_way.parts:
-        return None  # comes with them
-    try:
-        return under_way.settings.secret(PASSWORD)
-    except ConfigurationError:
-        return None
-
-
-def _state(under_way: _Restoring) -> list[Entry]:
-    """Files of the state folder, and its secrets."""
-    state, found = under_way.settings.state, []
-    if "state" in under_way.parts:
-        prepared = beside(state / "state")
-        trees.unpack(under_way.file("state"), prepared)
-        # What is not in the backup was not there; bundles that an API fetched are fetched again.
-        for name in ("api", *STATE):
-            if (prepared / name).exists():
-                (prepared / name).rename(beside(state / name))
-            found.append(Entry(state / name, beside(state / name)))
-        discard(prepared)
-    if "secrets" in under_way.parts:
-        prepared = beside(state / "secrets")
-        trees.unpack(under_way.file("secrets"), prepared)
-        prepared.chmod(0o700)
-        for path in prepared.iterdir():
-            path.chmod(0o600)
-        found.append(Entry(state / "secrets", prepared))
-    return found
-
-
-def _database(under_way: _Restoring) -> list[Entry]:
-    """The embedded PostgreSQL, made anew beside the one that is there."""
-    settings = under_way.settings
-    if "postgres" not in under_way.parts or not settings.embedded_postgres:
-        return []
-    place = settings.state / "postgres"
-    staging = beside(place)
-    staging.mkdir(mode=0o755)
-    known = beside(settings.state / "secrets") / _SECRET
-    if not known.exists():
-        known = settings.state / "secrets" / _SECRET
-    if known.exists():
-        (staging / "secrets").mkdir(mode=0o700)
-        shutil.copy2(known, staging / "secrets" / _SECRET)
-    own = settings.model_copy(update={"state_dir": staging, "postgres_port": free_port(), "host": "127.0.0.1"})
-    with EmbeddedPostgres(own):
-        _load(under_way, own)
-    entries = [Entry(place, staging / "postgres")]
-    if not known.exists():
-        entries.append(Entry(settings.state / "secrets" / _SECRET, staging / "secrets" / _SECRET))
-    return entries
-
-
-def _load(under_way: _Restoring, settings: Settings) -> None:
-    database = under_way.manifest.databases["postgres"]
-    under_way.watcher.begin("postgres")
-    under_way.notes += postgres.load(settings, under_way.folder / database.file, database, under_way.watcher.moved)
-    under_way.watcher.finish(f"{sum(database.tables.values()):,} rows")
-
-
-def _put(under_way: _Restoring, exchange: Exchange, *, anew: bool) -> None:
+def _put(under_way: Restoring, exchange: Exchange, *, anew: bool) -> None:
     """The part that changes the system, in an order in which it can be taken up again anywhere."""
     settings = under_way.settings
     if "postgres" in under_way.parts and not settings.embedded_postgres:
-        try:
-            _load(under_way, settings)
-        except BaseException:
-            if anew:
-                exchange.give_up()  # in one transaction: nothing was changed
-            raise
+        for number, key in enumerate(databases(under_way.manifest)):
+            try:
+                load(under_way, settings, key)
+            except BaseException:
+                if anew and number == 0:
+                    exchange.give_up()  # in one transaction: nothing was changed
+                raise
     _data(under_way)
     _repository(under_way)
     exchange.move()
@@ -349,7 +214,7 @@ def _put(under_way: _Restoring, exchange: Exchange, *, anew: bool) -> None:
     exchange.finish()
 
 
-def _data(under_way: _Restoring) -> None:
+def _data(under_way: Restoring) -> None:
     if "data" not in under_way.parts:
         return
     settings, watcher = under_way.settings, under_way.watcher
@@ -364,7 +229,7 @@ def _data(under_way: _Restoring) -> None:
     watcher.finish(f"{added} files added")
 
 
-def _repository(under_way: _Restoring) -> None:
+def _repository(under_way: Restoring) -> None:
     """Tags of the data versions, and the snapshots that were checked out."""
     settings, manifest = under_way.settings, under_way.manifest
     git = Git(settings.root)

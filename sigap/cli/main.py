@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,8 @@ app.add_typer(model, name="model", rich_help_panel="Going back")
 app.add_typer(key, name="key", rich_help_panel="Running")
 drift = typer.Typer(no_args_is_help=True, help="Whether champions still meet what they were trained on.")
 app.add_typer(drift, name="drift", rich_help_panel="Checking")
+dask = typer.Typer(no_args_is_help=True, help="A Dask cluster to try out: sweeps and scoring on many processes.")
+app.add_typer(dask, name="dask", rich_help_panel="Running")
 
 analyst = typer.Typer(no_args_is_help=True, help="Logins for BI tools, which read the views of `analytics` only.")
 app.add_typer(analyst, name="analyst", rich_help_panel="Running")
@@ -182,6 +185,71 @@ def train(name: ModelName) -> None:
         say(f"  {done}/{total}  {what}")
 
     say(f"Written: {train_and_report(name, get_settings(), show)}")
+
+
+@app.command(rich_help_panel="Data")
+def score(
+    name: ModelName,
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Folder of parquet partitions, `*.parquet`.")],
+    folder: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for as many; new, or of the same run.")],
+    number: Annotated[
+        int | None,
+        typer.Option("--version", parser=version_number, metavar="VERSION", help="`v3`; by default the one served."),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, max=256, help="That share the work where no Dask cluster is set.")
+    ] = max(1, os.cpu_count() or 1),
+) -> None:
+    """Score a data set of many parquet files with the served model: one output partition an input partition.
+
+    Each row stays in its place and gets the answer, or the status `refused` and the reason. A partition is written
+    whole or not at all; the same command again goes on where a killed one was. `_sigap/manifest.json` in the output
+    says which model answered, and counts rows and reasons. With `SIGAP_DASK_ADDRESS` the partitions go to the workers
+    of that cluster, which need both folders under the same paths.
+
+    Exit code 1 when a partition could not be scored.
+    """
+    from sigap.cli.scale import score as begin
+
+    begin(running_settings(), name, source, folder, number, processes)
+
+
+@dask.command("scheduler")
+def dask_scheduler(
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8786,
+) -> None:
+    """Run Dask's scheduler until Ctrl-C; it prints the address for `SIGAP_DASK_ADDRESS`.
+
+    Whoever reaches its port can run code as you: keep it on this machine, or use TLS (docs/scale-out.md).
+    """
+    from sigap.cli.scale import scheduler
+
+    scheduler(get_settings(), host, port)
+
+
+@dask.command("worker")
+def dask_worker(
+    address: Annotated[
+        str,
+        typer.Argument(metavar="[ADDRESS]", help="Of the scheduler; by default SIGAP_DASK_ADDRESS, or this machine."),
+    ] = "",
+    count: Annotated[int, typer.Option("--workers", min=1, max=256, help="Processes, of one thread each.")] = max(
+        1, os.cpu_count() or 1
+    ),
+    host: Annotated[str, typer.Option("--host", help="This machine's address, as the others reach it.")] = "127.0.0.1",
+    memory: Annotated[
+        str, typer.Option("--memory-limit", help="Of each process, `4GB`; one that needs more is started anew.")
+    ] = "auto",
+) -> None:
+    """Run Dask workers until Ctrl-C, with this checkout and this environment.
+
+    All workers need the same code and lock as the process that asks; others are refused.
+    """
+    from sigap.cli.scale import SCHEDULER_PORT, worker
+
+    settings = get_settings()
+    worker(settings, address or settings.dask_address or f"tcp://127.0.0.1:{SCHEDULER_PORT}", host, count, memory)
 
 
 @app.command(rich_help_panel="Data")
@@ -666,6 +734,8 @@ def _place(text: str) -> str:
 def test(context: typer.Context) -> None:
     """Run the tests; whatever follows goes to pytest (`./run test tests/services -x`).
 
+    With `--coverage` it also counts which lines and branches ran, and fails where less than 85 % of either did.
+
     Needs Chromium for the browser tests: installed by apt where we are root, otherwise those tests are skipped.
     """
     from sigap.cli.testing import run_tests
@@ -684,6 +754,18 @@ def bench(
     from sigap.cli.testing import run_benchmark
 
     run_benchmark(running_settings(), name, context.args)
+
+
+@app.command(rich_help_panel="Checking")
+def docs(
+    build: Annotated[
+        bool, typer.Option("--build", help="Write the pages into `.sigap/site` instead; a dead link is a failure.")
+    ] = False,
+) -> None:
+    """Show the documentation on 127.0.0.1 until Ctrl-C, with the reference made from this tree's code."""
+    from sigap.cli.docs import build_docs, serve_docs
+
+    (build_docs if build else serve_docs)(get_settings())
 
 
 def main() -> None:

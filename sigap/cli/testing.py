@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sigap.cli import coverage
 from sigap.cli.output import say, table
 from sigap.errors import ConfigurationError
 from sigap.services.installed import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS
@@ -17,32 +18,49 @@ from sigap.settings import ROOT, Settings
 
 # pytest's exit code, and beyond how many failures it is no matter of a busy machine.
 TESTS_FAILED, FEW = 1, 25
+_COVERAGE = "--coverage"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def run_tests(settings: Settings, arguments: list[str]) -> None:
-    """Bring what the tests need beside the environment, then become pytest."""
+    """Bring what the tests need beside the environment, then become pytest.
+
+    With `--coverage` among the arguments what runs is counted, and all tests together have to run enough of it.
+    """
     provide_chromium(settings)
     provide_prometheus(settings)
     provide_nginx(settings)
     # Tests that start a fresh clone use this environment instead of installing one each.
     os.environ["SIGAP_VENV"] = sys.prefix
     os.chdir(settings.root)
-    # Most tests wait for a service, so two processes share them, but for chosen ones. What fills a machine by itself
-    # is one group (tests/conftest.py): two browsers or two whole systems would only wait for each other.
+    counted = _COVERAGE in arguments
+    arguments = [argument for argument in arguments if argument != _COVERAGE]
+    whole = all(argument.startswith("-") for argument in arguments)
     pytest = [sys.executable, "-m", "pytest"]
-    if not all(argument.startswith("-") for argument in arguments):
+    if not counted and not whole:
         _become([*pytest, *arguments])
-    together = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
-    code = subprocess.run([*pytest, *together, *arguments], check=False).returncode
+    options = coverage.count(settings) if counted else []
+    code = _run_all(settings, [*pytest, *options], arguments) if whole else _run([*pytest, *options, *arguments])
+    raise SystemExit(coverage.verdict(settings, code, coverage.LEAST_COVERED if whole else 0) if counted else code)
+
+
+def _run_all(settings: Settings, pytest: list[str], arguments: list[str]) -> int:
+    # Most tests wait for a service, so two processes share them. What fills a machine by itself is one group
+    # (tests/conftest.py): two browsers or two whole systems would only wait for each other.
+    code = _run([*pytest, "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", *arguments])
     failed = _failed_tests(settings.root) if code == TESTS_FAILED else []
     if not 0 < len(failed) <= FEW:
-        raise SystemExit(code)
+        return code
     # A test that only fails while another one fills the machine tells of the machine; this says which ones those are.
     say(f"\n{len(failed)} tests failed beside others. Each once more, by itself:")
     for test in failed:
         say(f"  {test}")
-    _become([*pytest, "--last-failed", "--last-failed-no-failures=none", *arguments])
+    added = ["--cov-append"] if "--cov" in pytest else []
+    return _run([*pytest, *added, "--last-failed", "--last-failed-no-failures=none", *arguments])
+
+
+def _run(command: list[str]) -> int:
+    return subprocess.run(command, check=False).returncode
 
 
 def _failed_tests(root: Path) -> list[str]:

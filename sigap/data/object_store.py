@@ -23,6 +23,8 @@ from sigap.settings import Settings
 SCHEME = "s3://"
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
+# Listing one object takes no longer; whoever is asked for nothing else answers by then or not at all.
+CHECK_SECONDS = 8
 # Tries of one request in all: an answer that stays away is told to somebody who waits.
 ATTEMPTS = 2
 
@@ -118,7 +120,7 @@ def check(settings: Settings, url: str, what: str) -> None:
         return
     place = Place.of(url)
     with translated(settings, place, what):
-        client(settings).list_objects_v2(Bucket=place.bucket, Prefix=place.key(""), MaxKeys=1)
+        client(settings, CHECK_SECONDS).list_objects_v2(Bucket=place.bucket, Prefix=place.key(""), MaxKeys=1)
 
 
 def names(settings: Settings, place: Place) -> list[tuple[str, int]]:
@@ -170,20 +172,21 @@ def _text(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value is not None else None
 
 
-def client(settings: Settings) -> Any:
+def client(settings: Settings, read_seconds: int = READ_SECONDS) -> Any:
     """boto3's client of the object store that the settings name."""
-    return _made(settings.s3_endpoint_url, _text(settings.aws_access_key_id), _text(settings.aws_secret_access_key))
+    key, secret = _text(settings.aws_access_key_id), _text(settings.aws_secret_access_key)
+    return _made(settings.s3_endpoint_url, key, secret, read_seconds)
 
 
 @lru_cache(maxsize=4)
-def _made(endpoint: str | None, key: str | None, secret: str | None) -> Any:
+def _made(endpoint: str | None, key: str | None, secret: str | None, read_seconds: int) -> Any:
     # Imported here: a third of a second that nobody without an object store need spend.
     import boto3
     from botocore.config import Config
 
     config = Config(
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
+        read_timeout=read_seconds,
         retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
     )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")

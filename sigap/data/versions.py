@@ -384,6 +384,8 @@ class DataVersions:
         except VersionError:
             raise
         except Exception as error:
+            # Where the object store went away meanwhile, DVC says no more than that a file failed.
+            self._check_remote()
             # Not DvcException alone: each kind of remote has errors of its own.
             cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             raise VersionError(

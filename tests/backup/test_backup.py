@@ -12,8 +12,10 @@ from contextlib import closing
 from pathlib import Path
 
 import bcrypt
+import psycopg
 import pytest
 
+from sigap.backup import postgres
 from sigap.backup.parts import PARTS
 from sigap.backup.shelf import find, listed
 from sigap.data.versions import DataVersions
@@ -135,6 +137,28 @@ def test_a_killed_backup_is_none_and_the_next_clears_it_away(little: Little, pla
     one = little.backup()
     assert little.left() == []
     assert [each.name for each in listed(little.settings, target)] == [one.name]
+
+
+def test_further_databases_of_the_server_come_along(make_little: Callable[..., Little]) -> None:
+    little = make_little(backup_databases="of_mlflow", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    server = postgres.of_database(little.settings, "postgres")
+    further = postgres.of_database(little.settings, "of_mlflow")
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE of_mlflow")
+        try:
+            with psycopg.connect(further.dsn) as other:
+                other.execute("CREATE TABLE registered_model_aliases AS SELECT 'education' AS name, 4 AS version")
+                other.execute("ALTER TABLE registered_model_aliases ADD alias text DEFAULT 'champion'")
+            one = little.backup()
+            assert one.manifest is not None
+            assert one.manifest.served == {"education": "v4"}
+            assert "MLFLOW_TRACKING_URI" in one.manifest.left_out["mlflow"]
+            connection.execute("DROP DATABASE of_mlflow")
+            little.restore(one, replace=True, skip=("mage", "data", "git", "state"))
+            with psycopg.connect(further.dsn) as other:
+                assert other.execute("SELECT version FROM registered_model_aliases").fetchall() == [(4,)]
+        finally:
+            connection.execute("DROP DATABASE IF EXISTS of_mlflow WITH (FORCE)")
 
 
 def test_only_the_newest_are_kept(little: Little) -> None:

@@ -101,6 +101,8 @@ def test_killed_anywhere_the_same_words_once_more_finish_it(
         other = Found("sigap-20200101T000000Z", one.url, one.manifest.model_copy(update={"name": "other"}))  # type: ignore[union-attr]
         with pytest.raises(BackupError, match=rf"restore of {one.name} was broken off"):
             little.restore(other, replace=True)
+        with pytest.raises(BackupError, match=rf"restore of {one.name} was broken off"):
+            little.backup()
     little.restore(one, replace=True)
     assert little.told() == before
     assert little.left() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,9 @@ def outcome_of(root: Path, *arguments: str, **files: str) -> subprocess.Complete
         (root / f"test_{name}.py").write_text(text)
     (root / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-c", RUN.format(str(root), list(arguments))]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    # Also where this test is itself counted.
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_what_fails_only_beside_others_passes_and_is_named(tmp_path: Path) -> None:
@@ -42,3 +45,33 @@ def test_a_chosen_one_is_run_once(tmp_path: Path) -> None:
     ended = outcome_of(tmp_path, "test_wrong.py", wrong=WRONG)
     assert ended.returncode == 1
     assert "beside others" not in ended.stdout
+
+
+HALF = "def half(x):\n    if x:\n        return 1\n    return 2\n"
+CALLS = """
+import subprocess, sys
+import half
+def test_half():
+    subprocess.run([sys.executable, "-c", "import half; half.half(0)"], check=True)
+"""
+COUNTING = """
+[tool.coverage.run]
+branch = true
+source = ["half"]
+parallel = true
+patch = ["subprocess"]
+"""
+
+
+def test_what_runs_is_counted_also_in_processes_that_tests_start(tmp_path: Path) -> None:
+    (tmp_path / "half.py").write_text(HALF)
+    (tmp_path / "pyproject.toml").write_text(COUNTING)
+    ended = outcome_of(tmp_path, "--coverage", calls=CALLS, crowded=CROWDED)
+    assert "1 tests failed beside others" in ended.stdout
+    # Alone, this process runs one line of four and no branch.
+    assert "Covered: 75.0 % of the lines, 50.0 % of the branches" in ended.stdout
+    assert "At least 85 % of the lines and of the branches are wanted." in ended.stdout
+    assert ended.returncode == 1
+    assert (tmp_path / ".sigap" / "coverage" / "coverage.xml").exists()
+    # Of chosen tests nothing is wanted.
+    assert outcome_of(tmp_path, "--coverage", "test_calls.py").returncode == 0

@@ -54,6 +54,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--keep", action="store_true", help="Leave the containers, images and the engine as they are.")
     options.add_argument("--docker-root", type=Path, help="Folder of an engine that is started; by default a new one.")
+    options.add_argument("--train", default="all", metavar="MODELS", help="As SIGAP_TRAIN_AT_START; by default all.")
     given = options.parse_args()
     lacking = what_is_missing()
     if lacking:
@@ -65,7 +66,7 @@ def main() -> int:
         say("Docker compose", run("docker", "compose", "version", "--short").stdout.strip())
         base_image()
         sizes()
-        with stack(keep=given.keep) as proof:
+        with stack(given.train, keep=given.keep) as proof:
             proof.healthy()
             proof.trained()
             proof.watched()
@@ -220,9 +221,9 @@ def locked(*names: str) -> str:
 
 
 @contextlib.contextmanager
-def stack(*, keep: bool) -> Iterator[Stack]:
+def stack(train: str, *, keep: bool) -> Iterator[Stack]:
     """The compose stack with stand-ins, on free ports, under a name of its own."""
-    proof = Stack()
+    proof = Stack(train)
     try:
         proof.up()
         yield proof
@@ -238,11 +239,12 @@ def stack(*, keep: bool) -> Iterator[Stack]:
 class Stack:
     """The stack and what is asked of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, train: str) -> None:
         self.port = free_port()
         names = ("HTTP", "POSTGRES", "MINIO", "MLFLOW", "MAGE", "PROMETHEUS", "ALERTMANAGER")
         ports = {f"SIGAP_{name}_PORT": str(free_port()) for name in names} | {"SIGAP_HTTP_PORT": str(self.port)}
         self.environment = {**os.environ, **ports, "SIGAP_NETWORK": "172.31.78", "COMPOSE_PROJECT_NAME": "sigap-proof"}
+        self.environment |= {"SIGAP_TRAIN_AT_START": train}
         self.environment.pop("COMPOSE_FILE", None)
 
     def compose(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:

