@@ -28,6 +28,8 @@ COPY .dvcignore .gitignore dvc.yaml params.yaml ./
 COPY requirements ./requirements
 COPY data ./data
 COPY sigap ./sigap
+# A batch is scored where trainings run (python -m sigap score), by the code that serves.
+COPY backend ./backend
 COPY mage_project ./mage_project
 RUN /opt/venv/bin/python -m compileall -q /app
 ENV PATH=/opt/venv/bin:$PATH \
