@@ -30,7 +30,8 @@ def train_and_report(model: str, settings: Settings, progress: Progress | None =
     """
     declared = declaration(model)
     snapshot = settings.root / "data" / "raw" / f"{model}_snapshot.parquet"
-    how, trained = train(declared, snapshot, trainer(declared).params(settings.root, model), progress)
+    params = trainer(declared).params(settings.root, model)
+    how, trained = train(declared, snapshot, params, progress, limit=settings.training_rows)
     return how.report(trained, settings.root / "reports" / model)
 
 

@@ -7,7 +7,7 @@ plain JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from sigap.bundle import Bilingual, CodeEntry, DataEntry, Manifest
 from sigap.catalog import Declaration
 from sigap.errors import TrainingError
 from sigap.training.gate import Comparison
-from sigap.training.sweep import Progress, read_snapshot
+from sigap.training.sweep import Progress, read_sample, read_snapshot
 
 # What a step of one task gives to the next; no other code looks inside. `Params` is a pydantic model.
 Prepared = Any
@@ -221,6 +221,21 @@ class Trainer(Protocol):
             BundleError: The ONNX model answers otherwise than scikit-learn on a row of the snapshot.
         """
 
+    def check_rows(self, trained: AnyTrained, bundle: Path, tables: Iterable[pd.DataFrame]) -> int:
+        """Holds a bundle's answers against scikit-learn's on a whole snapshot of which a sample was trained on.
+
+        Args:
+            trained: The finished sweep.
+            bundle: Folder of the bundle that `write_bundle` wrote.
+            tables: The snapshot's rows in the order of its key, some at a time; no more than that is held.
+
+        Returns:
+            How many rows were answered.
+
+        Raises:
+            BundleError: The ONNX model answers otherwise on one of them.
+        """
+
     def report(self, trained: AnyTrained, folder: Path) -> Path:
         """Writes what `dvc repro` tracks into `folder`, without a clock in it; the same training gives the same bytes.
 
@@ -266,15 +281,28 @@ def trainer(declaration: Declaration) -> Trainer:
 
 
 def train(
-    declaration: Declaration, snapshot_path: Path, params: Params, progress: Progress | None = None
+    declaration: Declaration,
+    snapshot_path: Path,
+    params: Params,
+    progress: Progress | None = None,
+    *,
+    limit: int | None = None,
 ) -> tuple[Trainer, Trained]:
     """The whole training on a snapshot, in this process and without MLflow.
+
+    Args:
+        declaration: The model.
+        snapshot_path: The file, or the folder of partitions.
+        params: What the sweep tries.
+        progress: Called with the steps done, the steps in all, and what was done.
+        limit: Of more rows a fixed sample of so many is trained on; by default all rows are.
 
     Raises:
         TrainingError: The snapshot can't be read or trained on, or no candidate is admissible.
     """
     how = trainer(declaration)
-    prepared = how.prepare(declaration, read_snapshot(snapshot_path))
+    table = read_snapshot(snapshot_path) if limit is None else read_sample(declaration, snapshot_path, limit)
+    prepared = how.prepare(declaration, table)
     specs = how.candidates(params)
     tried = []
     for done, spec in enumerate(specs, 1):
