@@ -1,15 +1,17 @@
 """The data profile of a partitioned snapshot, in memory that does not grow with its rows.
 
-Exact are rows, missing values, ranges, means, deviations, histograms, and different values up to `_SKETCH`. Estimated
-are more different values, by the smallest hashes of them (standard error 1.6 %; Beyer et al. 2007,
+Exact are rows, missing values, ranges, means, deviations, histograms, repeated rows, and different values up to
+`_SKETCH`. Estimated are more different values, by the smallest hashes of them (standard error 1.6 %; Beyer et al. 2007,
 doi:10.1145/1247480.1247504), and, from a sample of `SAMPLE_ROWS` rows drawn evenly by their keys, quantiles (standard
-error of the share below one at most 0.1 percentage points), repeated rows, and changes since the version before.
+error of the share below one at most 0.1 percentage points) and changes since the version before.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sigap.data.contract import Word
-from sigap.data.parts import batches, parts
-from sigap.data.samples import Smallest, hashes
+from sigap.data.parts import batches, described, parts
+from sigap.data.samples import hashes
 
 SAMPLE_ROWS = 250_000
 _SKETCH = 4_096
+# Hashes that are sorted at a time, 32 MB.
+_HELD = 4_000_000
 # A column with more different texts has no most frequent ones: to count them all would take their memory.
 _COUNTED = 10_000
 
@@ -134,21 +138,26 @@ def gathered(path: Path, words: tuple[Word, ...], bins: int) -> tuple[Column, ..
 
 
 def repeated(path: Path, names: tuple[str, ...]) -> int:
-    """Rows that repeat another one in these columns: exact up to `SAMPLE_ROWS` rows, an estimate beyond.
+    """Rows that repeat another one in these columns, counted by hashes of 64 bits.
 
-    Rows are drawn by what they say, so that all that say the same are drawn or none of them.
+    Hashes are put into files by their remainder, so that the same ones meet, and one file is held at a time (Grace
+    hash; Kitsuregawa et al. 1983, doi:10.1007/BF03037022). It takes 8 bytes of disk a row meanwhile.
     """
-    smallest, rows = Smallest(SAMPLE_ROWS), 0
-    for batch in batches(path, names):
-        smallest.add(hashes(batch, names))
-        rows += batch.num_rows
-    held, bound = smallest.held(), smallest.bound()
-    if bound is not None:
-        held = held[held < np.uint64(bound)]
-        if not len(held):
-            # More rows than were drawn say one and the same.
-            return rows - 1
-    return round((len(held) - len(np.unique(held))) / len(held) * rows)
+    count = 1 + described(path).rows // _HELD
+    different = rows = 0
+    with tempfile.TemporaryDirectory(prefix="sigap-") as folder, ExitStack() as open_files:
+        places = [Path(folder) / str(number) for number in range(count)]
+        files = [open_files.enter_context(place.open("wb")) for place in places]
+        for batch in batches(path, names):
+            found = hashes(batch, names)
+            remainders = found % np.uint64(count)
+            for number, file in enumerate(files):
+                file.write(found[remainders == number].tobytes())
+            rows += batch.num_rows
+        for file, place in zip(files, places, strict=True):
+            file.close()
+            different += len(np.unique(np.fromfile(place, dtype=np.uint64)))
+    return rows - different
 
 
 def _ends(path: Path) -> dict[str, tuple[Any, Any]]:

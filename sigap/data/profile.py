@@ -141,8 +141,8 @@ class Profile(_Entry):
         duplicates: Rows that repeat another one in everything but the key.
         columns: In the declaration's order.
         changes: Against the version before; None for the first.
-        estimated_from: Of a partitioned snapshot, the rows of the sample that quantiles, repeated rows and changes are
-            estimated from; None where everything is counted.
+        estimated_from: Of a partitioned snapshot, the rows of the sample that quantiles and changes are estimated from;
+            None where everything is counted.
     """
 
     model: str
@@ -437,8 +437,8 @@ def _lines(made: Profile) -> Iterator[str]:
     if made.estimated_from is not None:
         yield ""
         yield (
-            f"Quantiles, repeated rows and changes are estimated from {made.estimated_from:,} rows drawn evenly, and "
-            "more than 4,096 different values from their hashes; everything else is counted."
+            f"Quantiles and changes are estimated from {made.estimated_from:,} rows drawn evenly, and more than 4,096 "
+            "different values from their hashes; everything else is counted."
         )
     yield ""
     yield "| Column | Role | Missing | Distinct | Range | Median (middle half) | Distribution |"

@@ -157,8 +157,8 @@ def test_bad_rows_and_doubles_across_partitions_are_set_aside(
 
 @pytest.mark.parametrize(
     "place",
-    ["sigap.data.draft.Draft._end", "sigap.data.versions.DataVersions.adopt", "sigap.data.git.Git.commit_file"],
-    ids=["between partitions", "before it is put in place", "before the commit"],
+    ["sigap.data.draft.Draft._end", "sigap.data.git.Git.commit_file"],
+    ids=["between partitions", "before the commit"],
 )
 def test_a_killed_run_is_repaired_by_the_next(
     small: Settings, checkout: Checkout, education: Declaration, execute: Execute, place: str
