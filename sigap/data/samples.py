@@ -77,11 +77,6 @@ class Smallest:
         if len(self._held) >= 2 * self._wanted:
             self._shrink()
 
-    def held(self) -> Numbers:
-        """The wanted numbers, and the one that follows; all where there are no more than wanted."""
-        self._shrink()
-        return self._held
-
     def bound(self) -> int | None:
         """What the wanted numbers are all below; None where there are no more than wanted."""
         self._shrink()
@@ -110,9 +105,13 @@ def training_sample(declaration: Declaration, settings: Settings, md5: str) -> S
     by = hashlib.sha256(repr((limit, SEED, _by(declaration))).encode()).hexdigest()[:8]
     path = settings.state / "samples" / declaration.name / f"{md5}-{by}.parquet"
     if path.exists():
-        found = described(path)
-        os.utime(path)
-        return Sampled(path, found.rows, int(found.facts[_OF]), _drawn(declaration))
+        try:
+            found = described(path)
+            os.utime(path)
+            return Sampled(path, found.rows, int(found.facts[_OF]), _drawn(declaration))
+        except (OSError, ValueError, KeyError):
+            # Damaged, or deleted meanwhile: it is drawn again.
+            remove(path)
     stored = DataVersions(settings).stored(declaration.name, md5)
     rows = described(stored).rows
     if rows <= limit:
@@ -229,7 +228,8 @@ def _drawn(declaration: Declaration) -> str:
 def _newest(batch: pa.RecordBatch, by: tuple[str, ...]) -> Numbers:
     """Numbers of which the newest rows have the smallest; the contract leaves no row without its time."""
     micros = pc.cast(batch.column(by[0]), pa.int64()).to_numpy(zero_copy_only=False)
-    numbers: Numbers = (np.iinfo(np.int64).max - micros).astype(np.uint64)
+    # As unsigned numbers in the order of time, and that turned round.
+    numbers: Numbers = ~(micros.view(np.uint64) ^ np.uint64(2**63))
     return numbers
 
 

@@ -95,7 +95,7 @@ def test_entities_stay_whole_and_of_a_series_the_newest_stay(tmp_path: Path) -> 
     assert set(counts) == {6}
     assert 990 <= drawn.num_rows <= 1_000
 
-    times = pa.array(np.arange(5_000) * 86_400_000_000, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    times = pa.array((np.arange(5_000) - 2_500) * 86_400_000_000, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
     pq.write_table(pa.table({"opened_at": times, "close": np.arange(5_000.0)}), path)
     assert sample(BITCOIN_PRICE, path, 1_500)["close"].to_pylist() == list(np.arange(3_500.0, 5_000.0))
 
