@@ -103,7 +103,7 @@ class Watched:
     """Seconds and peak memory of steps, of this process and its children.
 
     Attributes:
-        steps: By name: `seconds` and `peak` in MB.
+        steps: By name: `seconds`, `busy` (those of this process's own work) and `peak` in MB.
     """
 
     def __init__(self) -> None:
@@ -120,14 +120,14 @@ class Watched:
 
         watcher = threading.Thread(target=look, daemon=True)
         watcher.start()
-        begin = time.perf_counter()
+        begin, busy = time.perf_counter(), time.process_time()
         try:
             yield
         finally:
-            seconds = time.perf_counter() - begin
+            seconds, busy = time.perf_counter() - begin, time.process_time() - busy
             over.set()
             watcher.join()
-            self.steps[name] = {"seconds": seconds, "peak": max(peak[0], _memory(process))}
+            self.steps[name] = {"seconds": seconds, "busy": busy, "peak": max(peak[0], _memory(process))}
 
 
 def _memory(process: psutil.Process) -> float:
@@ -164,7 +164,7 @@ def once(settings: Settings) -> dict[str, Any]:
         rows = sum(len(typed(TRIPS, batch.to_pandas())) for batch in parts.batches(path))
     with watched.step("ONNX = scikit-learn on every row"):
         rows = how.check_rows(trained, bundle, (batch.to_pandas() for batch in parts.batches(path)))
-    size = sum(each.stat().st_size for each in path.rglob("*"))
+    size = sum(each.stat().st_size for each in parts.parts(path))
     return {
         "steps": watched.steps,
         "rows": taken.rows,
@@ -237,7 +237,7 @@ def show_one(console: Console, found: dict[str, Any]) -> None:
         title=f"{found['rows']:,} rows and {found['rejected']:,} set aside, {found['partitions']} partitions, "
         f"{found['bytes'] / 2**20:,.0f} MB; {machine()}"
     )
-    for column in ("", "s", "s a million", "rows a s", "peak MB"):
+    for column in ("", "s", "s a million", "own CPU s a million", "rows a s", "peak MB"):
         table.add_column(column, justify="right" if column else "left")
     for name, step in found["steps"].items():
         rate = million * 1e6 / step["seconds"]
@@ -251,20 +251,29 @@ def show_growth(console: Console, found: list[dict[str, Any]]) -> None:
     """Prints how time and memory grow with the rows."""
     rows = np.array([(each["rows"] + each["rejected"]) / 1e6 for each in found])
     table = Table(title=f"Growth from {rows[0]:g} to {rows[-1]:g} million rows; {machine()}")
-    for column in ("", "s a million", "+ s", "R²", "most / least s a million", "peak MB, most / least"):
+    for column in (
+        "",
+        "s a million",
+        "+ s",
+        "R²",
+        "most / least s a million",
+        "own CPU, most / least s a million",
+        "peak MB, most / least",
+    ):
         table.add_column(column, justify="right" if column else "left")
     names = list(found[0]["steps"])
     for name in (*names, "all"):
         chosen = names if name == "all" else [name]
         seconds = np.array([sum(each["steps"][step]["seconds"] for step in chosen) for each in found])
+        own = np.array([sum(each["steps"][step]["busy"] for step in chosen) for each in found])
         peaks = [max(each["steps"][step]["peak"] for step in chosen) for each in found]
         slope, constant = np.polyfit(rows, seconds, 1)
         rest = seconds - (slope * rows + constant)
         explained = 1 - float(np.square(rest).sum() / np.square(seconds - seconds.mean()).sum())
-        each = seconds / rows
+        each, busy = seconds / rows, own / rows
         table.add_row(
             name, f"{slope:.2f}", f"{constant:.1f}", f"{explained:.4f}", f"{each.max():.2f} / {each.min():.2f}",
-            f"{max(peaks):.0f} / {min(peaks):.0f}",
+            f"{busy.max():.2f} / {busy.min():.2f}", f"{max(peaks):.0f} / {min(peaks):.0f}",
         )  # fmt: skip
     console.print(table)
 

@@ -1,4 +1,4 @@
-"""The data profile of a partitioned snapshot, in memory that does not grow with its rows.
+"""The data profile of a large snapshot, in memory that does not grow with its rows.
 
 Exact are rows, missing values, ranges, means, deviations, histograms, repeated rows, and different values up to
 `_SKETCH`. Estimated are more different values, by the smallest hashes of them (standard error 1.6 %; Beyer et al. 2007,

@@ -1,7 +1,7 @@
 """The data profile of a snapshot: what is missing, ranges, distributions, and what changed since the last version.
 
-Made from the parquet alone, a column at a time, so that it repeats and stays small in memory; of a partitioned snapshot
-some rows at a time, and partly from a sample (`sigap.data.large_profile`).
+Made from the parquet alone, a column at a time, so that it repeats and stays small in memory; of partitions, and of
+more than a million rows, some rows at a time and partly from a sample (`sigap.data.large_profile`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from sigap.settings import Settings
 
 JSON_NAME, MARKDOWN_NAME = "data_profile.json", "data_profile.md"
 
+# Of more rows, or of partitions, not everything is counted.
+_WHOLE_ROWS = 1_000_000
 _BINS = 20
 _TOP = 12
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -141,7 +143,7 @@ class Profile(_Entry):
         duplicates: Rows that repeat another one in everything but the key.
         columns: In the declaration's order.
         changes: Against the version before; None for the first.
-        estimated_from: Of a partitioned snapshot, the rows of the sample that quantiles and changes are estimated from;
+        estimated_from: Of a large snapshot, the rows of the sample that quantiles and changes are estimated from;
             None where everything is counted.
     """
 
@@ -212,7 +214,7 @@ def profile(
         "rejected": int(told.facts.get("sigap.rejected", "0")),
         "origin": told.facts.get("sigap.origin", ""),
     }
-    if path.is_dir() or (previous is not None and previous.is_dir()):
+    if any(each is not None and (each.is_dir() or described(each).rows > _WHOLE_ROWS) for each in (path, previous)):
         return Profile(**common, **_partitioned(declaration, path, previous, previous_version))
     changes = None
     if previous is not None:
