@@ -240,10 +240,10 @@ def show_one(console: Console, found: dict[str, Any]) -> None:
     for column in ("", "s", "s a million", "own CPU s a million", "rows a s", "peak MB"):
         table.add_column(column, justify="right" if column else "left")
     for name, step in found["steps"].items():
+        each, busy = step["seconds"] / million, step["busy"] / million
         rate = million * 1e6 / step["seconds"]
-        table.add_row(
-            name, f"{step['seconds']:.1f}", f"{step['seconds'] / million:.2f}", f"{rate:,.0f}", f"{step['peak']:.0f}"
-        )
+        shown = (f"{step['seconds']:.1f}", f"{each:.2f}", f"{busy:.2f}", f"{rate:,.0f}", f"{step['peak']:.0f}")
+        table.add_row(name, *shown)
     console.print(table)
 
 
