@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sigap.catalog import Declaration
 from sigap.catalog.declaration import Forecasting
-from sigap.data.keeping import remove
+from sigap.data.keeping import md5_of, remove
 from sigap.data.parts import batches, described
 from sigap.data.versions import DataVersions
 from sigap.errors import VersionError
@@ -100,6 +100,25 @@ def training_sample(declaration: Declaration, settings: Settings, md5: str) -> S
     Raises:
         VersionError: The snapshot is neither in DVC's cache nor in its remote, or the sample can't be written.
     """
+    return _sampled(declaration, settings, md5, lambda: DataVersions(settings).stored(declaration.name, md5))
+
+
+def sample_of(declaration: Declaration, settings: Settings, snapshot: Path) -> Path:
+    """The same of a snapshot that lies anywhere; one that can't be read is given back, for its reader to say why.
+
+    Raises:
+        VersionError: The sample can't be written.
+    """
+    try:
+        if described(snapshot).rows <= settings.training_rows:
+            return snapshot
+        md5 = md5_of(snapshot)
+    except (OSError, ValueError):
+        return snapshot
+    return _sampled(declaration, settings, md5, lambda: snapshot).path
+
+
+def _sampled(declaration: Declaration, settings: Settings, md5: str, find: Callable[[], Path]) -> Sampled:
     limit = settings.training_rows
     # What it is drawn by is part of its name: a declaration may change.
     by = hashlib.sha256(repr((limit, SEED, _by(declaration))).encode()).hexdigest()[:8]
@@ -112,7 +131,7 @@ def training_sample(declaration: Declaration, settings: Settings, md5: str) -> S
         except (OSError, ValueError, KeyError):
             # Damaged, or deleted meanwhile: it is drawn again.
             remove(path)
-    stored = DataVersions(settings).stored(declaration.name, md5)
+    stored = find()
     rows = described(stored).rows
     if rows <= limit:
         return Sampled(stored, rows, rows)

@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 
 from sigap.data.git import Git
 from sigap.data.keeping import FOLDER, kept, linked, md5_of, put, remove, write_whole
-from sigap.errors import VersionError
+from sigap.data.object_store import check, dvc_options
+from sigap.errors import ServiceError, VersionError
 from sigap.settings import Settings
 
 if TYPE_CHECKING:
@@ -227,10 +228,7 @@ class DataVersions:
                 self._fetch(repo, wanted)
                 with kept(pointer), kept(self.path(model)):
                     write_whole(pointer, content)
-                    if self.path(model).is_dir() or wanted.md5.endswith(FOLDER):
-                        # DVC puts no file where a folder is, and no folder where a file is.
-                        remove(self.path(model))
-                    repo.checkout([str(pointer)], force=True)
+                    self._check_out(repo, model, wanted.md5)
                     if md5_of(self.path(model)) != wanted.md5:
                         raise VersionError(
                             f"DVC checked out {RAW / self.path(model).name} with another hash than {wanted.tag} names.",
@@ -241,6 +239,27 @@ class DataVersions:
                 self._git.commit_file(self._relative_pointer(model), message, None)
             self._settle(model)
             return wanted
+
+    def reinstate(self, model: str, pointer: bytes, message: str) -> None:
+        """Checks out the snapshot that a pointer from elsewhere (a backup) names, and commits that pointer alone.
+
+        Raises:
+            VersionError: Its data is neither in the cache nor in the remote, or damaged, or Git can't take a commit.
+        """
+        with self.lock():
+            if self._settings.git_commit:
+                self._git.require()
+            md5 = _pointed_md5(pointer)
+            path = self.pointer(model)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self._dvc() as repo:
+                self._fetch(repo, self._known(model, md5) or _uncommitted(model, md5))
+                with kept(path), kept(self.path(model)):
+                    write_whole(path, pointer)
+                    self._check_out(repo, model, md5)
+            if self._settings.git_commit:
+                self._git.commit_file(self._relative_pointer(model), message, None)
+            self._settle(model)
 
     def stored(self, model: str, md5: str) -> Path:
         """The snapshot of that hash in DVC's cache, fetched from the remote if need be; for reading only.
@@ -264,12 +283,19 @@ class DataVersions:
                 {name: _cached(repo, each) for name, each in _listed(cached).items()},
             )
 
+    def _check_out(self, repo: Repo, model: str, md5: str) -> None:
+        if self.path(model).is_dir() or md5.endswith(FOLDER):
+            # DVC puts no file where a folder is, and no folder where a file is.
+            remove(self.path(model))
+        repo.checkout([str(self.pointer(model))], force=True)
+
     def _store(self, model: str) -> None:
         """`dvc add` and `dvc push`, as far as they are not done yet."""
         pointer = self.pointer(model)
         if pointer.exists() and not _pointed_md5(pointer.read_bytes()):
             # DVC rewrites it in place, so a process killed there leaves half a pointer, which DVC then refuses to read.
             pointer.unlink()
+        self._check_remote()
         with self._dvc() as repo:
             repo.add(str(self.path(model)))
             repo.push([str(self.pointer(model))], remote=REMOTE)
@@ -324,6 +350,7 @@ class DataVersions:
                 _cached(repo, md5).unlink(missing_ok=True)
             if not lacking:
                 return
+            self._check_remote()
             repo.cloud.pull([HashInfo("md5", md5) for md5 in lacking], remote=REMOTE)
             for md5 in lacking:
                 self._check_fetched(repo, version, md5)
@@ -343,6 +370,17 @@ class DataVersions:
                 remedy="Restore that file of the remote from a backup; the snapshot in use was not touched.",
             )
 
+    def _check_remote(self) -> None:
+        """See that the remote can be used; DVC itself tries for minutes and then says that files failed.
+
+        Raises:
+            VersionError: It can't.
+        """
+        try:
+            check(self._settings, self._settings.dvc_remote, "data versions (SIGAP_DVC_REMOTE_URL)")
+        except ServiceError as error:
+            raise VersionError(error.message, remedy=error.remedy) from error
+
     @contextmanager
     def _dvc(self) -> Iterator[Repo]:
         """DVC's repository of the checkout, with our remote; whatever goes wrong inside becomes a `VersionError`."""
@@ -355,7 +393,7 @@ class DataVersions:
                 "no_scm": not self._git.available(),
                 "site_cache_dir": str(self._settings.state / "dvc"),
             },
-            "remote": {REMOTE: {"url": self._settings.dvc_remote}},
+            "remote": {REMOTE: {"url": self._settings.dvc_remote, **dvc_options(self._settings)}},
         }
         try:
             with Repo(str(self._settings.root), config=config) as repo:
@@ -364,6 +402,8 @@ class DataVersions:
         except VersionError:
             raise
         except Exception as error:
+            # Where the object store went away meanwhile, DVC says no more than that a file failed.
+            self._check_remote()
             # Not DvcException alone: each kind of remote has errors of its own.
             cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             raise VersionError(

@@ -17,7 +17,6 @@ from sigap.bundle import Bilingual, Level
 from sigap.catalog import Declaration, Kind
 from sigap.catalog.declaration import Clustering
 from sigap.data import parts
-from sigap.data.samples import sample
 from sigap.errors import TrainingError
 from sigap.training.clusters import Candidate, centers, distances, fit, inputs, renumber, select, with_model
 from sigap.training.features import Prepared, complete, prepare
@@ -131,26 +130,9 @@ def read_snapshot(path: Path) -> pd.DataFrame:
     try:
         return parts.read(path).to_pandas() if path.is_dir() else pd.read_parquet(path, engine="pyarrow")
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def read_sample(declaration: Declaration, path: Path, limit: int) -> pd.DataFrame:
-    """The snapshot's rows, or a fixed sample of them where they are more than `limit`; see `sigap.data.samples`.
-
-    Raises:
-        TrainingError: There is no snapshot, or it can't be read.
-    """
-    try:
-        more = path.exists() and parts.described(path).rows > limit
-        return sample(declaration, path, limit).to_pandas() if more else read_snapshot(path)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> TrainingError:
-    return TrainingError(
-        f"The snapshot {path} can't be read: {error}.", remedy="Fetch it again with `dvc checkout --force`."
-    )
+        raise TrainingError(
+            f"The snapshot {path} can't be read: {error}.", remedy="Fetch it again with `dvc checkout --force`."
+        ) from error
 
 
 def choose(
