@@ -11,7 +11,7 @@ from pathlib import Path
 from sigap.backup import postgres, trees
 from sigap.backup.create import BUNDLE, alone
 from sigap.backup.manifest import Manifest
-from sigap.backup.parts import PARTS, Watcher, local_artifacts, local_data, state_files
+from sigap.backup.parts import PARTS, Watcher, local_artifacts, local_data, mlflow_database, state_files
 from sigap.backup.prepare import Restoring, databases, load, prepared
 from sigap.backup.shelf import Found, fetched, require_space
 from sigap.backup.swap import Exchange
@@ -59,7 +59,7 @@ def occupied(settings: Settings, manifest: Manifest, skip: tuple[str, ...] = ())
         elif (state / "postgres" / "data").exists():
             found.append("the embedded PostgreSQL")
     artifacts = local_artifacts(settings)
-    if ("mlflow" in parts and (state / "mlflow").exists()) or (
+    if ("mlflow" in parts and mlflow_database(settings).exists()) or (
         "artifacts" in parts and artifacts is not None and artifacts.exists()
     ):
         found.append("MLflow's runs, versions and artefacts")

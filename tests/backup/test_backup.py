@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import stat
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -60,8 +60,7 @@ def test_secrets_go_in_only_when_asked_and_come_back_for_their_owner_alone(littl
     password = little.settings.secret("mage_password")
     without = little.backup()
     assert all(password.encode() not in path.read_bytes() for path in Path(without.url).iterdir())
-    time.sleep(1)
-    one = little.backup(with_secrets=True)
+    one = little.backup(target=f"{little.shelf}-locked-away", with_secrets=True)
     little.destroy()
     little.restore(one)
     path = little.settings.state / "secrets" / "mage_password"
@@ -162,10 +161,11 @@ def test_further_databases_of_the_server_come_along(make_little: Callable[..., L
 
 
 def test_only_the_newest_are_kept(little: Little) -> None:
-    names = []
-    for _ in range(3):
-        names.append(little.backup(keep=2).name)
-        time.sleep(1)
+    names = ["sigap-20240101T000000Z", "sigap-20250101T000000Z"]
+    one = little.backup(target=f"{little.shelf}-first")
+    for name in names:
+        shutil.copytree(one.url, little.shelf / name)
+    names.append(little.backup(keep=2).name)
     (little.shelf / "notes").mkdir()
     (little.shelf / "sigap-20200101T000000Z").mkdir()  # broken off, without a manifest
     assert [one.name for one in listed(little.settings, str(little.shelf))] == names[:0:-1]

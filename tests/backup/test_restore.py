@@ -89,10 +89,13 @@ def test_killed_anywhere_the_same_words_once_more_finish_it(
 ) -> None:
     before = little.told()
     one = little.backup()
-    little.sql("DELETE FROM education_data")
-    (little.settings.state / "rejects/education/v1.csv").write_text("other")
+    if begun:
+        little.sql("DELETE FROM education_data")
+        (little.settings.state / "rejects/education/v1.csv").write_text("other")
+    else:
+        little.destroy()
 
-    little.killed(place, f"restore(settings, find(settings, {one.url!r}), replace=True)", number)
+    little.killed(place, f"restore(settings, find(settings, {one.url!r}), replace={begun})", number)
 
     assert (little.settings.state / "restore.json").exists() == begun
     if begun:
@@ -103,7 +106,7 @@ def test_killed_anywhere_the_same_words_once_more_finish_it(
             little.restore(other, replace=True)
         with pytest.raises(BackupError, match=rf"restore of {one.name} was broken off"):
             little.backup()
-    little.restore(one, replace=True)
+    little.restore(one, replace=begun)
     assert little.told() == before
     assert little.left() == []
     with Supervisor(little.settings.state):

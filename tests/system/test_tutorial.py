@@ -27,7 +27,7 @@ TUTORIAL = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^(<!-- repeat -->\n+)?```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 # The newest versions here may have other numbers than in a clone in which nothing else was done.
 VERSION = re.compile(r"\bv\d+\b")
-PATIENCE = 300
+PATIENCE = 600
 
 
 @dataclass(frozen=True)
