@@ -64,6 +64,13 @@ class FileEntry(Part):
     bytes: int
 
 
+class SampleEntry(Part):
+    """Which rows of a large snapshot were trained on."""
+
+    rows: int = Field(description="How many.")
+    drawn: str = Field(description="How they were drawn.")
+
+
 class DataEntry(Part):
     """Which data the model saw."""
 
@@ -78,6 +85,11 @@ class DataEntry(Part):
     query: str
     origin: str = Field(
         "", description="Where the rows are from: mock, seed, import, live, own or mixed; empty where it was not noted."
+    )
+    sample: SampleEntry | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="The rows trained on, where they are not all; left out otherwise.",
     )
 
 

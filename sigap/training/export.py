@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from sigap.bundle import CandidateEntry, ClusteringManifest, CodeEntry, DataEntr
 from sigap.errors import BundleError
 from sigap.training import bundling, profiles
 from sigap.training.clusters import CHUNK, distances, encoded, inputs
-from sigap.training.features import complete
+from sigap.training.features import complete, figures
 from sigap.training.movement import Previous, history, movement
 from sigap.training.sweep import Trained
 
@@ -302,6 +302,26 @@ def _check_parity(session: onnxruntime.InferenceSession, trained: Trained) -> No
     known = complete(known, prepared.used, imputes=prepared.imputes)
     rows = encoded(trained.model, known)
     _check_encoding(trained, known, rows)
+    _compare(session, trained, known, rows)
+
+
+def check_tables(folder: Path, trained: Trained, tables: Iterable[pd.DataFrame]) -> int:
+    """See `sigap.training.trainer.Trainer.check_rows`; of each row the figures that stand in it, none carried on."""
+    session = bundling.session((folder / bundle.MODEL).read_bytes())
+    answered = 0
+    for table in tables:
+        values = figures(trained.declaration, table)
+        known = complete(values, trained.prepared.used, imputes=trained.prepared.imputes)
+        _compare(session, trained, known, encoded(trained.model, known))
+        answered += len(known)
+    return answered
+
+
+def _compare(
+    session: onnxruntime.InferenceSession, trained: Trained, known: pd.DataFrame, rows: NDArray[np.float64]
+) -> None:
+    if known.empty:
+        return
     label, far = _answers(session, rows)
     expected = distances(trained.model, known)
     wrong = (label != trained.model.predict(known)) | ~np.isclose(far, expected, rtol=TOLERANCE, atol=1e-9).all(axis=1)
