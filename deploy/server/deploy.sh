@@ -31,7 +31,8 @@ bring_up() { # COMMIT
 containers_fault() {
   # A replica that is down hides behind the load balancer, so containers are looked at too. A job that ended well is none.
   docker compose ps --all --format '{{.Service}} {{.State}} {{.Health}} {{.ExitCode}}' 2>>"$log" |
-    awk '$2 == "restarting" || $2 == "dead" || $3 == "unhealthy" || ($2 == "exited" && $NF != 0) { print $1 " is " $2 " " $3 }'
+    awk '$2 == "exited" { if ($NF != 0) print $1 " ended with " $NF; next }
+         $2 != "running" || $3 == "unhealthy" || $3 == "starting" { print $1 " is " $2 " " $3 }'
 }
 
 healthy() {

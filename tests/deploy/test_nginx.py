@@ -196,7 +196,7 @@ def test_only_what_changes_nothing_is_asked_of_another_process(folder: Path) -> 
         for path in predicts:
             assert httpx.post(f"{at}{path}", content=b"{}", headers=HEAD).status_code == 200, path
         assert alive.paths == list(predicts)
-        assert len(dead.paths) == 2, "one prediction met it, and went on to the other"
+        assert len(dead.paths) >= 2, "a prediction met it, and went on to the other"
 
 
 def test_a_process_without_a_model_is_passed_over(folder: Path) -> None:

@@ -35,6 +35,7 @@ case "$*" in
             cp app {folder}/running ;;
   *" ps "*) grep -q '^replica down$' {folder}/running && echo 'api exited  137'
             grep -q '^replica ill$' {folder}/running && echo 'api running unhealthy 0'
+            grep -q '^replica slow$' {folder}/running && echo 'dashboard running starting 0'
             echo 'api running healthy 0'; echo 'buckets exited  0'; echo 'postgres running  0' ;;
 esac
 exit 0
@@ -69,7 +70,7 @@ class Server:
 
     def command(self, commit: str, *options: str) -> list[str]:
         health = f"http://127.0.0.1:{self.port}/health/ready"
-        times = ["--seconds", "4", "--every", "0.05"]
+        times = ["--seconds", "3", "--every", "0.05"]
         return ["deploy/server/deploy.sh", "--health", health, *times, *options, commit]
 
     def deploy(self, commit: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -151,7 +152,7 @@ def test_a_healthy_commit_stays(server: Server) -> None:
     assert "compose up --detach --build" in (server.folder / "calls").read_text()
 
 
-@pytest.mark.parametrize("fault", ["ill at the door", "replica down", "replica ill", "unbuildable"])
+@pytest.mark.parametrize("fault", ["ill at the door", "replica down", "replica ill", "replica slow", "unbuildable"])
 def test_what_is_not_healthy_gives_way_to_the_former_commit(server: Server, fault: str) -> None:
     good, bad = server.commit("good"), server.commit(fault)
     assert server.deploy(good).returncode == IN_SERVICE

@@ -28,8 +28,6 @@ CHECKS: dict[str, Check] = {}
 IMAGES = ROOT / "deploy" / "images"
 VERSION = kubernetes_validate.latest_version()
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-# Of the dask component's own part of the settings, which lands with it.
-COMING = {"SIGAP_DASK_ADDRESS"}
 # Images that are not ours: what their documentation names.
 FOREIGN = {
     "postgres": {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"},
@@ -267,7 +265,7 @@ def images(cluster: Cluster) -> Iterator[str]:
 
 @cache
 def _known_to_settings() -> frozenset[str]:
-    found = set(COMING)
+    found: set[str] = set()
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
         found |= {str(each) for each in alias.choices} if isinstance(alias, AliasChoices) else {f"SIGAP_{name.upper()}"}

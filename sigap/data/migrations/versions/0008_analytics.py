@@ -6,6 +6,7 @@ revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
+additive = True
 
 # View -> its sentence, and column -> (what it selects, its sentence). `docs/analytics.md` shows the same table.
 _PREDICTIONS = {
