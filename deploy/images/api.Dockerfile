@@ -6,7 +6,7 @@ RUN python -m pip install --no-cache-dir --require-hashes --only-binary :all: --
       -r /build/bootstrap.lock \
     && /build/tools/bin/uv venv --no-cache --python "$(command -v python)" /opt/venv \
     && /build/tools/bin/uv pip sync --no-cache --require-hashes --compile-bytecode \
-      --python /opt/venv/bin/python -r /build/api.lock
+      --python /opt/venv/bin/python /build/api.lock
 
 # The API needs an MLflow address and nothing else: `docker run -p 8000:8000 -e MLFLOW_TRACKING_URI=… sigap-api`.
 FROM ${PYTHON_IMAGE}

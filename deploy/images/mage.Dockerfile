@@ -6,7 +6,7 @@ RUN python -m pip install --no-cache-dir --require-hashes --only-binary :all: --
       -r /build/bootstrap.lock \
     && /build/tools/bin/uv venv --no-cache --python "$(command -v python)" /opt/venv \
     && /build/tools/bin/uv pip sync --no-cache --require-hashes --compile-bytecode \
-      --python /opt/venv/bin/python -r /build/mage.lock
+      --python /opt/venv/bin/python /build/mage.lock
 
 # Mage; by another command the watcher (python -m sigap.watcher), migrations (python -m sigap prepare) and trainings
 # (python -m sigap pipeline MODEL). Whatever it is comes after the entry program, which makes the Git checkout on the
@@ -28,6 +28,8 @@ COPY .dvcignore .gitignore dvc.yaml params.yaml ./
 COPY requirements ./requirements
 COPY data ./data
 COPY sigap ./sigap
+# A batch is scored where trainings run (python -m sigap score), by the code that serves.
+COPY backend ./backend
 COPY mage_project ./mage_project
 RUN /opt/venv/bin/python -m compileall -q /app
 ENV PATH=/opt/venv/bin:$PATH \

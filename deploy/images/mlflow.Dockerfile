@@ -6,7 +6,7 @@ RUN python -m pip install --no-cache-dir --require-hashes --only-binary :all: --
       -r /build/bootstrap.lock \
     && /build/tools/bin/uv venv --no-cache --python "$(command -v python)" /opt/venv \
     && /build/tools/bin/uv pip sync --no-cache --require-hashes --compile-bytecode \
-      --python /opt/venv/bin/python -r /build/mlflow.lock
+      --python /opt/venv/bin/python /build/mlflow.lock
 
 FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 sigap \
