@@ -89,6 +89,7 @@ def write_bundle(
         fingerprint=fingerprint(trained),
         example=_example(session, trained),
         profiles=profiles.profiles(trained) if trained.task.order == "size" else (),
+        geometry=_geometry(trained.model),
         files={name: bundle.digest(folder / name) for name in (bundle.MODEL, bundle.MEMBERS)},
     )
     bundling.finish(folder, manifest)
@@ -139,6 +140,17 @@ def to_onnx(model: Pipeline) -> bytes:
     onnx.checker.check_model(written, full_check=True)
     serialized: bytes = written.SerializeToString(deterministic=True)
     return serialized
+
+
+def _geometry(model: Pipeline) -> bundle.Geometry:
+    winsorize, scale, kmeans = (model[step] for step in ("winsorize", "scale", "kmeans"))
+    return bundle.Geometry(
+        lower=winsorize.lower_.tolist(),
+        upper=winsorize.upper_.tolist(),
+        mean=scale.mean_.tolist(),
+        deviation=scale.scale_.tolist(),
+        centers=kmeans.cluster_centers_.tolist(),
+    )
 
 
 def fingerprint(trained: Trained) -> str:
