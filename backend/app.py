@@ -192,8 +192,12 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.log.close(writing)
-            await asyncio.gather(*(table.close() for table in self.tables.values()))
-            await asyncio.gather(self.observed.close(), self.registry.close(), self.mage.close())
+            await self.close()
+
+    async def close(self) -> None:
+        """Lets go of the connections that answers opened."""
+        await asyncio.gather(*(table.close() for table in self.tables.values()))
+        await asyncio.gather(self.observed.close(), self.registry.close(), self.mage.close())
 
 
 class Api(FastAPI):

@@ -114,7 +114,7 @@ class Mage:
 
     async def _sign_in(self, client: httpx.AsyncClient) -> None:
         # Asked for before it exists, the secret would be made up: nobody's password.
-        if not (self._settings.state / "secrets" / PASSWORD).exists():
+        if not self._settings.has_secret(PASSWORD):
             raise MageAwayError("Mage was never started here.", remedy="`./run` starts it.")
         try:
             session = {"email": OWNER, "password": self._settings.secret(PASSWORD)}

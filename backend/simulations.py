@@ -22,8 +22,9 @@ from sigap.simulations import shifted_since
 log = logging.getLogger("sigap.api")
 
 _REFUSAL = Refusal(
-    # The command line's own rules: production, a table that is shifted already or can't be, no champion.
-    frozenset({"ConfigurationError", "RegistryError"}),
+    # The command line's own rules: production, a table that is shifted already or can't be, no champion; and a
+    # champion whose training data is not to be had, as for a rollback.
+    frozenset({"ConfigurationError", "RegistryError", "VersionError"}),
     "simulation",
     "It is not simulated",
     "rows of the table are as they were, requests that were sent stay sent",

@@ -28,6 +28,10 @@ class ServiceError(SigapError):
     """A service (PostgreSQL, MLflow, Mage, API, dashboard) can't be started, reached, or has died."""
 
 
+class ClusterError(ServiceError):
+    """The Dask cluster, or processes that share the work, can't be reached, went away, or can't be trusted with it."""
+
+
 class UnknownModelError(SigapError):
     """No declaration of that name stands in the catalogue."""
 
@@ -62,6 +66,10 @@ class UnreachableError(RegistryError):
 
 class AliasMovedError(RegistryError):
     """An alias stands on another version than the one that the decision to move it was taken against."""
+
+
+class BackupError(SigapError):
+    """A backup can't be made, is not whole, or can't be restored here."""
 
 
 class PipelineError(SigapError):

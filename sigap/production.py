@@ -23,6 +23,7 @@ _DEFAULTS = (
     "your-",
     "your_",
     "dummy",
+    "demonstration",  # docker-compose.yml
 )
 _PASSWORDS = {"", "postgres", "password", "changeme", "secret", "admin", "sigap", "mlflow", "example", "12345678"}
 _MAKE = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
@@ -39,6 +40,7 @@ def require_secrets(settings: Settings) -> None:
     _require_secret_key(settings)
     _require_api_key(settings)
     _require_database_password(settings)
+    _require_mage_secrets(settings)
 
 
 def _require_secret_key(settings: Settings) -> None:
@@ -79,11 +81,22 @@ def _require_database_password(settings: Settings) -> None:
     parts = urlsplit(settings.database_url.get_secret_value())
     password = unquote(parts.password) if parts.password is not None else None
     # Without a password in the URL, a password file or a certificate may stand for it.
-    if password is not None and (password.lower() in _PASSWORDS or password == parts.username):
+    if password is not None and (
+        password.lower() in _PASSWORDS or password == parts.username or "demonstration" in password.lower()
+    ):
         raise ConfigurationError(
             "SIGAP_ENVIRONMENT is production, and the password in DATABASE_URL is a well-known default.",
             remedy="Give the database account a password of its own.",
         )
+
+
+def _require_mage_secrets(settings: Settings) -> None:
+    # Whether Mage has them is asked where Mage is started: the API alone needs neither.
+    for name, given in (("SIGAP_MAGE_PASSWORD", settings.mage_password), ("SIGAP_MAGE_JWT", settings.mage_jwt)):
+        if given and (fault := _fault(given.get_secret_value(), KEY_LENGTH)):
+            raise ConfigurationError(
+                f"SIGAP_ENVIRONMENT is production, and {name} {fault}.", remedy=f"Set it to the output of: {_MAKE}"
+            )
 
 
 def _fault(secret: str, length: int) -> str:

@@ -1,7 +1,7 @@
 """Every setting of Sigap, from the environment and `.env`, each with a sentence.
 
 Variables carry the prefix `SIGAP_` (`SIGAP_API_PORT=8080`), but for the names that other tools share:
-`DATABASE_URL` and `MLFLOW_TRACKING_URI`.
+`DATABASE_URL`, `MLFLOW_TRACKING_URI` and those of the object store's key.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ ROOT = Path(__file__).resolve().parent.parent
 class Settings(BaseSettings):
     """Where things are and how they behave. Read it with `get_settings()`."""
 
-    model_config = SettingsConfigDict(env_prefix="SIGAP_", env_file=ROOT / ".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SIGAP_",
+        env_file=ROOT / ".env",
+        # A compose file hands on what nobody set as an empty text.
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
 
     root: Path = Field(ROOT, description="The Git checkout that holds code, data pointers and DVC's configuration.")
     state_dir: Path = Field(
@@ -47,6 +54,7 @@ class Settings(BaseSettings):
     prometheus_port: int = Field(9090, ge=1, le=65535, description="Port of Prometheus, on 127.0.0.1 only.")
     alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of Alertmanager, on 127.0.0.1 only.")
     node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node exporter, on 127.0.0.1 only.")
+    docs_port: int = Field(8502, ge=1, le=65535, description="Port of `./run docs`, on 127.0.0.1 only.")
     log_format: Literal["text", "json"] = Field(
         "text", description="How the API writes its log: lines for people, or a JSON object a line."
     )
@@ -204,6 +212,18 @@ class Settings(BaseSettings):
     dvc_remote_url: str | None = Field(
         None, description="DVC remote for snapshots (folder, s3://…); by default a folder inside the state folder."
     )
+    mage_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s]+$",
+        description="Where Mage is found that runs elsewhere, such as `http://mage:6789` in a network of containers; "
+        "by default it is the one started here.",
+    )
+    mage_password: SecretStr | None = Field(
+        None, description="Password of Mage's owner; production needs it, development makes one up."
+    )
+    mage_jwt: SecretStr | None = Field(
+        None, description="Signs the sessions of Mage's page; production needs it, development makes one up."
+    )
     retrain_on_change: str = Field(
         "all",
         description="Models that are trained when rows of their table change: `all`, `none`, or names with commas.",
@@ -222,8 +242,65 @@ class Settings(BaseSettings):
         description="Key by which Alertmanager or Grafana sends alerts to `POST /alerts`; development makes one up in "
         "the state folder's `secrets/alert_key`.",
     )
+    s3_endpoint_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s@]+$",
+        description="Address of an object store that is not Amazon's (`http://host:9000`), for s3:// URLs.",
+    )
+    artifacts_url: str | None = Field(
+        None,
+        pattern=r"^(s3://[^\s/@]+|/).*$",
+        description="Where the MLflow server that Sigap starts keeps artefacts (folder, s3://bucket/prefix); by "
+        "default a folder inside the state folder.",
+    )
+    aws_access_key_id: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("AWS_ACCESS_KEY_ID", "SIGAP_AWS_ACCESS_KEY_ID"),
+        description="Key for the object store; without it a profile or role of the machine is used, if there is one.",
+    )
+    aws_secret_access_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("AWS_SECRET_ACCESS_KEY", "SIGAP_AWS_SECRET_ACCESS_KEY"),
+        description="Secret of that key.",
+    )
+    backup_url: str = Field(
+        "backups",
+        description="Where `./run backup` puts backups (folder, s3://bucket/prefix); a relative path is taken from the "
+        "checkout.",
+    )
+    backup_databases: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_, -]*$",
+        description="Further databases of the same PostgreSQL server that `./run backup` takes in, with commas, "
+        "such as that of an MLflow server.",
+    )
+    dask_address: str | None = Field(
+        None,
+        description="Scheduler of a Dask cluster (`tcp://host:port`, `tls://…`) that sweeps, bootstraps, gate "
+        "simulation and batch scoring fan out to; without it they run on this machine.",
+    )
+    dask_wait_seconds: float = Field(
+        60.0, gt=0, le=3600, description="How long a Dask cluster may be without any worker."
+    )
+    dask_fallback: bool = Field(
+        False, description="Whether this machine does the work when the Dask cluster is not there; else it is an error."
+    )
+    dask_tls_ca: Path | None = Field(None, description="PEM file of the authority that signed the cluster's keys.")
+    dask_tls_cert: Path | None = Field(None, description="PEM file of this process's certificate for the cluster.")
+    dask_tls_key: Path | None = Field(None, description="PEM file of the key of that certificate.")
     step_timeout_seconds: int = Field(600, ge=1, description="Longest time one pipeline step may take.")
     stuck_seconds: int = Field(120, ge=1, description="A pipeline run in which no step moves for this long is ended.")
+
+    @field_validator("aws_access_key_id", "aws_secret_access_key")
+    @classmethod
+    def _given(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and value.get_secret_value() else None
+
+    @field_validator("dvc_remote_url", "artifacts_url", "s3_endpoint_url", mode="before")
+    @classmethod
+    def _not_empty(cls, value: str | None) -> str | None:
+        # A compose file hands on what is not set as an empty text.
+        return value or None
 
     @field_validator("database_url")
     @classmethod
@@ -233,6 +310,19 @@ class Settings(BaseSettings):
         if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("expected a URL such as postgresql://user:password@host:5432/name")
         return value
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """The environment variable of a field."""
+        alias = cls.model_fields[name].validation_alias
+        return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"SIGAP_{name.upper()}"
+
+    @field_validator("dask_address")
+    @classmethod
+    def _dask_address(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("tcp://", "tls://")):
+            raise ValueError("expected an address such as tcp://127.0.0.1:8786")
+        return value or None
 
     @property
     def state(self) -> Path:
@@ -269,13 +359,23 @@ class Settings(BaseSettings):
 
     @property
     def mage_address(self) -> str:
-        """URL of Mage's page."""
-        return f"http://{self.host}:{self.mage_port}"
+        """URL of Mage's page and API as its clients reach it."""
+        return self.mage_url.rstrip("/") if self.mage_url else f"http://{self.host}:{self.mage_port}"
 
     @property
     def dvc_remote(self) -> str:
         """URL or absolute folder of the DVC remote."""
         return self.dvc_remote_url or str(self.state / "dvc-remote")
+
+    @property
+    def artifacts(self) -> str:
+        """URL or absolute folder of the artefacts of the MLflow server that is started here."""
+        return self.artifacts_url or str(self.state / "mlflow" / "artifacts")
+
+    @property
+    def backups(self) -> str:
+        """URL or absolute folder of the backups."""
+        return self.backup_url if "://" in self.backup_url else str(self.root / self.backup_url)
 
     @property
     def protected(self) -> Literal["admin", "predict", "all"]:
@@ -300,32 +400,35 @@ class Settings(BaseSettings):
 
     def as_environment(self) -> dict[str, str]:
         """These settings as variables, for a process that shall see the same ones; holds secrets, never log it."""
-        shared = {
-            "database_url": "DATABASE_URL",
-            "mlflow_tracking_uri": "MLFLOW_TRACKING_URI",
-            "secret_key": "SECRET_KEY",
-        }
         values = self.model_dump(exclude_none=True) | {"state_dir": self.state}
         return {
-            shared.get(name, f"SIGAP_{name.upper()}"): str(
-                value.get_secret_value() if isinstance(value, SecretStr) else value
-            )
+            self.variable(name): str(value.get_secret_value() if isinstance(value, SecretStr) else value)
             for name, value in values.items()
         }
 
+    def has_secret(self, name: str) -> bool:
+        """Whether the secret is given or was generated: to ask for one that is neither makes it up."""
+        return bool(self._given_secret(name)) or (self.state / "secrets" / name).exists()
+
+    def _given_secret(self, name: str) -> str:
+        value = getattr(self, name, None)
+        return value.get_secret_value() if isinstance(value, SecretStr) else ""
+
     def secret(self, name: str) -> str:
-        """The generated secret `name`, made on first use and kept in the state folder for its owner alone.
+        """The secret `name`: the setting of that name, else generated on first use and kept for its owner alone.
 
         Raises:
             ConfigurationError: In production, where secrets are given and never made up.
         """
+        if given := self._given_secret(name):
+            return given
         path = self.state / "secrets" / name
         if path.exists():
             return path.read_text().strip()
         if self.environment == "production":
             raise ConfigurationError(
                 f"The secret {name!r} is not set and {path} does not exist.",
-                remedy="In production, set it yourself: put the value into that file, readable by its owner only.",
+                remedy=f"In production, set it yourself: SIGAP_{name.upper()}, or that file, readable by its owner.",
             )
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Written aside and linked into place, so that of two processes at once both read the same whole value.

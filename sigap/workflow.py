@@ -42,10 +42,12 @@ from sigap.registry.challenge import Challenge, settle
 from sigap.registry.code import code
 from sigap.registry.connection import wait_for_answer
 from sigap.registry.decisions import PIPELINE
+from sigap.registry.levels import record_levels
 from sigap.registry.models import ModelVersion, Registry
 from sigap.registry.owner import this_process
 from sigap.registry.tracking import DECISION, Data, Logged, Runs
 from sigap.settings import Settings, get_settings
+from sigap.training.candidates import Sweep, score
 from sigap.training.gate import Comparison, Decision
 from sigap.training.replay import Replay, replay
 from sigap.training.sweep import read_snapshot
@@ -190,13 +192,14 @@ def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
 
 
 def fit(item: Json, *, settings: Settings | None = None) -> Json:
-    """Fits a family's candidates and logs each as a run under the parent.
+    """Fits a family's candidates, here or on a Dask cluster, and logs each as a run under the parent.
 
     Returns:
         The item with `fitted`: of each candidate `name`, `params`, `metrics`, `admissible`, `reason` (None, or why it
         is not admissible), `details` and `run_id`.
 
     Raises:
+        ClusterError: The cluster can't be reached, is lost, or computes with other code.
         TrainingError: There are too few rows.
         RegistryError: MLflow can't be reached or refuses.
     """
@@ -205,14 +208,12 @@ def fit(item: Json, *, settings: Settings | None = None) -> Json:
     if not item["candidates"]:
         return {**item, "fitted": []}
     with _failing(settings, item):
-        how, prepared = _prepared(snapshot, settings)
-        declared, params = declaration(snapshot["model"]), how.parse_params(item["params"])
-        fitted, logged = [], []
-        for name in item["candidates"]:
-            started = time.perf_counter()
-            candidate = how.fit(prepared, declared, params, name)
-            fitted.append(candidate)
-            logged.append(Logged(name, candidate.params, candidate.metrics, time.perf_counter() - started))
+        declared = declaration(snapshot["model"])
+        how, path = trainer(declared), DataVersions(settings).stored(declared.name, snapshot["md5"])
+        sweep = Sweep(declared, how.parse_params(item["params"]), path, snapshot["md5"])
+        scored = score(sweep, item["candidates"], settings, lambda: how.prepare(declared, read_snapshot(path)))
+        fitted = [each.candidate for each in scored]
+        logged = [Logged(each.name, each.params, each.metrics, seconds) for each, seconds in scored]
         runs = Runs(settings, snapshot["model"])
         ids = _patiently(settings, lambda: runs.candidates(item["parent_run_id"], _data(snapshot), logged))
     return {**item, "fitted": [{**each.as_dict(), "run_id": ids[each.name]} for each in fitted]}
@@ -542,11 +543,21 @@ def _concluded(registered: Json, decision: Decision, champion: ModelVersion | No
     }
     runs = Runs(settings, model)
     runs.log_json(parent, DECISION, result)
+    _record_levels(registered, champion, settings)
     note_decided(settings, model, registered["snapshot"].get("content") or {})
     named = ("model_version", "champion", "promoted", "rule", "reason", "reason_id")
     tags = {**{name: str(result[name])[:TAG_LENGTH] for name in named}, "winner": registered["candidate"]}
     runs.end(parent, metrics=registered["metrics"], tags=tags)
     return result
+
+
+def _record_levels(registered: Json, champion: ModelVersion | None, settings: Settings) -> None:
+    registry = Registry(settings)
+    known = {champion.name: champion} if champion else {}
+    if (name := registered["model_version"]) and name not in known:
+        known[name] = registry.version(registered["model"], int(name.removeprefix("v")))
+    for version in known.values():
+        record_levels(settings, registry, version)
 
 
 def _patiently(settings: Settings, call: Callable[[], Result]) -> Result:

@@ -14,17 +14,29 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 
 from sigap.settings import ROOT, Settings, get_settings
+from tests.stores import ObjectStore, running_store
 
 _numbers = count(1)
+
+# Two tests at a time on a busy machine: what is slow is no fault, and nothing here is timed.
+examples.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples.load_profile("patient")
+for _part in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _part, 120.0)
 
 
 @cache
 def _group(file: str) -> str:
-    """What goes to one process as a whole: a file; all files with tests that fill a machine together."""
+    """What goes to one process as a whole: a file; all that fill a machine; all that share a Dask cluster."""
+    if file.startswith("tests/scale/"):
+        return "scale"
     return "alone" if re.search(r"pytest\.mark\.(system|browser|load)\b", (ROOT / file).read_text()) else file
 
 
@@ -49,7 +61,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test depends on the settings, or on the Git identity and hooks, of whoever runs it."""
     for name in list(os.environ):
-        ours = name.startswith(("SIGAP_", "GIT_")) or name in ("DATABASE_URL", "MLFLOW_TRACKING_URI")
+        ours = name.startswith(("SIGAP_", "GIT_", "AWS_")) or name in ("DATABASE_URL", "MLFLOW_TRACKING_URI")
         if ours and name != "SIGAP_VENV":
             monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -134,6 +146,13 @@ def seeded_database(postgres: str, _seeded_template: str) -> Iterator[str]:
     _drop_database(postgres, url)
 
 
+@pytest.fixture(scope="module")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A real S3 server of this module alone, with one empty bucket."""
+    with running_store(tmp_path_factory.mktemp("s3")) as store:
+        yield store
+
+
 @dataclass(frozen=True)
 class Checkout:
     """A fresh checkout: a folder with Git, DVC's configuration, the seed figures and one commit."""
@@ -151,25 +170,26 @@ class Checkout:
         return subprocess.run(["git", *words], cwd=self.root, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def new_checkout(root: Path, *, commit: bool = True) -> Checkout:
+    """Makes a checkout; `commit=False` leaves HEAD unborn."""
+    checkout = Checkout(root)
+    for part in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "data/raw/.gitignore", ".gitignore"):
+        (checkout.root / part).parent.mkdir(parents=True, exist_ok=True)
+        # Contents only: a checkout of this test may be written to, whatever rights the files here have.
+        shutil.copyfile(ROOT / part, checkout.root / part)
+    seeds = checkout.root / "data" / "seed"
+    shutil.copytree(ROOT / "data" / "seed", seeds, copy_function=shutil.copyfile)
+    checkout.git("init", "--quiet", "--initial-branch=main")
+    if commit:
+        checkout.git("add", "--all")
+        checkout.git("-c", "user.name=Test", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "Begin")
+    return checkout
+
+
 @pytest.fixture
 def make_checkout(tmp_path: Path) -> Callable[..., Checkout]:
     """Makes a checkout below `tmp_path`; `commit=False` leaves HEAD unborn."""
-
-    def make(name: str = "checkout", *, commit: bool = True) -> Checkout:
-        checkout = Checkout(tmp_path / name)
-        for part in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "data/raw/.gitignore", ".gitignore"):
-            (checkout.root / part).parent.mkdir(parents=True, exist_ok=True)
-            # Contents only: a checkout of this test may be written to, whatever rights the files here have.
-            shutil.copyfile(ROOT / part, checkout.root / part)
-        seeds = checkout.root / "data" / "seed"
-        shutil.copytree(ROOT / "data" / "seed", seeds, copy_function=shutil.copyfile)
-        checkout.git("init", "--quiet", "--initial-branch=main")
-        if commit:
-            checkout.git("add", "--all")
-            checkout.git("-c", "user.name=Test", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "Begin")
-        return checkout
-
-    return make
+    return lambda name="checkout", *, commit=True: new_checkout(tmp_path / name, commit=commit)
 
 
 @pytest.fixture

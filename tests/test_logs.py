@@ -81,7 +81,7 @@ def test_a_prediction_is_followed_back_to_the_run_that_made_its_model(seeded_dat
     }
     api = f"http://127.0.0.1:{port}"
     with process([sys.executable, "-m", "backend", "--port", str(port)], log, **env):
-        wait_for(lambda: httpx.get(f"{api}/health/live").status_code == 200, "The API", 60)
+        wait_for(lambda: httpx.get(f"{api}/health/live").status_code == 200, "The API", 600)
         headers = {"x-request-id": "follow-me-1"}
         assert httpx.post(f"{api}/predict", json=BODY, headers=headers).status_code == 200
         wrong = loan.example | {next(iter(loan.example)): "Budi Santoso, NIK 3201"}

@@ -42,6 +42,10 @@ def production(folder: Path, **given: Any) -> Settings:
         ({"SIGAP_API_KEYS": None, "alert_key": "Zk3v9QpLx7RtW2mNc8BdYs5H"}, "SIGAP_API_KEYS", "no API key"),
         ({"DATABASE_URL": "postgresql://sigap:postgres@db/sigap"}, "DATABASE_URL", "well-known default"),
         ({"DATABASE_URL": "postgresql://hans:hans@db/sigap"}, "DATABASE_URL", "well-known default"),
+        ({"DATABASE_URL": "postgresql://sigap:demonstration-only@db/sigap"}, "DATABASE_URL", "well-known default"),
+        ({"SECRET_KEY": "demonstration-" + SECRET}, "SECRET_KEY", "well-known default"),
+        ({"mage_password": "changeme"}, "SIGAP_MAGE_PASSWORD", "well-known default"),
+        ({"mage_jwt": "short"}, "SIGAP_MAGE_JWT", "5 characters: expected at least 24"),
     ],
 )
 def test_a_missing_or_default_secret_refuses_the_start(
@@ -85,7 +89,7 @@ def test_the_start_is_refused_without_a_traceback(tmp_path: Path, command: list[
     env = {name: value for name, value in os.environ.items() if not name.startswith(("SIGAP_", "SECRET_", "DATABASE_"))}
     env |= {"SIGAP_ENVIRONMENT": "production", "SIGAP_STATE_DIR": str(tmp_path)}
     ended = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False
     )
     assert ended.returncode == 1
     assert ended.stderr.startswith("Error: ")

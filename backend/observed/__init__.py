@@ -180,7 +180,7 @@ class Pipelines:
     @property
     def wanted(self) -> bool:
         """Whether Mage was started here once."""
-        return (self._settings.state / "secrets" / PASSWORD).exists()
+        return self._settings.has_secret(PASSWORD)
 
     async def look(self) -> list[Metric]:
         """All runs, of which only the newest are asked for after the first look."""

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from pydantic import AliasChoices, SecretStr
+from pydantic import SecretStr
 
 from sigap.cli.output import say, table
 from sigap.errors import ServiceError
@@ -17,12 +17,10 @@ def show_settings(settings: Settings) -> None:
     """Every setting with its variable, value and meaning; those that were given are marked."""
     lines = table("Variable", "Value", "Meaning")
     for name, field in Settings.model_fields.items():
-        alias = field.validation_alias
-        variable = str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"SIGAP_{name.upper()}"
         value = getattr(settings, name)
         given = "" if name not in settings.model_fields_set else " (given)"
         shown = "-" if value is None else "hidden" if isinstance(value, SecretStr) else str(value)
-        lines.add_row(variable, shown + given, field.description or "")
+        lines.add_row(Settings.variable(name), shown + given, field.description or "")
     say(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,11 @@ app.add_typer(model, name="model", rich_help_panel="Going back")
 app.add_typer(key, name="key", rich_help_panel="Running")
 drift = typer.Typer(no_args_is_help=True, help="Whether champions still meet what they were trained on.")
 app.add_typer(drift, name="drift", rich_help_panel="Checking")
+dask = typer.Typer(no_args_is_help=True, help="A Dask cluster to try out: sweeps and scoring on many processes.")
+app.add_typer(dask, name="dask", rich_help_panel="Running")
+
+analyst = typer.Typer(no_args_is_help=True, help="Logins for BI tools, which read the views of `analytics` only.")
+app.add_typer(analyst, name="analyst", rich_help_panel="Running")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Tell a program: the last line is JSON, an error too.")]
 AskedBy = Annotated[str, typer.Option("--asked-by", help="Who wants it, as it is written down; by default you.")]
@@ -71,6 +77,29 @@ def up() -> None:
     from sigap.cli.up import up as bring_up
 
     raise typer.Exit(bring_up(get_settings()))
+
+
+@app.command(rich_help_panel="Running")
+def prepare() -> None:
+    """Bring the tables up to date, load the seed figures, make the secrets that are missing; then end.
+
+    `./run` does so itself. It is for where something else starts the services, such as Docker.
+    """
+    from sigap.cli.deployment import prepare as make_ready
+
+    make_ready(get_settings())
+
+
+@app.command("first-training", rich_help_panel="Training")
+def first_training() -> None:
+    """Run the pipelines of the models that have no champion yet, in the Mage that runs; then end.
+
+    `./run` does so itself. It is for where something else starts the services, such as Docker. Exit code 1 when a
+    pipeline ended without a decision.
+    """
+    from sigap.cli.deployment import first_training as train_first
+
+    raise typer.Exit(train_first(running_settings()))
 
 
 @app.command(rich_help_panel="Running")
@@ -156,6 +185,71 @@ def train(name: ModelName) -> None:
         say(f"  {done}/{total}  {what}")
 
     say(f"Written: {train_and_report(name, get_settings(), show)}")
+
+
+@app.command(rich_help_panel="Data")
+def score(
+    name: ModelName,
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Folder of parquet partitions, `*.parquet`.")],
+    folder: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for as many; new, or of the same run.")],
+    number: Annotated[
+        int | None,
+        typer.Option("--version", parser=version_number, metavar="VERSION", help="`v3`; by default the one served."),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, max=256, help="That share the work where no Dask cluster is set.")
+    ] = max(1, os.cpu_count() or 1),
+) -> None:
+    """Score a data set of many parquet files with the served model: one output partition an input partition.
+
+    Each row stays in its place and gets the answer, or the status `refused` and the reason. A partition is written
+    whole or not at all; the same command again goes on where a killed one was. `_sigap/manifest.json` in the output
+    says which model answered, and counts rows and reasons. With `SIGAP_DASK_ADDRESS` the partitions go to the workers
+    of that cluster, which need both folders under the same paths.
+
+    Exit code 1 when a partition could not be scored.
+    """
+    from sigap.cli.scale import score as begin
+
+    begin(running_settings(), name, source, folder, number, processes)
+
+
+@dask.command("scheduler")
+def dask_scheduler(
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8786,
+) -> None:
+    """Run Dask's scheduler until Ctrl-C; it prints the address for `SIGAP_DASK_ADDRESS`.
+
+    Whoever reaches its port can run code as you: keep it on this machine, or use TLS (docs/scale-out.md).
+    """
+    from sigap.cli.scale import scheduler
+
+    scheduler(get_settings(), host, port)
+
+
+@dask.command("worker")
+def dask_worker(
+    address: Annotated[
+        str,
+        typer.Argument(metavar="[ADDRESS]", help="Of the scheduler; by default SIGAP_DASK_ADDRESS, or this machine."),
+    ] = "",
+    count: Annotated[int, typer.Option("--workers", min=1, max=256, help="Processes, of one thread each.")] = max(
+        1, os.cpu_count() or 1
+    ),
+    host: Annotated[str, typer.Option("--host", help="This machine's address, as the others reach it.")] = "127.0.0.1",
+    memory: Annotated[
+        str, typer.Option("--memory-limit", help="Of each process, `4GB`; one that needs more is started anew.")
+    ] = "auto",
+) -> None:
+    """Run Dask workers until Ctrl-C, with this checkout and this environment.
+
+    All workers need the same code and lock as the process that asks; others are refused.
+    """
+    from sigap.cli.scale import SCHEDULER_PORT, worker
+
+    settings = get_settings()
+    worker(settings, address or settings.dask_address or f"tcp://127.0.0.1:{SCHEDULER_PORT}", host, count, memory)
 
 
 @app.command(rich_help_panel="Data")
@@ -405,6 +499,35 @@ def key_revoke(name: Annotated[str, typer.Argument(help="Name of the key.")]) ->
     revoke_key(get_settings(), name)
 
 
+@analyst.command("create")
+def analyst_create(
+    name: Annotated[str, typer.Argument(help="Of the login: `superset`.")],
+    seconds: Annotated[
+        int, typer.Option("--statement-timeout", min=1, max=3600, help="Longest that one query may take, in seconds.")
+    ] = 60,
+) -> None:
+    """Make a PostgreSQL login that reads the views of `analytics` and nothing else; prints its password, once."""
+    from sigap.cli.analysts import create_analyst
+
+    create_analyst(running_settings(), name, seconds)
+
+
+@analyst.command("list")
+def analyst_list() -> None:
+    """List these logins and their limits; never passwords."""
+    from sigap.cli.analysts import list_analysts
+
+    list_analysts(running_settings())
+
+
+@analyst.command("drop")
+def analyst_drop(name: Annotated[str, typer.Argument(help="Name of the login.")]) -> None:
+    """Drop such a login and end its sessions."""
+    from sigap.cli.analysts import drop
+
+    drop(running_settings(), name)
+
+
 @drift.command("check")
 def drift_check(
     name: Annotated[str, typer.Argument(metavar="MODEL|all", help="Name of a model, or `all` that have a champion.")],
@@ -528,12 +651,90 @@ def lineage(
     show_lineage(running_settings(), name, number, data_version, as_json=as_json)
 
 
+@app.command(rich_help_panel="Going back")
+def backup(
+    target: Annotated[
+        str, typer.Argument(metavar="[FOLDER|s3://…]", help="Where to; by default SIGAP_BACKUP_URL, `backups/` here.")
+    ] = "",
+    with_secrets: Annotated[
+        bool, typer.Option("--with-secrets", help="Take in the state folder's secrets; keep such a backup locked away.")
+    ] = False,
+    keep: Annotated[
+        int, typer.Option("--keep", min=0, help="Then delete all but the newest so many there; 0 deletes none.")
+    ] = 0,
+    show: Annotated[bool, typer.Option("--list", help="List the backups that are there, and make none.")] = False,
+) -> None:
+    """Back up everything that Git does not hold, while the system runs; `./run restore` brings it back.
+
+    In it: PostgreSQL (tables, prediction log, decisions), MLflow (runs, versions, artefacts), Mage (runs, schedules),
+    the data versions' content, tags and pointers, API keys' hashes, rejected rows. Databases, aliases and tags are of
+    one moment; what they refer to is copied after it. Artefacts and data that are in an object store stay there.
+
+    A backup is a folder `sigap-TIME` with a manifest. It gets its name when all of it was written and read again, so
+    one that was broken off never looks whole.
+
+    Examples: `./run backup` · `./run backup /mnt/disk --keep 7` · `./run backup s3://bucket/sigap --with-secrets` ·
+    `./run backup --list`
+    """
+    from sigap.cli.backup import list_backups, run_backup
+
+    settings = running_settings()
+    where = _place(target) or settings.backups
+    if show:
+        list_backups(settings, where)
+    else:
+        run_backup(settings, where, with_secrets=with_secrets, keep=keep)
+
+
+@app.command(rich_help_panel="Going back")
+def restore(
+    backup: Annotated[
+        str, typer.Argument(help="A name of `./run backup --list`, a backup's folder, s3://bucket/…/NAME, or `latest`.")
+    ],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Where this system is not empty: replace what is there. Asks once.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--skip",
+            metavar="PART",
+            help="Leave as it is: `postgres`, `mlflow`, `artifacts`, `mage`, `data`, `git`, `state` or `secrets`.",
+        ),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Check every file of the backup, and change nothing.")] = False,
+) -> None:
+    """Bring a system to what a backup holds: same champions, same answers, same data versions.
+
+    Sigap has to be stopped. Every file's hash, the formats and the room on the disk are checked before anything is
+    touched. All is prepared beside its place and exchanged at the end; what was there is deleted when all is well.
+    Killed in the middle, the same words once more finish it.
+
+    Data versions' tags that are newer than the backup stay, and so does their content.
+
+    Examples: `./run restore latest` · `./run restore sigap-20250131T020000Z --replace` ·
+    `./run restore s3://bucket/sigap/sigap-20250131T020000Z` · `./run restore latest --check`
+    """
+    from sigap.cli.backup import run_restore
+
+    wanted = backup if "/" not in backup else _place(backup)
+    run_restore(running_settings(), wanted, replace=replace, yes=yes, skip=tuple(skip or ()), check=check)
+
+
+def _place(text: str) -> str:
+    """A folder as an absolute path; a URL as it is."""
+    return text if not text or "://" in text else str(Path(text).absolute())
+
+
 @app.command(
     rich_help_panel="Checking",
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
 )
 def test(context: typer.Context) -> None:
     """Run the tests; whatever follows goes to pytest (`./run test tests/services -x`).
+
+    With `--coverage` it also counts which lines and branches ran, and fails where less than 85 % of either did.
 
     Needs Chromium for the browser tests: installed by apt where we are root, otherwise those tests are skipped.
     """
@@ -553,6 +754,18 @@ def bench(
     from sigap.cli.testing import run_benchmark
 
     run_benchmark(running_settings(), name, context.args)
+
+
+@app.command(rich_help_panel="Checking")
+def docs(
+    build: Annotated[
+        bool, typer.Option("--build", help="Write the pages into `.sigap/site` instead; a dead link is a failure.")
+    ] = False,
+) -> None:
+    """Show the documentation on 127.0.0.1 until Ctrl-C, with the reference made from this tree's code."""
+    from sigap.cli.docs import build_docs, serve_docs
+
+    (build_docs if build else serve_docs)(get_settings())
 
 
 def main() -> None:

@@ -133,6 +133,9 @@ def run_word(settings: Settings, model: str, variables: dict[str, Any]) -> int:
     # Before anything is started: Mage would find it out too, many seconds later.
     DataVersions(settings).check_name(model, variables.get("version"))
     asked = {**variables, "asked_by": person()}
+    if settings.mage_url is not None:
+        show_result(settings, run_model(settings, model, asked), variables)
+        return 0
     if supervisor_record(settings.state) is not None:
         names = [str(record["name"]) for record in recorded(settings.state)]
         if "mage" not in names:

@@ -3,32 +3,72 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from sigap.cli import coverage
 from sigap.cli.output import say, table
 from sigap.errors import ConfigurationError
 from sigap.services.installed import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS
 from sigap.settings import ROOT, Settings
 
+# pytest's exit code, and beyond how many failures it is no matter of a busy machine.
+TESTS_FAILED, FEW = 1, 25
+_COVERAGE = "--coverage"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def run_tests(settings: Settings, arguments: list[str]) -> None:
-    """Bring what the tests need beside the environment, then become pytest."""
+    """Bring what the tests need beside the environment, then become pytest.
+
+    With `--coverage` among the arguments what runs is counted, and all tests together have to run enough of it.
+    """
     provide_chromium(settings)
     provide_prometheus(settings)
+    provide_nginx(settings)
     # Tests that start a fresh clone use this environment instead of installing one each.
     os.environ["SIGAP_VENV"] = sys.prefix
-    os.chdir(ROOT)
-    # Most tests wait for a service, so two processes share them, but for chosen ones. What fills a machine by itself
-    # is one group (tests/conftest.py): two browsers or two whole systems would only wait for each other.
+    os.chdir(settings.root)
+    counted = _COVERAGE in arguments
+    arguments = [argument for argument in arguments if argument != _COVERAGE]
     whole = all(argument.startswith("-") for argument in arguments)
-    together = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"] if whole else []
-    _become([sys.executable, "-m", "pytest", *together, *arguments])
+    pytest = [sys.executable, "-m", "pytest"]
+    if not counted and not whole:
+        _become([*pytest, *arguments])
+    options = coverage.count(settings) if counted else []
+    code = _run_all(settings, [*pytest, *options], arguments) if whole else _run([*pytest, *options, *arguments])
+    raise SystemExit(coverage.verdict(settings, code, coverage.LEAST_COVERED if whole else 0) if counted else code)
+
+
+def _run_all(settings: Settings, pytest: list[str], arguments: list[str]) -> int:
+    # Most tests wait for a service, so two processes share them. What fills a machine by itself is one group
+    # (tests/conftest.py): two browsers or two whole systems would only wait for each other.
+    code = _run([*pytest, "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", *arguments])
+    failed = _failed_tests(settings.root) if code == TESTS_FAILED else []
+    if not 0 < len(failed) <= FEW:
+        return code
+    # A test that only fails while another one fills the machine tells of the machine; this says which ones those are.
+    say(f"\n{len(failed)} tests failed beside others. Each once more, by itself:")
+    for test in failed:
+        say(f"  {test}")
+    added = ["--cov-append"] if "--cov" in pytest else []
+    return _run([*pytest, *added, "--last-failed", "--last-failed-no-failures=none", *arguments])
+
+
+def _run(command: list[str]) -> int:
+    return subprocess.run(command, check=False).returncode
+
+
+def _failed_tests(root: Path) -> list[str]:
+    """The names that pytest noted of its last run."""
+    try:
+        return sorted(json.loads((root / ".pytest_cache/v/cache/lastfailed").read_text()))
+    except (OSError, ValueError):
+        return []
 
 
 def provide_chromium(settings: Settings) -> None:
@@ -42,6 +82,17 @@ def provide_prometheus(settings: Settings) -> None:
     lacking = [each.package for each in (PROMETHEUS, ALERTMANAGER, NODE_EXPORTER) if each.path is None]
     if not lacking:
         return
+    _provide_servers(settings, "Prometheus", lacking)
+
+
+def provide_nginx(settings: Settings) -> None:
+    """Install Debian's nginx, without the service that comes with it."""
+    if shutil.which("nginx") is None:
+        _provide_servers(settings, "nginx", ["nginx-light"])
+
+
+def _provide_servers(settings: Settings, name: str, packages: list[str]) -> None:
+    """Install packages that bring services, without starting these."""
     # Debian starts a service with its package unless this file says no.
     policy = Path("/usr/sbin/policy-rc.d")
     ours = os.geteuid() == 0 and policy.parent.is_dir() and not policy.exists()
@@ -49,13 +100,14 @@ def provide_prometheus(settings: Settings) -> None:
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
     try:
-        installed = _provide(settings, "Prometheus", lacking, "tests that need Prometheus will be skipped")
+        installed = _provide(settings, name, packages, f"tests that need {name} will be skipped")
     finally:
         if ours:
             policy.unlink()
     if installed and Path("/run/systemd/system").is_dir():
         # Nor at the next start of the machine, where they would take the ports.
-        subprocess.run(["systemctl", "disable", "--quiet", *lacking], check=False)
+        services = [package.removesuffix("-light") for package in packages]
+        subprocess.run(["systemctl", "disable", "--quiet", *services], check=False)
 
 
 def _provide(settings: Settings, name: str, packages: list[str], otherwise: str) -> bool:

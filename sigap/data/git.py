@@ -162,6 +162,58 @@ class Git:
             remedy="When no other Git process runs, remove the lock file it names; then run this again.",
         )
 
+    def head(self) -> tuple[str, str]:
+        """Commit and branch that are checked out; the commit is empty before the first, the branch when detached."""
+        try:
+            branch = self._run("symbolic-ref", "--quiet", "--short", "HEAD").strip()
+        except VersionError:
+            branch = ""
+        return self._head() or "", branch
+
+    def all_tags(self) -> dict[str, str]:
+        """What every tag points to (a commit, or the tag's own object where it has one), by name."""
+        lines = self._run("for-each-ref", "--format=%(refname)%09%(objectname)", "refs/tags/").splitlines()
+        return {ref.removeprefix("refs/tags/"): made for ref, made in (line.split("\t") for line in lines)}
+
+    def is_shallow(self) -> bool:
+        """Whether the checkout lacks the beginning of its history."""
+        return self._run("rev-parse", "--is-shallow-repository").strip() == "true"
+
+    def bundle(self, path: Path) -> None:
+        """Writes HEAD, branches and tags with their whole history into a bundle.
+
+        Raises:
+            VersionError: Git fails.
+        """
+        self._run("bundle", "create", "--quiet", str(path), "HEAD", "--branches", "--tags")
+
+    def verify_bundle(self, path: Path) -> None:
+        """See that a bundle is whole.
+
+        Raises:
+            VersionError: It isn't.
+        """
+        self._run("bundle", "verify", "--quiet", str(path))
+
+    def fetch_bundle(self, path: Path, below: str, tags: dict[str, str]) -> None:
+        """Takes in a bundle: its refs below `below`, and these of its tags as tags, moved where they stand elsewhere.
+
+        Args:
+            path: The bundle.
+            below: Such as `refs/sigap/restored/NAME`.
+            tags: What each tag is to point to, by name.
+
+        Raises:
+            VersionError: Git fails; no tag was moved then.
+        """
+        refs = [f"+refs/{kind}/*:{below}/{kind}/*" for kind in ("heads", "tags")]
+        # HEAD too: a detached one may be all there is.
+        self._run("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(path), f"+HEAD:{below}/HEAD", *refs)
+        standing = self.all_tags()
+        lines = [f"update refs/tags/{name} {to}" for name, to in tags.items() if standing.get(name) != to]
+        if lines:
+            self._run("update-ref", "--stdin", stdin="\n".join(lines) + "\n", env=self._identity())
+
     def _head(self) -> str | None:
         try:
             return self._run("rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()

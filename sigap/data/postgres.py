@@ -127,11 +127,14 @@ def _remedy(settings: Settings) -> str:
 def migrate(settings: Settings) -> None:
     """Brings the schema to the newest revision; does nothing when it is there already.
 
+    Nor when a newer Sigap brought it further by migrations that only add, so that a deployment can be taken back.
+
     Raises:
         ServiceError: The server can't be reached, or may not be changed by this user.
     """
     with connect(settings) as connection, translated(settings, "Reading the schema's revision"):
-        if _revision(connection) == newest_revision():
+        found = _revision(connection)
+        if found is not None and _oldest_code(connection, found) <= newest_revision() <= found:
             return
     _upgrade(settings)
 
@@ -139,6 +142,24 @@ def migrate(settings: Settings) -> None:
 def newest_revision() -> str:
     """Name of the newest migration; they are numbered, so no import of Alembic is needed to know it."""
     return max(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).split("_", 1)[0]
+
+
+def compatibility() -> str:
+    """What is written down beside the newest schema: the revision of the oldest Sigap that runs on it.
+
+    A migration that only adds says so by a line `additive = True`: code of the revision before runs on its schema too.
+    """
+    steps = sorted((MIGRATIONS / "versions").glob("[0-9]*.py"))
+    while len(steps) > 1 and re.search(r"^additive = True\b", steps[-1].read_text(), re.MULTILINE):
+        steps.pop()
+    return f"Schema {newest_revision()} runs Sigap from {steps[-1].stem.split('_', 1)[0]} on"
+
+
+def _oldest_code(connection: Connection, revision: str) -> str:
+    """Revision of the oldest Sigap that runs on the schema `revision`; that one where nothing is written down of it."""
+    row = connection.execute("SELECT obj_description('alembic_version'::regclass)").fetchone()
+    told = re.fullmatch(rf"Schema {revision} runs Sigap from (\w+) on", str(row[0])) if row is not None else None
+    return told[1] if told else revision
 
 
 def _revision(connection: Connection) -> str | None:

@@ -20,7 +20,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from sigap.data.git import Git
-from sigap.errors import VersionError
+from sigap.data.object_store import check, dvc_options
+from sigap.errors import ServiceError, VersionError
 from sigap.settings import Settings
 
 if TYPE_CHECKING:
@@ -240,6 +241,27 @@ class DataVersions:
             self._settle(model)
             return wanted
 
+    def reinstate(self, model: str, pointer: bytes, message: str) -> None:
+        """Checks out the snapshot that a pointer from elsewhere (a backup) names, and commits that pointer alone.
+
+        Raises:
+            VersionError: Its data is neither in the cache nor in the remote, or damaged, or Git can't take a commit.
+        """
+        with self.lock():
+            if self._settings.git_commit:
+                self._git.require()
+            md5 = _pointed_md5(pointer)
+            path = self.pointer(model)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self._dvc() as repo:
+                self._fetch(repo, self._known(model, md5) or _uncommitted(model, md5))
+                with _kept(path), _kept(self.path(model)):
+                    _write_whole(path, pointer)
+                    repo.checkout([str(path)], force=True)
+            if self._settings.git_commit:
+                self._git.commit_file(self._relative_pointer(model), message, None)
+            self._settle(model)
+
     def stored(self, model: str, md5: str) -> Path:
         """The snapshot of that hash in DVC's cache, fetched from the remote if need be; for reading only.
 
@@ -262,6 +284,7 @@ class DataVersions:
         if pointer.exists() and not _pointed_md5(pointer.read_bytes()):
             # DVC rewrites it in place, so a process killed there leaves half a pointer, which DVC then refuses to read.
             pointer.unlink()
+        self._check_remote()
         with self._dvc() as repo:
             repo.add(str(self.path(model)))
             repo.push([str(self.pointer(model))], remote=REMOTE)
@@ -313,6 +336,7 @@ class DataVersions:
             return
         # DVC trusts what is in its cache, so a damaged file has to go before the remote is asked.
         cached.unlink(missing_ok=True)
+        self._check_remote()
         repo.cloud.pull([HashInfo("md5", version.md5)], remote=REMOTE)
         if not cached.is_file():
             raise VersionError(
@@ -328,6 +352,17 @@ class DataVersions:
                 remedy="Restore that file of the remote from a backup; the snapshot in use was not touched.",
             )
 
+    def _check_remote(self) -> None:
+        """See that the remote can be used; DVC itself tries for minutes and then says that files failed.
+
+        Raises:
+            VersionError: It can't.
+        """
+        try:
+            check(self._settings, self._settings.dvc_remote, "data versions (SIGAP_DVC_REMOTE_URL)")
+        except ServiceError as error:
+            raise VersionError(error.message, remedy=error.remedy) from error
+
     @contextmanager
     def _dvc(self) -> Iterator[Repo]:
         """DVC's repository of the checkout, with our remote; whatever goes wrong inside becomes a `VersionError`."""
@@ -340,7 +375,7 @@ class DataVersions:
                 "no_scm": not self._git.available(),
                 "site_cache_dir": str(self._settings.state / "dvc"),
             },
-            "remote": {REMOTE: {"url": self._settings.dvc_remote}},
+            "remote": {REMOTE: {"url": self._settings.dvc_remote, **dvc_options(self._settings)}},
         }
         try:
             with Repo(str(self._settings.root), config=config) as repo:
@@ -349,6 +384,8 @@ class DataVersions:
         except VersionError:
             raise
         except Exception as error:
+            # Where the object store went away meanwhile, DVC says no more than that a file failed.
+            self._check_remote()
             # Not DvcException alone: each kind of remote has errors of its own.
             cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             raise VersionError(

@@ -1,14 +1,21 @@
-"""Mage: its page and its scheduler, as a service that Sigap starts."""
+"""Mage: its page and its scheduler, as a service that Sigap starts.
+
+`python -m sigap.services.mage` becomes Mage's server, with the settings of this process: where something else watches
+over it, as in a container.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+from sigap.errors import SigapError
+from sigap.mage_access import JWT, PASSWORD
 from sigap.mage_access import OWNER as OWNER
-from sigap.mage_access import PASSWORD
+from sigap.production import require_secrets
 from sigap.services.service import Service, environment
-from sigap.settings import Settings
+from sigap.settings import Settings, get_settings
 
 _CODE = Path(__file__).resolve().parents[2]
 
@@ -42,7 +49,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "DEFAULT_OWNER_USERNAME": OWNER.partition("@")[0],
         "DEFAULT_OWNER_PASSWORD": settings.secret(PASSWORD),
         # Mage's own default is a public constant, with which anybody could sign a session.
-        "JWT_SECRET": settings.secret("mage_jwt"),
+        "JWT_SECRET": settings.secret(JWT),
         "DISABLE_TERMINAL": "1",
         # A disabled terminal still starts its shell for whoever connects: let it be one that ends at once.
         "SHELL_COMMAND": "true",
@@ -57,3 +64,25 @@ def _environment(settings: Settings) -> dict[str, str]:
         "SERVER_VERBOSITY": "warning",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def main() -> None:
+    """Becomes Mage's server.
+
+    Raises:
+        SystemExit: A setting can't be used, or a secret that production needs is missing.
+    """
+    try:
+        settings = get_settings()
+        require_secrets(settings)
+        service = mage_service(settings)
+    except SigapError as error:
+        sys.exit(f"Error: {error}")
+    if service.prepare is not None:
+        service.prepare()
+    os.chdir(settings.root)
+    os.execve(service.command[0], service.command, os.environ | service.env)  # noqa: S606 - becomes the program
+
+
+if __name__ == "__main__":
+    main()

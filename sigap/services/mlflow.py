@@ -1,9 +1,13 @@
-"""The MLflow server: SQLite and artefacts in the state folder, artefacts served through its proxy."""
+"""The MLflow server: SQLite in the state folder, artefacts there or in an object store, served through its proxy.
+
+Whoever reads or writes an artefact asks the server for it, so that nobody else needs the object store's key.
+"""
 
 from __future__ import annotations
 
 import sys
 
+from sigap.data.object_store import mlflow_environment
 from sigap.services.service import Service, environment
 from sigap.settings import Settings
 
@@ -17,9 +21,10 @@ def mlflow_service(settings: Settings) -> Service:
             sys.executable,
             *("-m", "sigap.services.mlflow_launch"),
             *("--host", settings.host, "--port", str(settings.mlflow_port)),
-            *("--database", str(store / "mlflow.db"), "--artifacts", str(store / "artifacts")),
+            *("--database", str(store / "mlflow.db"), "--artifacts", settings.artifacts),
         ],
         env=environment(settings)
+        | mlflow_environment(settings)
         | {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",

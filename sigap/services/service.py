@@ -119,7 +119,12 @@ def environment(settings: Settings) -> dict[str, str]:
         if value is None:
             continue
         text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        shared = {"database_url": "DATABASE_URL", "mlflow_tracking_uri": "MLFLOW_TRACKING_URI"}
+        shared = {
+            "database_url": "DATABASE_URL",
+            "mlflow_tracking_uri": "MLFLOW_TRACKING_URI",
+            "aws_access_key_id": "AWS_ACCESS_KEY_ID",
+            "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
+        }
         variables[shared.get(name, f"SIGAP_{name.upper()}")] = text
     return variables
 

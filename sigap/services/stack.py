@@ -63,7 +63,7 @@ def watching(settings: Settings) -> tuple[list[Service], list[str]]:
 
 
 def check_own_servers(settings: Settings) -> None:
-    """See that `DATABASE_URL` and `MLFLOW_TRACKING_URI`, where given, lead to servers that answer.
+    """See that `DATABASE_URL`, `MLFLOW_TRACKING_URI` and the object store, where given, lead to what answers.
 
     Raises:
         ServiceError: One doesn't.
@@ -82,6 +82,20 @@ def check_own_servers(settings: Settings) -> None:
                 f"MLflow does not answer at MLFLOW_TRACKING_URI ({type(error).__name__}).",
                 remedy="Correct the address (http://host:5000), or leave it out to have a server started here.",
             ) from error
+    check_object_store(settings)
+
+
+def check_object_store(settings: Settings) -> None:
+    """See that what is kept in an object store can be.
+
+    Raises:
+        ServiceError: No key, a wrong one, no such bucket, or no answer.
+    """
+    from sigap.data.object_store import check
+
+    check(settings, settings.dvc_remote, "data versions (SIGAP_DVC_REMOTE_URL)")
+    if settings.mlflow_tracking_uri is None:
+        check(settings, settings.artifacts, "MLflow's artefacts (SIGAP_ARTIFACTS_URL)")
 
 
 def _postgres(settings: Settings) -> Service | None:

@@ -19,6 +19,9 @@ from sigap.errors import ServiceError
 from sigap.services.service import Running, Service, alive, birth_of, check_ports, describe_exit, end_leftovers
 from sigap.settings import Settings
 
+RESTORING = "restore.json"
+"""In the state folder while a restore puts everything into its place; what is there is half of this, half of that."""
+
 _TICK = 0.1
 _STABLE_SECONDS = 60
 _LONGEST_PAUSE = 30.0
@@ -53,10 +56,14 @@ class Supervisor:
     Args:
         state: State folder: records go to `run/`.
         notify: Called with every event, from a service's own thread.
+        restoring: Whether it is a restore that takes the state folder; it starts nothing there.
     """
 
-    def __init__(self, state: Path, notify: Callable[[Event], None] = lambda _: None) -> None:
+    def __init__(
+        self, state: Path, notify: Callable[[Event], None] = lambda _: None, *, restoring: bool = False
+    ) -> None:
         self.state = state
+        self._restoring = restoring
         self.notify = notify
         self.leftovers: list[str] = []
         self._keepers: list[_Keeper] = []
@@ -68,7 +75,7 @@ class Supervisor:
 
         Raises:
             AlreadyRunningError: Another supervisor runs.
-            ServiceError: The state folder can't be written.
+            ServiceError: The state folder can't be written, or a restore of it was broken off.
         """
         try:
             (self.state / "run").mkdir(parents=True, exist_ok=True)
@@ -84,6 +91,12 @@ class Supervisor:
                 f"The state folder {self.state} can't be written: {error.strerror}.",
                 remedy="Give your account the right to, or set SIGAP_STATE_DIR to a folder of yours.",
             ) from error
+        if (self.state / RESTORING).exists() and not self._restoring:
+            self._lock.release()
+            raise ServiceError(
+                f"A restore of {self.state} was broken off.",
+                remedy="`./run restore BACKUP`, with the same backup, goes on with it.",
+            )
         self.leftovers = end_leftovers(self.state)
         self._started = time.time()
         self._write_record()

@@ -22,6 +22,9 @@ from sigap.training.params import Params, read_params
 from sigap.training.preprocess import TRUSTED_TYPES
 from sigap.training.trainer import BundleFacts, Candidate, Spec
 
+# Bootstraps of a candidate that are one part of its scoring.
+BOOTSTRAPS = 10
+
 
 @dataclass(frozen=True)
 class ClusteringTrained:
@@ -118,12 +121,25 @@ class ClusteringTrainer:
         """One candidate a number of clusters, named `k2`, `k3`, and so on."""
         return tuple(Spec(f"k{k}", _logged(params, k)) for k in sweep.candidates(params))
 
-    def fit(self, prepared: Prepared, declaration: Declaration, params: Params, name: str) -> Candidate:
+    def fit(
+        self,
+        prepared: Prepared,
+        declaration: Declaration,
+        params: Params,
+        name: str,
+        told: Sequence[float] | None = None,
+    ) -> Candidate:
         """See `Trainer.fit`."""
-        k = next((k for k in sweep.candidates(params) if name == f"k{k}"), None)
-        if k is None:
-            raise TrainingError(f"{declaration.name} has no candidate {name!r}.", remedy="Plan the sweep again.")
-        return _shared(clusters.fit(prepared, declaration, params, k), params)
+        return _shared(clusters.fit(prepared, declaration, params, _k(declaration, params, name), told), params)
+
+    def parts(self, params: Params, name: str) -> int:  # noqa: ARG002 - each candidate has as many bootstraps
+        """See `Trainer.parts`: bootstraps, some together, since each part has to cluster all rows once."""
+        return -(-params.bootstraps // BOOTSTRAPS)
+
+    def part(self, prepared: Prepared, declaration: Declaration, params: Params, name: str, at: int) -> list[float]:
+        """See `Trainer.part`."""
+        some = range(at * BOOTSTRAPS, min((at + 1) * BOOTSTRAPS, params.bootstraps))
+        return clusters.agreements(prepared, declaration, params, _k(declaration, params, name), some)
 
     def choose(
         self,
@@ -198,6 +214,13 @@ class ClusteringTrainer:
             raise BundleError(f"{declaration.name}: the challenger's bundle is of a {manifest.task}.")
         model = clusters.fit_model(prepared, declaration, params, len(manifest.levels))
         return compare(model[:-1].transform(rows), model.predict(rows), served_labels(champion, theirs))
+
+
+def _k(declaration: Declaration, params: Params, name: str) -> int:
+    k = next((k for k in sweep.candidates(params) if name == f"k{k}"), None)
+    if k is None:
+        raise TrainingError(f"{declaration.name} has no candidate {name!r}.", remedy="Plan the sweep again.")
+    return k
 
 
 def _logged(params: Params, k: int) -> dict[str, Any]:

@@ -82,7 +82,13 @@ class Candidate:
         return cls(int(entry["k"]), dict(entry["metrics"]), tuple(entry["sizes"]), reason)
 
 
-def fit(prepared: Prepared, declaration: Declaration, params: Params, k: int) -> Candidate:
+def fit(
+    prepared: Prepared,
+    declaration: Declaration,
+    params: Params,
+    k: int,
+    agreement: Sequence[float] | None = None,
+) -> Candidate:
     """Fits and scores `k` clusters. The same rows and parameters give the same result to the last digit.
 
     Metrics: `silhouette` (−1 to 1, higher is better), `inertia` (sum of squared distances to the centres, in
@@ -92,6 +98,13 @@ def fit(prepared: Prepared, declaration: Declaration, params: Params, k: int) ->
     rows; Hennig 2007, doi:10.1016/j.csda.2006.11.025). Where the declaration has a `structure_floor`, also
     `silhouette_shuffled` and `silhouette_shuffled_sd`: mean and standard deviation of the silhouette that as many
     clusters reach on rows whose columns were shuffled one by one.
+
+    Args:
+        prepared: The rows.
+        declaration: The model.
+        params: What the sweep tries.
+        k: Number of clusters.
+        agreement: That of all bootstraps, where `agreements` has computed it elsewhere.
 
     Raises:
         TrainingError: There are fewer entities than the declaration asks for.
@@ -104,17 +117,36 @@ def fit(prepared: Prepared, declaration: Declaration, params: Params, k: int) ->
             return Candidate(k, {}, (), _too_alike(k))
         model = fit_model(prepared, declaration, params, k)
         ranks = model[-1].labels_
-        agreement = _stability(scaled, ranks, params, k)
+        if agreement is None:
+            agreement = _stability(scaled, ranks, params, k, range(params.bootstraps)).tolist()
         sizes = tuple(int(size) for size in np.bincount(ranks, minlength=k))
         metrics = {
             "silhouette": _silhouette(scaled, ranks, params.random_state),
             "inertia": float(model[-1].inertia_),
             "davies_bouldin": float(davies_bouldin_score(scaled, ranks)),
             "smallest_cluster": float(min(sizes)),
-            **_summary(agreement),
+            **_summary(np.asarray(agreement, np.float64)),
             **_shuffled(prepared, declaration, params, k),
         }
     return Candidate(k, metrics, sizes, inadmissible(_task(declaration), metrics, len(rows)), model)
+
+
+def agreements(
+    prepared: Prepared, declaration: Declaration, params: Params, k: int, bootstraps: Sequence[int]
+) -> list[float]:
+    """Adjusted Rand index of each of these bootstraps with the clustering of all rows: what `fit` computes of all.
+
+    Raises:
+        TrainingError: There are fewer entities than the declaration asks for.
+    """
+    rows = enough(prepared, declaration)
+    with threadpool_limits(limits=1):
+        scaled = Pipeline(_scaling(declaration, prepared, rows)).fit_transform(rows)
+        if not _has_distinct(scaled, k + 1):
+            return [0.0] * len(bootstraps)  # nobody asks: `fit` refuses such rows before it looks at stability
+        ranks = fit_model(prepared, declaration, params, k)[-1].labels_
+        found: list[float] = _stability(scaled, ranks, params, k, bootstraps).tolist()
+        return found
 
 
 def fit_model(prepared: Prepared, declaration: Declaration, params: Params, k: int) -> Pipeline:
@@ -335,18 +367,20 @@ def _summary(agreement: NDArray[np.float64]) -> dict[str, float]:
     return {"stability": mean, "stability_sd": sd, "stability_low": low}
 
 
-def _stability(scaled: NDArray[np.float64], ranks: NDArray[np.int32], params: Params, k: int) -> NDArray[np.float64]:
+def _stability(
+    scaled: NDArray[np.float64], ranks: NDArray[np.int32], params: Params, k: int, bootstraps: Sequence[int]
+) -> NDArray[np.float64]:
     """Adjusted Rand index of each bootstrap's clustering, applied to all rows, with `ranks`; shape (bootstraps,)."""
-    agreement = np.zeros(params.bootstraps)
+    agreement = np.zeros(len(bootstraps))
     size = min(len(scaled), STABILITY_ROWS)
     judged = _sample(len(scaled), STABILITY_ROWS, params.random_state)
-    for i in range(params.bootstraps):
+    for at, i in enumerate(bootstraps):
         # A seed of its own for each bootstrap: the same samples for every k, whoever computes them and in what order.
         draw = np.random.default_rng([params.random_state, i]).integers(0, len(scaled), size)
         # A sample that has no k different rows can't be clustered: it agrees with nothing and counts as 0.
         if _has_distinct(scaled[draw], k):
             kmeans = _kmeans(params, k).fit(scaled[draw])
-            agreement[i] = adjusted_rand_score(ranks[judged], kmeans.predict(scaled[judged]))
+            agreement[at] = adjusted_rand_score(ranks[judged], kmeans.predict(scaled[judged]))
     return agreement
 
 

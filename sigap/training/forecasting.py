@@ -208,7 +208,14 @@ class ForecastingTrainer:
         """See `Trainer.candidates`; the first is the naive forecast."""
         return tuple(Spec(name, recipe.model_dump()) for name, recipe in params.recipes().items())
 
-    def fit(self, prepared: Series, declaration: Declaration, params: ForecastingParams, name: str) -> Candidate:
+    def fit(
+        self,
+        prepared: Series,
+        declaration: Declaration,
+        params: ForecastingParams,
+        name: str,
+        told: Sequence[float] | None = None,  # noqa: ARG002 - nothing is shared out
+    ) -> Candidate:
         """Scores a candidate on held-out stretches of time.
 
         Metrics are those of `series.scores` as means over the stretches with their standard deviation as `…_sd`;
@@ -221,6 +228,16 @@ class ForecastingTrainer:
         split = folds(prepared, params.folds)
         predicted = held_out(prepared, recipe, params, split)
         return _scored(prepared, declaration, params, Spec(name, recipe.model_dump()), split, predicted)
+
+    def parts(self, params: ForecastingParams, name: str) -> int:  # noqa: ARG002 - none has any
+        """See `Trainer.parts`: a candidate is scored as a whole."""
+        return 0
+
+    def part(
+        self, prepared: Series, declaration: Declaration, params: ForecastingParams, name: str, at: int
+    ) -> list[float]:
+        """See `Trainer.part`."""
+        raise NotImplementedError(name)
 
     def choose(
         self,

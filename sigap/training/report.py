@@ -10,8 +10,9 @@ import pandas as pd
 
 from sigap.catalog import declaration
 from sigap.settings import Settings
+from sigap.training.candidates import train
 from sigap.training.sweep import Progress, Trained
-from sigap.training.trainer import train, trainer
+from sigap.training.trainer import trainer
 
 ASSIGNMENTS = "assignments.csv"
 METRICS = "metrics.json"
@@ -30,7 +31,7 @@ def train_and_report(model: str, settings: Settings, progress: Progress | None =
     """
     declared = declaration(model)
     snapshot = settings.root / "data" / "raw" / f"{model}_snapshot.parquet"
-    how, trained = train(declared, snapshot, trainer(declared).params(settings.root, model), progress)
+    how, trained = train(declared, snapshot, trainer(declared).params(settings.root, model), settings, progress)
     return how.report(trained, settings.root / "reports" / model)
 
 

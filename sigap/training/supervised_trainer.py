@@ -58,9 +58,26 @@ class SupervisedTrainer:
         """See `Trainer.candidates`."""
         return tuple(Spec(name, recipe.model_dump()) for name, recipe in params.recipes().items())
 
-    def fit(self, prepared: Rows, declaration: Declaration, params: SupervisedParams, name: str) -> Candidate:
+    def fit(
+        self,
+        prepared: Rows,
+        declaration: Declaration,
+        params: SupervisedParams,
+        name: str,
+        told: Sequence[float] | None = None,  # noqa: ARG002 - nothing is shared out
+    ) -> Candidate:
         """See `Trainer.fit`."""
         return supervised.fit(prepared, declaration, params, name)
+
+    def parts(self, params: SupervisedParams, name: str) -> int:  # noqa: ARG002 - none has any
+        """See `Trainer.parts`: a candidate is scored as a whole."""
+        return 0
+
+    def part(
+        self, prepared: Rows, declaration: Declaration, params: SupervisedParams, name: str, at: int
+    ) -> list[float]:
+        """See `Trainer.part`."""
+        raise NotImplementedError(name)
 
     def choose(
         self,

@@ -19,7 +19,6 @@ from sigap.bundle import Bilingual, CodeEntry, DataEntry, Manifest
 from sigap.catalog import Declaration
 from sigap.errors import TrainingError
 from sigap.training.gate import Comparison
-from sigap.training.sweep import Progress, read_snapshot
 
 # What a step of one task gives to the next; no other code looks inside. `Params` is a pydantic model.
 Prepared = Any
@@ -170,8 +169,32 @@ class Trainer(Protocol):
     def candidates(self, params: Params) -> tuple[Spec, ...]:
         """The sweep's candidates, in its order."""
 
-    def fit(self, prepared: Prepared, declaration: Declaration, params: Params, name: str) -> Candidate:
+    def fit(
+        self,
+        prepared: Prepared,
+        declaration: Declaration,
+        params: Params,
+        name: str,
+        told: Sequence[float] | None = None,
+    ) -> Candidate:
         """Fits and scores the candidate `name`; the same input gives the same scores to the last digit.
+
+        Args:
+            prepared: The rows.
+            declaration: The model.
+            params: What the sweep tries.
+            name: Of the candidate.
+            told: What all its `parts` gave, one behind the other, where they were computed elsewhere.
+
+        Raises:
+            TrainingError: There are too few rows, or there is no candidate of that name.
+        """
+
+    def parts(self, params: Params, name: str) -> int:
+        """In how many parts the longest part of scoring the candidate can be shared out; 0 where it can't."""
+
+    def part(self, prepared: Prepared, declaration: Declaration, params: Params, name: str, at: int) -> list[float]:
+        """One of these parts, counted from 0.
 
         Raises:
             TrainingError: There are too few rows, or there is no candidate of that name.
@@ -263,25 +286,6 @@ def trainer(declaration: Declaration) -> Trainer:
     from sigap.training.supervised_trainer import SupervisedTrainer
 
     return SupervisedTrainer()
-
-
-def train(
-    declaration: Declaration, snapshot_path: Path, params: Params, progress: Progress | None = None
-) -> tuple[Trainer, Trained]:
-    """The whole training on a snapshot, in this process and without MLflow.
-
-    Raises:
-        TrainingError: The snapshot can't be read or trained on, or no candidate is admissible.
-    """
-    how = trainer(declaration)
-    prepared = how.prepare(declaration, read_snapshot(snapshot_path))
-    specs = how.candidates(params)
-    tried = []
-    for done, spec in enumerate(specs, 1):
-        tried.append(how.fit(prepared, declaration, params, spec.name))
-        if progress:
-            progress(done, len(specs), spec.name)
-    return how, how.choose(declaration, prepared, params, tried)
 
 
 def no_candidate(declaration: Declaration, tried: Sequence[Candidate]) -> TrainingError:

@@ -64,7 +64,7 @@ class Mage:
 
     def _asked(self, call: Callable[[], T]) -> T:
         # Asked for before it exists, the secret would be made up: nobody's password.
-        if not (self._settings.state / "secrets" / PASSWORD).exists():
+        if not self._settings.has_secret(PASSWORD):
             raise MageAwayError("Mage was never started here.", remedy="`./run` starts it.")
         try:
             fresh = not self._signed_in

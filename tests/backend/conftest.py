@@ -45,7 +45,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 600) -> None:
     """Returns when `condition` holds; a generous limit that only a fault reaches."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -69,7 +69,7 @@ def process(command: list[str], log: Path, **env: str) -> Iterator[subprocess.Po
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGTERM)
         try:
-            started.wait(20)
+            started.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(started.pid, signal.SIGKILL)
             started.wait(10)
@@ -215,10 +215,24 @@ def application(tmp_path: Path) -> FastAPI:
     return create_app(settings)
 
 
+class Loop(asyncio.Runner):
+    """A loop in which applications are asked that nobody started, so that it lets their connections go at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.applications: list[FastAPI] = []
+
+    def close(self) -> None:
+        while self.applications:
+            self.run(self.applications.pop().state.service.close())
+        super().close()
+
+
 class Client:
     """Calls an application in this process."""
 
-    def __init__(self, application: FastAPI, runner: asyncio.Runner) -> None:
+    def __init__(self, application: FastAPI, runner: Loop) -> None:
+        runner.applications.append(application)
         transport = httpx.ASGITransport(application)
         self._client = httpx.AsyncClient(transport=transport, base_url="http://api", trust_env=False)
         self._runner = runner
@@ -239,7 +253,7 @@ def client(application: FastAPI, served: Served) -> Iterator[Client]:
     service = application.state.service
     service.followers[MODEL].served = served
     service.metrics.loaded(MODEL, served)
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         yield Client(application, runner)
 
 

@@ -35,7 +35,7 @@ class Admin:
         self._headers, self.asker = {"authorization": f"Bearer {answer.json()['access_token']}"}, "api: tester"
 
     def post(self, path: str, body: Any = None) -> httpx.Response:
-        return httpx.post(f"{self.api.url}{path}", json=body, headers=self._headers, trust_env=False, timeout=30)
+        return httpx.post(f"{self.api.url}{path}", json=body, headers=self._headers, trust_env=False, timeout=120)
 
     def everybody_serves(self, version: str) -> bool:
         # A connection each, so that the workers take turns; one that lags behind is found among so many.

@@ -15,7 +15,7 @@ from httpx import ASGITransport, AsyncClient
 from backend.app import create_app
 from sigap.keys import alert_credentials
 from sigap.settings import Settings
-from tests.backend.conftest import Client, free_port
+from tests.backend.conftest import Client, Loop, free_port
 from tests.backend.mage import BLOCKS, FakeMage, mage_standin
 from tests.backend.security.conftest import problem
 
@@ -61,7 +61,7 @@ def settings(tmp_path: Path, seeded_database: str) -> Settings:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         yield Client(create_app(settings), runner)
 
 
@@ -129,14 +129,16 @@ def test_ten_senders_at_once_start_one_run(settings: Settings, mage: FakeMage) -
     headers = key(settings)
 
     async def flood() -> list[str]:
-        async with AsyncClient(transport=ASGITransport(create_app(settings)), base_url="http://api") as sender:
+        async with AsyncClient(transport=ASGITransport(application), base_url="http://api") as sender:
             sent = [
                 sender.post("/alerts", json=message(alert(fingerprint=f"{at % 5:016x}")), headers=headers)
                 for at in range(10)
             ]
             return [answer.json()["alerts"][0]["decision"] for answer in await asyncio.gather(*sent)]
 
-    with asyncio.Runner() as runner:
+    application = create_app(settings)
+    with Loop() as runner:
+        runner.applications.append(application)
         told = runner.run(flood())
     # One fingerprint was sent twice: both are told of the one run.
     assert sorted(set(told)) == ["refused_running", "started"]
@@ -174,7 +176,7 @@ def test_the_cooldown_holds_for_a_model_and_a_clock_set_back_does_not_prolong_it
 def test_the_hourly_cap_holds_over_all_models(settings: Settings, mage: FakeMage) -> None:
     capped = settings.model_copy(update={"retrains_per_hour": 2})
     names = ("education", "car_price", "customer_segments")
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         client = Client(create_app(capped), runner)
         answer = client.post("/alerts", json=message(*map(alert, names)), headers=key(settings))
     assert decisions(answer) == ["started", "started", "refused_cap"]
@@ -219,7 +221,7 @@ def test_without_postgres_nothing_starts_and_the_sender_tries_again(settings: Se
     away = settings.model_copy(
         update={"database_url": type(settings.database_url)("postgresql://nobody:x@127.0.0.1:9/no")}  # type: ignore[misc]
     )
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         answer = Client(create_app(away), runner).post("/alerts", json=message(alert()), headers=key(settings))
     assert "127.0.0.1:9" not in problem(answer, 503)["detail"]
     assert mage.runs == []
@@ -309,7 +311,7 @@ def test_the_key_gets_a_token_too_but_for_nothing_else(client: Client, settings:
 
 def test_where_reading_needs_a_token_prometheus_sends_the_key_too(settings: Settings) -> None:
     closed = settings.model_copy(update={"protect": "all"})
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         client = Client(create_app(closed), runner)
         assert client.get("/metrics").status_code == 401
         assert client.get("/metrics", headers=key(settings)).status_code == 200

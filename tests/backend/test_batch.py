@@ -59,7 +59,9 @@ def nearly_right(declaration: Declaration) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("declaration", ROWS, ids=lambda each: each.name)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_each_row_is_judged_and_answered_as_if_it_came_alone(
     declaration: Declaration, data: st.DataObject, bundles: dict[str, Any]

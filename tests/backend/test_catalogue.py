@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from backend.tasks import answer_model
 from sigap.catalog import Column, Declaration, Feature, Kind, Text
 from sigap.settings import Settings
 from tests.backend.bundles import EDUCATION
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Loop
 
 
 def text(word: str) -> Text:
@@ -52,7 +51,7 @@ USED = ("doors", "fuel")
 
 def test_every_model_has_its_own_typed_route(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         client = Client(create_app(settings, (EDUCATION, OTHER)), runner)
         document = client.get("/openapi.json").json()
         assert {"/predict", "/models/education/predict", "/models/car_price/predict"} <= set(document["paths"])
@@ -117,7 +116,7 @@ def test_a_seventh_model_of_any_task_is_documented(tmp_path: Path, task: dict[st
         }
     )
     settings = Settings(state_dir=tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         client = Client(create_app(settings, (EDUCATION, declared)), runner)
         document = client.get("/openapi.json").json()
         assert {"SeventhRequest", "SeventhAnswer"} <= set(document["components"]["schemas"])

@@ -17,7 +17,7 @@ from backend.app import create_app
 from sigap.catalog.credit_approval import CREDIT_APPROVAL
 from sigap.data.versions import DataVersions
 from sigap.settings import Settings
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Loop
 from tests.backend.security.conftest import Api, keys_of
 from tests.conftest import Checkout
 from tests.data.conftest import write_snapshot
@@ -33,7 +33,7 @@ def settings(checkout: Checkout, seeded_database: str) -> Settings:
 
 @pytest.fixture
 def open_api(settings: Settings) -> Iterator[Callable[..., Api]]:
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         keys: dict[str, str] = {}
 
         def start(**changes: Any) -> Api:

@@ -154,7 +154,9 @@ def bodies(draw: st.DrawFn, model: Declaration) -> bytes:
 
 
 @pytest.mark.parametrize("model", ROWS, ids=lambda model: model.name)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_whatever_is_sent_both_paths_answer_the_same(both: Both, model: Declaration, data: st.DataObject) -> None:
     both.same(PATHS[model.name], data.draw(bodies(model)))

@@ -31,7 +31,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     port = free_port()
     env = {"SIGAP_STATE_DIR": str(folder), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     with process([sys.executable, "-m", "backend", "--port", str(port)], Path(folder) / "api.log", **env):
-        wait_for(lambda: httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200, "The API", 120)
+        wait_for(lambda: httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200, "The API", 600)
         yield port
 
 

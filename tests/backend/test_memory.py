@@ -39,7 +39,7 @@ def test_six_models_take_little_memory(tmp_path: Path) -> None:
     env = {"SIGAP_STATE_DIR": str(tmp_path), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     with process(command, tmp_path / "api.log", **env) as started:
         api = f"http://127.0.0.1:{port}"
-        wait_for(lambda: httpx.get(f"{api}/health/live").status_code == 200, "The API", 60)
+        wait_for(lambda: httpx.get(f"{api}/health/live").status_code == 200, "The API", 600)
         for _ in range(20):
             for model, body in bodies.items():
                 assert httpx.post(f"{api}/models/{model}/predict", json=body).status_code == 200

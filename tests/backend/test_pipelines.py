@@ -11,7 +11,7 @@ import pytest
 
 from backend.app import create_app
 from sigap.settings import Settings
-from tests.backend.conftest import Client, free_port
+from tests.backend.conftest import Client, Loop, free_port
 from tests.backend.mage import BLOCKS, FakeMage, mage_standin
 from tests.backend.security.conftest import Api, keys_of
 
@@ -25,7 +25,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def api(settings: Settings) -> Iterator[Api]:
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         yield Api(settings, Client(create_app(settings), runner), keys_of(settings))
 
 
@@ -76,13 +76,15 @@ def test_many_starts_at_once_start_one(settings: Settings, mage: FakeMage) -> No
     keys = keys_of(settings)
 
     async def ask() -> list[int]:
-        async with AsyncClient(transport=ASGITransport(create_app(settings)), base_url="http://api") as client:
+        async with AsyncClient(transport=ASGITransport(application), base_url="http://api") as client:
             token = (await client.post("/token", json={"api_key": keys["admin"]})).json()["access_token"]
             headers = {"authorization": f"Bearer {token}"}
             sent = [client.post("/models/education/pipeline", headers=headers) for _ in range(6)]
             return [answer.status_code for answer in await asyncio.gather(*sent)]
 
-    with asyncio.Runner() as runner:
+    application = create_app(settings)
+    with Loop() as runner:
+        runner.applications.append(application)
         statuses = runner.run(ask())
     assert sorted(statuses) == [200, 409, 409, 409, 409, 409]
     assert len(mage.runs) == 1

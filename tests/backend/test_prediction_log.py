@@ -52,7 +52,7 @@ class Logs:
         try:
             yield log
         finally:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(300):
                 await log.close(task)
 
     def figure(self, name: str, **labels: str) -> float:
@@ -80,7 +80,7 @@ def database_line(seeded_database: str) -> Iterator[tuple[Relay, str]]:
 
 async def until(condition: Callable[[], bool], what: str) -> None:
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(300):
             while not condition():
                 await asyncio.sleep(0.02)
     except TimeoutError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from sigap.catalog.customer_segments import CUSTOMER_SEGMENTS
 from sigap.catalog.loan_approval import LOAN_APPROVAL
 from sigap.settings import Settings
 from tests.backend.bundles import EDUCATION
-from tests.backend.conftest import Client, MlflowServer
+from tests.backend.conftest import Client, Loop, MlflowServer
 from tests.backend.task_bundles import write_task_bundle
 
 LOAN = "loan_approval"
@@ -91,11 +90,10 @@ def application(registered: Registered, mlflow_server: MlflowServer, tmp_path: P
 @contextmanager
 def looked(application: FastAPI) -> Iterator[Client]:
     """The application, after each of its followers has looked at the registry once."""
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         for follower in application.state.service.followers.values():
             runner.run(follower.step())
         yield Client(application, runner)
-        runner.run(application.state.service.registry.close())
 
 
 @pytest.fixture

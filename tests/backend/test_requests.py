@@ -204,7 +204,9 @@ BODIES = st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).en
 
 
 @given(body=BODIES)
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_no_body_whatever_breaks_the_api(client: Client, body: bytes) -> None:
     response = client.post("/predict", content=body)
     if response.status_code != 200:
@@ -217,7 +219,9 @@ def test_no_body_whatever_breaks_the_api(client: Client, body: bytes) -> None:
 
 
 @given(values=st.fixed_dictionaries({name: st.floats(1, 20) for name in USED}))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_every_valid_row_gets_its_nearest_level(client: Client, values: dict[str, float]) -> None:
     body = BODY | values
     answer = client.post("/predict", json=body).json()

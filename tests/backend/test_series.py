@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from backend.app import create_app
 from sigap.catalog.bitcoin_price import BITCOIN_PRICE
 from sigap.catalog.car_price import CAR_PRICE
 from sigap.settings import Settings
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Loop
 
 
 def test_the_newest_candles_are_told_whole(seeded_database: str, tmp_path: Path) -> None:
@@ -23,7 +22,7 @@ def test_the_newest_candles_are_told_whole(seeded_database: str, tmp_path: Path)
         state_dir=tmp_path,
         MLFLOW_TRACKING_URI="http://127.0.0.1:9",
     )
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         client = Client(create_app(settings, (BITCOIN_PRICE, CAR_PRICE)), runner)
         told = client.get("/models/bitcoin_price/series?rows=3").json()
         assert (told["model"], told["step"], told["target"], len(told["rows"])) == ("bitcoin_price", "1d", "close", 3)
@@ -41,7 +40,7 @@ def test_the_newest_candles_are_told_whole(seeded_database: str, tmp_path: Path)
         assert client.get("/models/car_price/series").json()["detail"].startswith("car_price is a regression.")
         assert client.get("/models/boats/series").status_code == 404
     away = settings.model_copy(update={"database_url": SecretStr("postgresql://sigap:secret@127.0.0.1:9/sigap")})
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         answer = Client(create_app(away, (BITCOIN_PRICE, CAR_PRICE)), runner).get("/models/bitcoin_price/series")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
     assert "secret" not in answer.text

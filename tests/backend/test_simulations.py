@@ -5,7 +5,6 @@ A shift of a real champion's table and the way back stand in tests/monitoring/te
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from pydantic import SecretStr
 
 from backend.app import create_app
 from sigap.simulations import record_of
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Loop
 from tests.backend.security.conftest import Api, keys_of, problem
 from tests.conftest import Checkout
 
@@ -25,7 +24,7 @@ PATH = "/models/education/simulate-drift"
 @pytest.fixture
 def open_api(checkout: Checkout) -> Iterator[Callable[..., Api]]:
     settings = checkout.settings(MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         keys: dict[str, str] = {}
 
         def start(**changes: Any) -> Api:

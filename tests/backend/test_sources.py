@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import json
@@ -27,7 +26,7 @@ from sigap.data import mock
 from sigap.settings import Settings
 from sigap.training.params import Params
 from tests.backend.bundles import EDUCATION
-from tests.backend.conftest import Client, MlflowServer
+from tests.backend.conftest import Client, Loop, MlflowServer
 from tests.backend.test_real_tasks import BOOSTED, CODED, LINEAR, loans, named, supervised, trained_and_served
 from tests.training.conftest import education, figures, params
 
@@ -76,7 +75,7 @@ def system(state: Path, default: str, *served: Served, **settings: Any) -> Itera
     service = application.state.service
     for each in served:
         service.followers[each.declaration.name].served = each
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         yield System(Client(application, runner), service)
 
 

@@ -34,7 +34,7 @@ from sigap.catalog.loan_approval import LOAN_APPROVAL
 from sigap.errors import BundleError
 from sigap.settings import Settings
 from tests.backend.bundles import EDUCATION
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Loop
 from tests.backend.task_bundles import (
     BOUNDS,
     CLOSES,
@@ -77,7 +77,7 @@ def client(application: FastAPI, five: dict[str, Served], served: Served) -> Ite
     """The application in this process, serving all six."""
     for name, each in (five | {"education": served}).items():
         application.state.service.followers[name].served = each
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         yield Client(application, runner)
 
 
@@ -109,7 +109,9 @@ def test_a_car_gets_its_price_with_interval_and_segment(client: Client) -> None:
 
 
 @given(size=st.floats(30, 600), weight=st.integers(1000, 8000))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_the_segment_never_contradicts_the_price(client: Client, size: float, weight: int) -> None:
     answer = ask(client, "car_price", CAR | {"enginesize": int(size), "curbweight": weight})
     (bounds,) = [each for each in answer["segment_bounds"] if each["segment"] == answer["segment"]]
@@ -426,7 +428,9 @@ ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_no_value_whatever_breaks_a_model(client: Client, data: st.DataObject) -> None:
     model = data.draw(st.sampled_from(FIVE))
     body = dict(model.example)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from backend.traffic import _shadow as shadow_figures
 from backend.traffic import group_of, kind_of, latency, monitoring, sample
 from sigap.settings import Settings
 from tests.backend.bundles import EDUCATION
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Loop
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def application(tmp_path: Path) -> FastAPI:
 
 @pytest.fixture
 def client(application: FastAPI) -> Iterator[Client]:
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         yield Client(application, runner)
         runner.run(application.state.service.registry.close())
 

@@ -36,7 +36,7 @@ def test_counters_are_of_all_workers_and_never_fall(tmp_path: Path) -> None:
     api = f"http://127.0.0.1:{port}"
     with process(command, tmp_path / "api.log", **env):
         # Every call over a connection of its own, so that either worker may answer it.
-        wait_for(lambda: httpx.get(f"{api}/health").json()["workers"] == 2, "Two workers", 120)
+        wait_for(lambda: httpx.get(f"{api}/health").json()["workers"] == 2, "Two workers", 600)
         for _ in range(PREDICTIONS):
             assert httpx.post(f"{api}/predict", json=BODY).status_code == 200
         wait_for(lambda: predictions(httpx.get(f"{api}/metrics").text) == PREDICTIONS, "The whole count")
@@ -47,7 +47,7 @@ def test_counters_are_of_all_workers_and_never_fall(tmp_path: Path) -> None:
             assert predictions(httpx.get(f"{api}/metrics").text) == PREDICTIONS
             return len(told) == 2
 
-        wait_for(both_told, "An answer of each worker", 60)
+        wait_for(both_told, "An answer of each worker", 600)
         assert residents(httpx.get(f"{api}/metrics").text) == {"0", "1"}, "a bounded label, whatever their pids are"
         flying = r"(?m)^sigap_api_requests_in_progress (\S+)$"
         wait_for(lambda: re.findall(flying, httpx.get(f"{api}/metrics").text) == ["0.0"], "One figure for both")
@@ -63,7 +63,7 @@ def test_counters_are_of_all_workers_and_never_fall(tmp_path: Path) -> None:
             state = httpx.get(f"{api}/health").json()
             return bool(state["workers"] == 2 and state["worker"] not in (killed, *told))
 
-        wait_for(replaced, "Another worker", 120)
+        wait_for(replaced, "Another worker", 600)
         wait_for(lambda: residents(httpx.get(f"{api}/metrics").text) == {"0", "1"}, "The same two places")
         observed = r"(?m)^sigap_observed_timestamp_seconds (\S+)$"
         before = float(re.findall(observed, httpx.get(f"{api}/metrics").text)[0])

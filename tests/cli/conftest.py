@@ -72,7 +72,7 @@ def shell() -> Iterator[Shell]:
             left.send_signal(signal.SIGKILL)
 
 
-def wait_until(check: Callable[[], object], what: Callable[[], str], seconds: float = 240) -> None:
+def wait_until(check: Callable[[], object], what: Callable[[], str], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < end, f"not within {seconds} s: {what()}"

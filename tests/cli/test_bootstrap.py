@@ -38,7 +38,7 @@ def run(fresh: Path, *words: str, path: str = "", code: str = "") -> subprocess.
     env |= {"PATH": path or env["PATH"], "HOME": str(fresh), "PYENV_ROOT": str(fresh / "pyenv")}
     script = ["-c", code, str(fresh / "run")] if code else ["run"]
     return subprocess.run(
-        [sys.executable, *script, *words], cwd=fresh, env=env, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *script, *words], cwd=fresh, env=env, capture_output=True, text=True, timeout=600, check=False
     )
 
 

@@ -132,7 +132,7 @@ def test_from_a_table_to_a_served_answer(shell: Shell, tmp_path: Path) -> None:
     assert (lineage["data"]["rows"], lineage["data"]["source_table"]) == (150, "boats")
     assert "FROM boats AS t" in lineage["data"]["query"]
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 0
+    assert process.wait(600) == 0
 
 
 def git(root: Path, *words: str) -> str:

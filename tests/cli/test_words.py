@@ -14,7 +14,8 @@ def test_help_lists_every_word(shell: Shell) -> None:
     result = shell.run("--help")
     assert result.returncode == 0
     running, training = ("status", "stop", "logs", "settings"), ("pipeline", "train", "new-model", "import", "ingest")
-    for word in (*running, *training, "test", "bench", "data", "model", "lineage", "key"):
+    keeping = ("data", "model", "lineage", "key", "backup", "restore", "score", "dask")
+    for word in (*running, *training, *keeping, "test", "bench"):
         assert re.search(rf"^│ {word} ", result.stdout, re.MULTILINE), word
     for words in (["pipeline"], ["data", "rollback"], ["model", "rollback"]):
         assert shell.run(*words, "--help").returncode == 0
@@ -44,7 +45,19 @@ def test_settings_lists_all_and_shows_no_secret(shell: Shell) -> None:
         (["model", "versions", "education"], {}, ["MLflow", "./run"]),
         (["logs", "nginx"], {}, ["nginx"]),
         (["bench", "nothing"], {}, ["nothing"]),
+        (["score", "boats", "in", "out"], {}, ["'boats'", "education"]),
+        (["status"], {"SIGAP_DASK_ADDRESS": "127.0.0.1:8786"}, ["SIGAP_DASK_ADDRESS", "tcp://127.0.0.1:8786"]),
         (["import", "boats", "boats.csv"], {}, ["'boats'", "education_data"]),
+        (["restore", "latest"], {}, ["no whole backup 'latest'", "./run backup --list"]),
+        (
+            ["backup", "s3://nowhere"],
+            {
+                "SIGAP_S3_ENDPOINT_URL": "http://127.0.0.1:1",
+                "AWS_ACCESS_KEY_ID": "k",
+                "AWS_SECRET_ACCESS_KEY": "hunter2",
+            },
+            ["does not answer", "SIGAP_S3_ENDPOINT_URL"],
+        ),
     ],
 )
 def test_a_mistake_gets_a_message_with_the_way_on(

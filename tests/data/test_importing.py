@@ -476,7 +476,7 @@ def tell(what, detail):
 import_file(settings, "cars", Path({str(path)!r}), progress=tell)
 """
     process = in_another_process(settings, script)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == -9, output
     assert execute("SELECT origin, count(*) FROM cars GROUP BY 1") == [("mock", 300)]
     assert execute("SELECT count(*) FROM data_origin WHERE origin = 'import'") == [(0,)]

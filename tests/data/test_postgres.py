@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -84,7 +85,7 @@ def test_two_starts_at_once(checkout: Checkout, database: str) -> None:
     settings = checkout.settings(database=database)
     script = "from sigap.data import postgres, seed; postgres.migrate(settings); seed.seed(settings); print('done')"
     both = [in_another_process(settings, script) for _ in range(2)]
-    assert [process.communicate(timeout=60)[0] for process in both] == ["done\n", "done\n"]
+    assert [process.communicate(timeout=600)[0] for process in both] == ["done\n", "done\n"]
     with connect(settings) as connection:
         assert connection.execute("SELECT count(*) FROM education_data").fetchone() == (212,)
 
@@ -104,6 +105,34 @@ def test_migrations_go_back_and_forth_by_alembic_itself(
 
 def test_a_schema_from_a_newer_sigap_is_refused(settings: Settings, execute: Execute) -> None:
     execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ServiceError, match="is not one that this version of Sigap knows"):
+        migrate(settings)
+
+
+def test_a_deployment_that_only_added_can_be_taken_back(
+    settings: Settings, execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = newest_revision()
+    newer = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, newer)
+
+    def migrated_by_newer(number: str, before: str, word: str) -> None:
+        (newer / "versions" / f"{number}_more.py").write_text(
+            f"from alembic import op\nrevision = '{number}'\ndown_revision = '{before}'\n{word}\n"
+            f"def upgrade():\n    op.execute('CREATE TABLE more_{number} ()')\n"
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr("sigap.data.postgres.MIGRATIONS", newer)
+            migrate(settings)
+        assert execute("SELECT version_num FROM alembic_version") == [(number,)]
+
+    migrated_by_newer("9001", newest, "additive = True\n")
+    migrated_by_newer("9002", "9001", "additive = True\n")
+    migrate(settings)  # the former Sigap starts
+    assert execute("SELECT version_num FROM alembic_version") == [("9002",)]
+    assert set(seed(settings).values()) == {0}
+
+    migrated_by_newer("9003", "9002", "")
     with pytest.raises(ServiceError, match="is not one that this version of Sigap knows"):
         migrate(settings)
 

@@ -125,7 +125,7 @@ def test_every_hundredth_row_of_a_large_table_broken(settings: Settings, execute
 taken = take_snapshot(declaration("car_price"), settings)
 print(taken.rows, taken.rejected, taken.rejects_path, peak())
 """
-    output, _ = in_another_process(settings, script).communicate(timeout=120)
+    output, _ = in_another_process(settings, script).communicate(timeout=600)
     rows, rejected, path, peak = output.split()
     assert (int(rows), int(rejected)) == (297_000, 3_000)
     with (settings.root / path).open(encoding="utf-8") as file:
@@ -267,7 +267,7 @@ try:
 except SigapError as error:
     print(type(error).__name__, error)
 """
-    output, _ = in_another_process(settings, script).communicate(timeout=60)
+    output, _ = in_another_process(settings, script).communicate(timeout=600)
     assert "VersionError The snapshot of 'education' can't be written" in output
     assert "File too large" in output
     assert (settings.root / first.path).read_bytes() == content
@@ -311,7 +311,7 @@ def test_a_killed_run_is_repaired_by_the_next(
     take_snapshot(education, settings)
     execute("UPDATE education_data SET rata_lama_sekolah = 8.4 WHERE provinsi_id = 'P35' AND tahun = 2024")
     process = in_another_process(settings, f'killed_at("{place}"); take_snapshot(education, settings)')
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == -9, output
     assert checkout.git("tag") == "education/v1"
     repaired = take_snapshot(education, settings)
@@ -323,7 +323,7 @@ def test_a_killed_run_is_repaired_by_the_next(
 def test_two_runs_at_once_make_one_version(settings: Settings, checkout: Checkout) -> None:
     script = "s = take_snapshot(education, settings); print(s.version, s.created)"
     both = [in_another_process(settings, script) for _ in range(2)]
-    outputs = [process.communicate(timeout=60)[0].strip() for process in both]
+    outputs = [process.communicate(timeout=600)[0].strip() for process in both]
     assert sorted(outputs) == ["v1 False", "v1 True"]
     assert checkout.git("rev-list", "--count", "HEAD") == "2"
 

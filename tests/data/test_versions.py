@@ -298,7 +298,7 @@ def test_what_a_killed_process_left_undone_is_finished(checkout: Checkout, place
     versions.record("education")
     write_snapshot(settings, b"two")
     process = in_another_process(settings, f'killed_at("{place}"); DataVersions(settings).record("education")')
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == -9, output
 
     repaired = versions.record("education")
@@ -337,7 +337,7 @@ def test_two_at_once_make_one_version(checkout: Checkout) -> None:
     write_snapshot(settings, b"one")
     script = 'v = DataVersions(settings).record("education"); print(v.name, v.created)'
     both = [in_another_process(settings, script) for _ in range(2)]
-    outputs = [process.communicate(timeout=60)[0].strip() for process in both]
+    outputs = [process.communicate(timeout=600)[0].strip() for process in both]
     assert sorted(outputs) == ["v1 False", "v1 True"]
     assert checkout.git("rev-list", "--count", "HEAD") == "2"
 

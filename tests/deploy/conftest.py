@@ -20,6 +20,6 @@ def tool(name: str) -> str:
 
 def said(*command: str) -> str:
     """What a program prints; fails the test with it where the program refuses."""
-    ended = subprocess.run([tool(command[0]), *command[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([tool(command[0]), *command[1:]], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout

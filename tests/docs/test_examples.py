@@ -55,7 +55,7 @@ class Reader:
         (self.folder / "credits.csv").write_text(blocks(section(SERVING, "Many rows"), "csv")[0])
         env = os.environ | {"SIGAP_STATE_DIR": str(self.folder), "PYTHONPATH": str(ROOT), "SHOP_KEY": self.key}
         done = subprocess.run(
-            command, input=code, cwd=self.folder, env=env, capture_output=True, text=True, timeout=60, check=False
+            command, input=code, cwd=self.folder, env=env, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -85,7 +85,7 @@ def serving(folder: Path, models: list[str], **settings: str) -> Iterator[Reader
             found = httpx.get(listed, trust_env=False).json()["models"]
             return {each["name"] for each in found if each["served"]} == set(models)
 
-        wait_for(served, "The API", 60)
+        wait_for(served, "The API", 600)
         yield reader
 
 

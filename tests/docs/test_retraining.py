@@ -31,7 +31,7 @@ def test_an_alert_by_hand(tmp_path: Path, seeded_database: str) -> None:
     server = [sys.executable, "-m", "backend", "--port", str(reader.port)]
     with mage_standin(settings) as mage, process(server, tmp_path / "api.log", **env):
         alive = f"http://127.0.0.1:{reader.port}/health/live"
-        wait_for(lambda: httpx.get(alive, trust_env=False).is_success, "The API", 60)
+        wait_for(lambda: httpx.get(alive, trust_env=False).is_success, "The API", 600)
         [block] = blocks(section(DOCUMENT, "Alerts"), "sh")
         (told,) = json.loads(reader.shell(block))["alerts"]
         assert (told["model"], told["decision"], told["run"], told["known"]) == ("education", "started", 1, False)

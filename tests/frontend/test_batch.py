@@ -55,7 +55,7 @@ def ended(job: Job) -> Job:
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 600
     while not condition():
         assert time.monotonic() < limit
         time.sleep(0.02)

@@ -14,7 +14,6 @@ from frontend.words import Words
 from tests.frontend.conftest import StandIn, opened, shown
 from tests.frontend.drifting import DRIFTING
 
-SLOW = 30_000
 WIDTH = "document.querySelector('[data-testid=stMain]').scrollWidth"
 
 
@@ -81,6 +80,6 @@ def test_the_section_fits_every_screen(page: Page, dashboard: str, theme: str, w
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{dashboard}/monitoring?lang={language}")
-    expect(page.get_by_role("heading", name=Words(language)("drift.title"))).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name=Words(language)("drift.title"))).to_be_visible()
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
     assert page.evaluate(WIDTH) <= width

@@ -60,7 +60,7 @@ def _exactly(kind: type[BaseModel], answer: Any) -> None:
 
 
 def _get(standin: StandIn, path: str) -> Any:
-    response = httpx.get(f"{standin.address}{path}", trust_env=False, timeout=30)
+    response = httpx.get(f"{standin.address}{path}", trust_env=False, timeout=120)
     assert response.status_code == 200, response.text
     return response.json()
 

@@ -16,7 +16,6 @@ from frontend.views.performance import section, state
 from frontend.words import Words
 from tests.frontend.conftest import StandIn, opened, shown
 
-SLOW = 20_000
 WIDTH = "document.querySelector('[data-testid=stMain]').scrollWidth"
 SINCE, UNTIL = datetime(2026, 10, 21, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)
 BINS = [(0.12, 0.1), (0.35, 0.42), (0.62, 0.58), (0.88, 0.93)]
@@ -136,8 +135,8 @@ def test_the_diagram_and_the_table_fit_any_screen(
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
         page.set_viewport_size({"width": width, "height": 900})
         page.goto(f"{dashboard}/monitoring?lang={language}")
-        expect(page.get_by_text(words("live.title"))).to_be_visible(timeout=SLOW)
-        expect(page.locator(".st-key-live_loan_approval .scatterlayer path.point").first).to_be_attached(timeout=SLOW)
+        expect(page.get_by_text(words("live.title"))).to_be_visible()
+        expect(page.locator(".st-key-live_loan_approval .scatterlayer path.point").first).to_be_attached()
         expect(page.get_by_text(words("live.alarm"))).to_be_visible()
         assert page.evaluate(WIDTH) <= width
         expect(page.locator("[data-testid=stException]")).to_have_count(0)

@@ -32,7 +32,7 @@ def test_predictions_carry_a_token_and_renew_it(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("SIGAP_API_URL", url)
     clear_caches()
     with process(command, tmp_path / "api.log", **env):
-        wait_for(lambda: httpx.get(f"{url}/health/ready").status_code == 200, "The API", 120)
+        wait_for(lambda: httpx.get(f"{url}/health/ready").status_code == 200, "The API", 600)
         with pytest.raises(api.RejectedError):
             api.asked("education", BODY)
         monkeypatch.setenv("SIGAP_DASHBOARD_KEY", KEY)

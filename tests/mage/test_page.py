@@ -35,11 +35,11 @@ def test_the_owner_signs_in_and_sees_the_run_block_by_block_without_the_internet
     page.wait_for_url(lambda url: "sign-in" not in url)
 
     page.goto(f"{mage_settings.mage_address}/pipelines")
-    expect(page.get_by_text("education", exact=True).first).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("education", exact=True).first).to_be_visible(timeout=600_000)
     page.goto(events[0]["address"])
     for block in ("start", "plan", "fit:k_2", "fit:k_3", "finish"):
         row = page.get_by_role("row").filter(has=page.get_by_text(block, exact=True))
-        expect(row).to_contain_text("completed", timeout=90_000)
+        expect(row).to_contain_text("completed", timeout=600_000)
 
     host = mage_settings.mage_address.removeprefix("http://")
     outside = [url for url in asked if not url.startswith(("data:", "blob:")) and host not in url]

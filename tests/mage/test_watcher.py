@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import time
 from contextlib import closing
@@ -22,7 +21,7 @@ from sigap.services.mage_client import run_pipeline
 from sigap.watcher.__main__ import Watcher
 from sigap.watcher.mage import Mage, MageAwayError
 from sigap.watcher.runs import RunKeeper
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Loop
 from tests.backend.test_alerts import alert, message
 from tests.mage.test_client import worker_pool
 
@@ -89,7 +88,7 @@ def test_from_a_posted_alert_to_what_came_of_it(settings, asked, connection):
     kept = RunKeeper(settings, asked, frozenset({"car_price"}))
     headers = {"authorization": f"Bearer {alert_credentials(settings).read_text()}"}
     sent = message(*[alert("car_price", f"{at:016x}") for at in range(10)])
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         client = Client(create_app(settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})), runner)
         first = client.post("/alerts", json=sent, headers=headers).json()["alerts"]
         assert [each["decision"] for each in first] == ["started", *["refused_running"] * 9]

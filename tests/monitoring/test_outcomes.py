@@ -69,7 +69,9 @@ cars = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(rows=cars, seed=st.integers(0, 2**32))
 def test_each_outcome_counts_once_and_in_any_order(
     connection: psycopg.Connection[Any], rows: list[tuple[float, float | None, str, bool]], seed: int

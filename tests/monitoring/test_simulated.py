@@ -3,7 +3,6 @@ tells of it."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 import time
@@ -22,7 +21,7 @@ from sigap.monitoring.shifted_table import undo_shift, write_shift
 from sigap.monitoring.simulate import send
 from sigap.settings import Settings
 from sigap.simulations import record_of
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Loop
 from tests.backend.security.conftest import Api, keys_of
 from tests.monitoring.conftest import Watch
 from tests.registry.conftest import free_port
@@ -38,13 +37,13 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    with httpx.Client(base_url=settings.api_address, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=settings.api_address, timeout=120, trust_env=False) as client:
         try:
             until(lambda: client.get("/health/ready").is_success, "The API's champion")
             yield client
         finally:
             server.should_exit = True
-            thread.join(30)
+            thread.join(600)
 
 
 def until(condition, what: str) -> None:
@@ -113,7 +112,7 @@ def test_a_shift_of_live_inputs_is_sent_logged_seen_and_told(watch: Watch, capsy
 def over_the_api(watch: Watch, whole: str) -> None:
     """The same for an operator who asks the API: in the operator's name, and only once."""
     before = watch.ask(whole)
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         api = Api(watch.settings, Client(create_app(watch.settings), runner), keys_of(watch.settings))
         path, headers = "/models/education/simulate-drift", api.bearer("admin")
         body = {"into": "table", "shift": -1.0, "rows": 5, "feature": None, "undo": False}

@@ -171,7 +171,7 @@ def in_process() -> Iterator[Callable[..., Process]]:
 
     yield start
     for process in started:
-        process.join(120)
+        process.join(600)
         assert process.exitcode is not None
 
 

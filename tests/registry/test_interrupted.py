@@ -96,7 +96,7 @@ def test_mlflow_away_in_mid_sweep_the_sweep_goes_on_when_it_is_back(line: Line, 
     waiting = threading.Thread(target=lambda: fits.append(workflow.fit(items[1], settings=line.settings)))
     waiting.start()
     with running_mlflow(folder, port):
-        waiting.join(60)
+        waiting.join(600)
         assert len(fits) == 2, "the step that waited did not go on"
         assert line.registry.versions("education") == []
         fits += [workflow.fit(item, settings=line.settings) for item in items[2:]]

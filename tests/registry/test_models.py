@@ -100,7 +100,7 @@ def test_of_two_promoters_at_once_one_wins(workshop: Workshop, in_process: Start
     won = workshop.folder / "won"
     both = [in_process(promote, workshop.settings, workshop.model, number, 1, won) for number in (2, 3)]
     for process in both:
-        process.join(60)
+        process.join(600)
     assert sorted(process.exitcode or 0 for process in both) == [0, MOVED]
     assert numbers(workshop) == (int(won.read_text()), 1)
 
@@ -123,7 +123,7 @@ def test_killed_while_promoting_the_old_champion_stays_and_the_next_call_mends(
     registry.promote(model, 1, None)
     registry.promote(model, 2, 1)
     killed = in_process(promote_until, workshop.settings, model, 3, 2, cut_off_at)
-    killed.join(60)
+    killed.join(600)
     assert killed.exitcode == -signal.SIGKILL
     assert numbers(workshop) == ((2, 2) if cut_off_at == "champion" else (2, 1))
 
@@ -142,7 +142,7 @@ def test_killed_while_registering_there_is_no_version_and_the_next_one_is_whole(
 ) -> None:
     bundle, run_id = workshop.bundle("one", "0" * 32), workshop.run("0" * 32)
     killed = in_process(register_until_created, workshop.settings, bundle, run_id)
-    killed.join(60)
+    killed.join(600)
     assert killed.exitcode == -signal.SIGKILL
     assert workshop.registry.versions(workshop.model) == []
     version, created = workshop.registry.register(bundle, *tiny_model(), run_id)

@@ -15,12 +15,14 @@ from pydantic import SecretStr
 
 from sigap import workflow
 from sigap.bundle import MANIFEST, MODEL, TAG_DECISION, read_manifest, read_members
+from sigap.data.postgres import connect
 from sigap.errors import AliasMovedError, PipelineError, RegistryError
 from sigap.model_card import CARD
 from sigap.promotion import Promotion
 from sigap.registry import lineage
 from sigap.registry.challenge import approve
 from sigap.registry.decisions import decisions
+from sigap.registry.levels import record_levels
 from sigap.settings import Settings
 from sigap.training.preprocess import TRUSTED_TYPES
 from tests.registry.conftest import PARAMS, Line, Process, free_port, kill_me
@@ -73,6 +75,16 @@ def test_from_table_to_champion_and_the_same_again(line: Line) -> None:
     ]
     assert rows[1].record["score"] == first["score"]
     assert (rows[1].asked_by, rows[1].data_md5) == ("pipeline", champion.tags["data_md5"])
+
+    # Who stands where is in PostgreSQL, once, for BI tools; a line that was lost is written by the next decision.
+    members = read_members(line.registry.bundle(champion))
+    places = {(each["entity"], each["period"]): each["cluster"] for each in [*members["history"], *members["members"]]}
+    levels = "SELECT entity, period, level FROM analytics.levels WHERE is_served AND model_version = 'v1'"
+    with connect(line.settings) as connection:
+        assert {row[:2]: row[2] for row in connection.execute(levels)} == places
+        connection.execute("DELETE FROM entity_levels")
+    assert record_levels(line.settings, line.registry, champion) == len(places)
+    assert record_levels(line.settings, line.registry, champion) == 0
 
     # From the version back to the query, and from the data on to the version.
     origin = lineage.of_version(line.settings, "education").as_dict()
@@ -243,7 +255,7 @@ def test_what_was_there_when_a_person_chose_is_not_put_in_its_place(line: Line) 
 )
 def test_killed_around_the_promotion_the_next_run_ends_well(line: Line, in_process: Start, cut_off_in: str) -> None:
     killed = in_process(run_until, line.settings, cut_off_in)
-    killed.join(120)
+    killed.join(600)
     assert killed.exitcode == -signal.SIGKILL
     assert len(line.registry.versions("education")) == 1
     result = line.run()
@@ -264,7 +276,7 @@ def run_once(settings: Settings) -> None:
 def test_two_runs_at_once_end_well(line: Line, in_process: Start) -> None:
     both = [in_process(run_once, line.settings) for _ in range(2)]
     for process in both:
-        process.join(200)
+        process.join(600)
     assert [process.exitcode for process in both] == [0, 0]
     assert len(line.registry.versions("education")) == 1
     assert line.aliases() == {"champion": 1}

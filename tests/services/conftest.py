@@ -97,7 +97,7 @@ def events() -> Events:
     return Events()
 
 
-def wait_until(check: Callable[[], object], what: str, seconds: float = 30) -> None:
+def wait_until(check: Callable[[], object], what: str, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from sigap.catalog import declaration
 from sigap.services.service import free_port, recorded
+from sigap.settings import ROOT
 from tests.system.conftest import System, wait_for
 
 pytestmark = [
@@ -72,7 +73,7 @@ def asking(system: System, model: str) -> Iterator[Asked]:
     url, body = f"{system.settings.api_address}/models/{model}/predict", declaration(model).example
 
     def ask() -> None:
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx.Client(trust_env=False, timeout=120) as client:
             while not over.is_set():
                 begun = time.perf_counter()
                 try:
@@ -102,7 +103,7 @@ class Watched:
 
     def firing(self, model: str) -> bool:
         """Whether Prometheus has the alert of drift."""
-        found = httpx.get(f"{self.prometheus}/api/v1/alerts", trust_env=False, timeout=30).json()["data"]["alerts"]
+        found = httpx.get(f"{self.prometheus}/api/v1/alerts", trust_env=False, timeout=120).json()["data"]["alerts"]
         labels = {"alertname": "SigapDrift", "model": model}
         return any(each["state"] == "firing" and labels.items() <= each["labels"].items() for each in found)
 
@@ -144,7 +145,7 @@ def test_changed_rows_train_and_drift_alarms_trains_and_ends(watched: Watched) -
     assert len(asked.seconds) > 100
 
 
-@pytest.mark.parametrize("killed", [("mlflow", "prometheus"), ("postgres", "api")], ids="+".join)
+@pytest.mark.parametrize("killed", [("mlflow", "prometheus"), ("postgres", "api"), ("mage",)], ids="+".join)
 def test_the_cycle_completes_though_services_are_killed_in_the_middle(
     watched: Watched, killed: tuple[str, ...]
 ) -> None:
@@ -237,10 +238,14 @@ def _print(arrows: Arrows, asked: Asked) -> None:
     table = Table("Arrow", "Seconds", title="The whole cycle")
     for what, seconds in arrows.seconds.items():
         table.add_row(what, f"{seconds:.1f}")
-    console = Console(width=100)
+    # Also there to read after a run whose output pytest keeps to itself.
+    console = Console(width=100, record=True)
     console.print(table)
     ends = statistics.quantiles([1000 * each for each in asked.seconds], n=100)
     console.print(
         f"{len(asked.seconds)} predictions meanwhile, {len(asked.wrong)} failed; "
         f"p50 {ends[49]:.1f} ms, p99 {ends[98]:.1f} ms, seen by the client"
     )
+    kept = ROOT / ".sigap" / "figures" / "whole-cycle.txt"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(console.export_text())

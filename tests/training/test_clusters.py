@@ -137,7 +137,9 @@ def test_another_process_with_another_number_of_threads_agrees_to_the_last_digit
         assert json.loads(answer.stdout) == here
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     values=arrays(np.float64, st.tuples(st.integers(12, 30), st.just(5)), elements=st.integers(1, 60).map(float)),
     k=st.integers(2, 5),

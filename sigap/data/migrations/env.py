@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection, NullPool, create_engine, text
 
-from sigap.data.postgres import SCHEMA_LOCK, connect
+from sigap.data.postgres import SCHEMA_LOCK, compatibility, connect
 from sigap.settings import get_settings
 
 
@@ -15,6 +15,8 @@ def run(connection: Connection) -> None:
     with context.begin_transaction():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SCHEMA_LOCK})
         context.run_migrations()
+        # For a former Sigap that is put back: whether it runs on this schema.
+        connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{compatibility()}'"))
 
 
 if (given := context.config.attributes.get("connection")) is not None:

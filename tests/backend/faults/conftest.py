@@ -169,7 +169,7 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(600)
 
     @property
     def failed(self) -> dict[int | str, int]:

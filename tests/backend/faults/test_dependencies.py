@@ -52,16 +52,16 @@ def test_postgresql_may_go_crawl_fall_silent_and_come_back(
         wait_for(lambda: api.reads("postgresql") == {"down"}, "Health without PostgreSQL")
         good(api, load)
         relay.start()
-        wait_for(lambda: api.reads("postgresql") == {"up"}, "Health with PostgreSQL again", 60)
+        wait_for(lambda: api.reads("postgresql") == {"up"}, "Health with PostgreSQL again", 600)
         relay.delay = 0.3
         good(api, load)
         relay.delay, relay.silent = 0.0, True
-        wait_for(lambda: "down" in api.reads("postgresql"), "Health with a silent PostgreSQL", 60)
+        wait_for(lambda: "down" in api.reads("postgresql"), "Health with a silent PostgreSQL", 600)
         good(api, load)
         relay.cut()
         relay.silent = False
         relay.start()
-        wait_for(lambda: api.reads("postgresql") == {"up"}, "Health with PostgreSQL at last", 60)
+        wait_for(lambda: api.reads("postgresql") == {"up"}, "Health with PostgreSQL at last", 600)
         good(api, load)
 
     def kept() -> int:
@@ -89,16 +89,16 @@ def test_mlflow_may_go_crawl_fall_silent_and_come_back(
         registry.client.set_registered_model_alias(MODEL, "server", "2")
         relay.delay = 0.2
         relay.start()
-        wait_for(lambda: api.serving() == {"v2"}, "The move", 60)
+        wait_for(lambda: api.serving() == {"v2"}, "The move", 600)
         good(api, load)
         relay.delay, relay.silent = 0.0, True
-        wait_for(lambda: api.reads("registry") == {"down"}, "Health with a silent MLflow", 60)
+        wait_for(lambda: api.reads("registry") == {"down"}, "Health with a silent MLflow", 600)
         good(api, load)
         registry.client.set_registered_model_alias(MODEL, "server", "3")
         relay.cut()
         relay.silent = False
         relay.start()
-        wait_for(lambda: api.serving() == {"v3"}, "The next move", 60)
+        wait_for(lambda: api.serving() == {"v3"}, "The next move", 600)
         wait_for(lambda: api.reads("registry") == {"up"}, "Health with MLflow")
         assert api.get("/health/ready").json()["models"][MODEL]["reason"] is None
         good(api, load)

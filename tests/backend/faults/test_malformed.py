@@ -129,7 +129,7 @@ def test_clients_that_dawdle_are_closed_and_hold_up_nobody(
         return not open_ones
 
     with Load(api.url) as load:
-        wait_for(drip, "The end of all that dawdle", 60)
+        wait_for(drip, "The end of all that dawdle", 600)
         answered_then = load.answered
         wait_for(lambda: load.answered > answered_then + 50, "Answers")
     print(f"{load.answered} answers beside {dict(closed)}")

@@ -25,7 +25,7 @@ def test_a_hundred_promotions_and_rollbacks_fail_no_request_and_mix_no_answer(
     # Not so dense that the registry has no processor left.
     with (
         Load(api.url, threads=2, pause=0.02) as load,
-        httpx.Client(headers=admin, trust_env=False, timeout=30) as person,
+        httpx.Client(headers=admin, trust_env=False, timeout=120) as person,
     ):
         wait_for(lambda: load.answered > 20, "The load")
         for number in range(ROUNDS):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from backend.served import load
 from sigap.catalog.car_price import CAR_PRICE
 from sigap.settings import Settings
 from tests.backend.bundles import EDUCATION, write_bundle
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Loop
 from tests.backend.task_bundles import FIVE, write_task_bundle
 
 CAR = dict(CAR_PRICE.example)
@@ -79,7 +78,7 @@ def application_of_six(make_app: Callable[..., FastAPI]) -> FastAPI:
 @pytest.fixture
 def six(application_of_six: FastAPI) -> Iterator[Client]:
     """A client of the application with its usual settings."""
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         yield Client(application_of_six, runner)
 
 

@@ -36,7 +36,9 @@ ODD = st.one_of(
 
 
 @pytest.mark.parametrize("declaration", [CAR_PRICE, EDUCATION], ids=lambda each: each.name)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data(), comma=st.booleans())
 def test_both_ways_agree(declaration: Declaration, data: st.DataObject, comma: bool, bundles: dict[str, Any]) -> None:
     served = bundles[declaration.name]

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Loop
 from tests.backend.files.conftest import CAR, Send, csv_of, rows_of
 from tests.backend.files.workbooks import changed, part, pq, xls, xlsx
 
@@ -130,13 +130,13 @@ def test_encrypted_workbooks_are_told_apart(send: Send) -> None:
 def test_parquet_that_unpacks_to_too_much_is_refused(make_app: Callable[..., FastAPI], compression: str) -> None:
     zeros = [{**CAR, "note": "x" * 5000} for _ in range(1000)]
     content = pq(zeros, compression=compression, use_dictionary=False)
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         client = Client(make_app(max_unpacked_bytes=2**20), runner)
         refused(client.post("/predict-file", files={"file": ("cars.parquet", content)}), "unpacks", status=413)
 
 
 def test_limits_on_bytes_and_rows(make_app: Callable[..., FastAPI]) -> None:
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         client = Client(make_app(max_file_bytes=2000, max_file_rows=2), runner)
         refused(client.post("/predict-file", files={"file": ("cars.csv", csv_of([CAR] * 50))}), status=413)
         refused(client.post("/predict-file", files={"file": ("cars.csv", csv_of([CAR] * 3))}), "2 rows", status=413)
@@ -177,7 +177,7 @@ def test_more_files_at_once_than_there_are_places_are_told_to_wait(make_app: Cal
             files = [client.post("/predict-file", files={"file": ("cars.csv", content)}) for _ in range(4)]
             return await asyncio.gather(*files)
 
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         answers = runner.run(at_once())
         assert {answer.status_code for answer in answers} == {200, 503}
         told = next(answer for answer in answers if answer.status_code == 503)
@@ -208,6 +208,6 @@ def test_one_version_answers_the_whole_file(make_app: Callable[..., FastAPI], bu
                 follower.served = replace(bundles["car_price"], version=str(int(follower.served.version) + 1))
             return await asking
 
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
         answer = runner.run(swapped())
     assert {row["model_version"] for row in rows_of(answer)} == {answer.headers["x-model-version"]}

@@ -36,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int,
     }
     with process(command, state / "api.log", **env) as started:
         api = f"http://127.0.0.1:{port}"
-        wait_for(lambda: httpx.post(f"{api}/models/car_price/predict", json=CAR).status_code == 200, "The API", 60)
+        wait_for(lambda: httpx.post(f"{api}/models/car_price/predict", json=CAR).status_code == 200, "The API", 600)
         yield api, started.pid, state
 
 
@@ -76,7 +76,7 @@ def test_who_goes_away_ends_the_work(served: tuple[str, int, Path], large: Path)
         next(answer.iter_raw())
     # The only place is free again, and nothing lies about.
     small = {"file": ("c.csv", csv_of([CAR]))}
-    wait_for(lambda: httpx.post(url, files=small).status_code == 200, "The place for files", 30)
+    wait_for(lambda: httpx.post(url, files=small).status_code == 200, "The place for files", 600)
     wait_for(lambda: not os.listdir(state / "api" / "files"), "An empty folder", 30)  # noqa: PTH208
 
 
@@ -86,6 +86,6 @@ def test_who_goes_away_before_the_head_ends_the_work(served: tuple[str, int, Pat
     with large.open("rb") as file, pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{url}?format=xlsx", files={"file": ("c.csv", file)}, timeout=httpx.Timeout(120, read=1))
     started = time.monotonic()
-    wait_for(lambda: httpx.post(url, files={"file": ("c.csv", csv_of([CAR]))}).status_code == 200, "The place", 60)
+    wait_for(lambda: httpx.post(url, files={"file": ("c.csv", csv_of([CAR]))}).status_code == 200, "The place", 600)
     wait_for(lambda: not os.listdir(state / "api" / "files"), "An empty folder", 30)  # noqa: PTH208
     assert time.monotonic() - started < 60

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from backend.app import create_app
 from sigap.keys import Keys
 from sigap.settings import Settings
-from tests.backend.conftest import Client
+from tests.backend.conftest import Client, Loop
 
 REGISTRY = "http://127.0.0.1:9"
 
@@ -53,7 +52,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Any]:
     """Starts an application with the given settings."""
-    with asyncio.Runner() as runner:
+    with Loop() as runner:
 
         def start(**given: Any) -> Api:
             found = settings(tmp_path, **given)

@@ -47,7 +47,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
     finally:
         started.terminate()
-        started.wait(20)
+        started.wait(60)
 
 
 def alive(port: int) -> bool:
@@ -113,7 +113,7 @@ def test_two_hundred_that_drip_do_not_stop_the_others(port: int) -> None:
             post = list(others.map(lambda _: ask(port, "POST", "/predict"), range(100)))
             assert set(post) == {503}  # nothing is served here, but the question came through
         # All of them are cut off, drip as they may.
-        until = time.monotonic() + 60
+        until = time.monotonic() + 600
         while len(ended) < len(dripping) and time.monotonic() < until:
             time.sleep(0.2)
         assert len(ended) == len(dripping)

@@ -33,7 +33,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     wait_for(lambda: server.started, "The API")
     yield f"http://127.0.0.1:{port}", keys["both"]
     server.should_exit = True
-    thread.join(20)
+    thread.join(600)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

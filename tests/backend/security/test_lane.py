@@ -44,7 +44,7 @@ def api(state: Path, keys: dict[str, str]) -> Iterator[httpx.Client]:
     }
     url = f"http://127.0.0.1:{port}"
     with process([sys.executable, "-m", "backend", "--port", str(port)], state / "api.log", **env):
-        wait_for(lambda: httpx.get(f"{url}/health/ready").status_code == 200, "The API", 120)
+        wait_for(lambda: httpx.get(f"{url}/health/ready").status_code == 200, "The API", 600)
         with httpx.Client(base_url=url, trust_env=False) as client:
             yield client
 

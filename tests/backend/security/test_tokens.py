@@ -175,7 +175,7 @@ def test_workers_notice_what_another_one_revoked(start: Any) -> None:
             return True
         return False
 
-    wait_for(refused, "The revocation", 10)
+    wait_for(refused, "The revocation", 600)
 
 
 def test_a_key_that_is_gone_takes_its_tokens_along_and_its_successor_does_not_bring_them_back(start: Any) -> None:

@@ -1,0 +1,1 @@
+"""Manifests, as kustomize puts them together, and the secrets of the minikube overlay."""
