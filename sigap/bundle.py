@@ -299,6 +299,16 @@ class Profile(Part):
     traits: tuple[Trait, ...] = Field(description="What distinguishes it, the greatest effect, either way, first.")
 
 
+class Geometry(Part):
+    """The numbers that the ONNX model computes with: a row is clipped, scaled and measured against the centres."""
+
+    lower: tuple[float, ...] = Field(description="By column of the ONNX input: what is below counts as this.")
+    upper: tuple[float, ...]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    centers: tuple[tuple[float, ...], ...] = Field(description="By rank, scaled: minus `mean`, by `deviation`.")
+
+
 class ClusteringManifest(ManifestBase):
     """A clustering's bundle."""
 
@@ -309,6 +319,7 @@ class ClusteringManifest(ManifestBase):
     profiles: tuple[Profile, ...] = Field(
         (), description="By rank, where clusters are ordered by size; none where the levels' centres say it all."
     )
+    geometry: Geometry | None = Field(None, description="Digit for digit as in the ONNX model; none in older bundles.")
 
 
 class SupervisedManifest(ManifestBase):

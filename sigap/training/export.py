@@ -27,7 +27,7 @@ from sigap.training.features import complete, figures
 from sigap.training.movement import Previous, history, movement
 from sigap.training.sweep import Trained
 
-__all__ = ["Previous", "fingerprint", "members", "to_onnx", "write_bundle"]
+__all__ = ["Previous", "fingerprint", "geometry", "members", "to_onnx", "write_bundle"]
 
 # ReduceSum and Unsqueeze take their axes as inputs since 13; Max and Min take doubles since 12.
 OPSET = 13
@@ -89,6 +89,7 @@ def write_bundle(
         fingerprint=fingerprint(trained),
         example=_example(session, trained),
         profiles=profiles.profiles(trained) if trained.task.order == "size" else (),
+        geometry=geometry(trained.model),
         files={name: bundle.digest(folder / name) for name in (bundle.MODEL, bundle.MEMBERS)},
     )
     bundling.finish(folder, manifest)
@@ -139,6 +140,18 @@ def to_onnx(model: Pipeline) -> bytes:
     onnx.checker.check_model(written, full_check=True)
     serialized: bytes = written.SerializeToString(deterministic=True)
     return serialized
+
+
+def geometry(model: Pipeline) -> bundle.Geometry:
+    """The numbers that `to_onnx` writes into the model."""
+    winsorize, scale, kmeans = (model[step] for step in ("winsorize", "scale", "kmeans"))
+    return bundle.Geometry(
+        lower=winsorize.lower_.tolist(),
+        upper=winsorize.upper_.tolist(),
+        mean=scale.mean_.tolist(),
+        deviation=scale.scale_.tolist(),
+        centers=kmeans.cluster_centers_.tolist(),
+    )
 
 
 def fingerprint(trained: Trained) -> str:
