@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-import uvicorn
-
+from backend.lean import uvicorn
 from sigap.errors import SigapError
 from sigap.logs import configuration
 from sigap.production import require_secrets

@@ -39,6 +39,8 @@ INLINE_ROWS = 16
 # From so many rows on, two threads answer a batch.
 SPLIT_ROWS = 256
 # Most rows of a batch that is kept: the log writes them beside all other predictions.
+# So many rows are encoded for the log before the loop has its turn.
+KEPT_AT_ONCE = 50
 KEPT_ROWS = 1000
 _SECOND = ThreadPoolExecutor(2, "sigap-batch")  # starts no thread before it is used
 # Number of a row, its validated fields and its answer.
@@ -115,6 +117,8 @@ def batch_handler(
         for row, values, part in kept or ():
             assert log is not None  # noqa: S101 - without one nothing was kept
             log.put(logged(*asked_by(request.scope), served, values, part, started, newest)._replace(row=row))
+            if row % KEPT_AT_ONCE == 0:
+                await asyncio.sleep(0)
         return Response(content, media_type="application/json")
 
     return predict_batch

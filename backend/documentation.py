@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import re
 from collections.abc import Mapping
@@ -147,6 +148,7 @@ def _openapi_file(app: FastAPI) -> None:
             # As text it takes a tenth of the memory that it takes as an object, which nobody else needs.
             content = msgspec.json.encode(app.openapi())
             app.openapi_schema = None
+            gc.collect()
             give_memory_back()
         return Response(content, media_type="application/json")
 

@@ -23,7 +23,9 @@ REQUEST_ID = "sigap.request_id"
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _ID = b"x-request-id"
-_ID_BYTES = 12
+# Of each identity: seconds since 1970 before, so that the log's index grows at its end, and what nobody can guess.
+_RANDOM_BYTES = 8
+_IDS_AT_ONCE = 256
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -116,11 +118,12 @@ def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def _new_ids() -> Iterator[str]:
+    digits = 2 * _RANDOM_BYTES
     while True:
         # Asking the system for each costs more than the rest of this module.
-        block = os.urandom(_ID_BYTES * 256).hex()
-        for at in range(0, len(block), 2 * _ID_BYTES):
-            yield block[at : at + 2 * _ID_BYTES]
+        block, now = os.urandom(_RANDOM_BYTES * _IDS_AT_ONCE).hex(), f"{int(time.time()):08x}"
+        for at in range(0, len(block), digits):
+            yield now + block[at : at + digits]
 
 
 new_id = _new_ids().__next__

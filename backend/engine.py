@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from sigap.errors import BundleError
 
 _INPUT_TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 SLICE = 4096
+# Bytes of an ONNX file from which on its memory counts.
+LARGE = 2**18
 
 
 class Engine:
@@ -30,15 +34,8 @@ class Engine:
     """
 
     def __init__(self, model: bytes, width: int, outputs: Sequence[str]) -> None:
-        options = ort.SessionOptions()
-        # More threads spin and lose on rows this small; the API scales by processes.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # An arena keeps memory for large tensors that never come.
-        options.enable_cpu_mem_arena = False
         try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = _session(model)
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise BundleError("The bundle's model can't be loaded by ONNX Runtime.") from error
         inputs = self._session.get_inputs()
@@ -105,6 +102,36 @@ class Engine:
         if values.size != len(rows) or not np.isfinite(values).all():
             raise BundleError(f"The bundle's model gives no finite {self._outputs[0]} for every row.")
         return values.reshape(-1).astype(np.float64)
+
+
+def _session(model: bytes) -> ort.InferenceSession:
+    if len(model) < LARGE:
+        return _opened(model, _options())
+    # Of an ONNX file, ONNX Runtime keeps a forest's numbers twice; of its own format, once.
+    try:
+        with tempfile.TemporaryDirectory(prefix="sigap-model-") as folder:
+            converted, options = str(Path(folder) / "model.ort"), _options()
+            options.optimized_model_filepath = converted
+            options.add_session_config_entry("session.save_model_format", "ORT")
+            _opened(model, options)
+            return _opened(converted, _options())
+    except Exception:  # no place for the file, or no model: the latter is told by the next line
+        return _opened(model, _options())
+
+
+def _opened(model: bytes | str, options: ort.SessionOptions) -> ort.InferenceSession:
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    # More threads spin and lose on rows this small; the API scales by processes.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # An arena keeps memory for large tensors that never come.
+    options.enable_cpu_mem_arena = False
+    return options
 
 
 class _OneRow:

@@ -55,9 +55,8 @@ class Hot:
         if served is None or values is None:
             return None
         predictor = cast(RowPredictor, served.predictor)
-        for name in predictor.needed:
-            if values[name] is None:
-                return None
+        if None in values.values() and any(values[name] is None for name in predictor.needed):
+            return None
         return Reading(served, predictor, values)
 
     def answer(self, reading: Reading, request_id: str, principal: str, started: float) -> bytes | None:
@@ -75,11 +74,11 @@ class Hot:
         except RequestError:
             return None
         counted(self._metrics, served, part)
-        self._keep(logged(request_id, principal, served, values, part, started))
-        if not predictor.constant_last:
-            return _ENCODE(predictor.whole(part))
-        # What stands the same in every answer is encoded once.
-        return b"%b,%b" % (_ENCODE(part)[:-1], served.constant)
+        text = _ENCODE(part)
+        self._keep(logged(request_id, principal, served, values, part, started, text=text))
+        # What stands the same in every answer is encoded once, and put into its place.
+        seam = text.index(served.seam) if served.seam else -1
+        return b"%b%b%b" % (text[:seam], served.constant, text[seam:])
 
 
 class HotRoutes:
@@ -161,8 +160,11 @@ class Reader:
         except (msgspec.MsgspecError, RecursionError, KeyError):
             return None
         # msgspec takes the last of two equal fields. It shows in the quotes: two for each name and for each text.
-        nulls = [values[name] for name in self._texts].count(None)
-        return values if body.count(b'"') == self._quotes - 2 * nulls else None
+        quotes = self._quotes
+        for name in self._texts:
+            if values[name] is None:
+                quotes -= 2
+        return values if body.count(b'"') == quotes else None
 
 
 def _type(declared: Column | Feature) -> Any:

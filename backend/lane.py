@@ -15,6 +15,7 @@ from backend.edge import given_id, json_head, new_id
 from backend.hot import Hot, HotRoute
 from backend.metrics import Metrics
 from backend.problems import RequestError
+from backend.security.access import Rule
 from backend.security.guard import Security
 
 LONGEST = 65536
@@ -36,12 +37,14 @@ class Ticket(NamedTuple):
 
     Attributes:
         route: What it asks.
+        rule: What holds for it.
         authorization: Its header of that name.
         given_id: The identity that it brings, or empty.
         length: Of its body, in bytes.
     """
 
     route: HotRoute
+    rule: Rule
     authorization: bytes | None
     given_id: str
     length: int
@@ -103,7 +106,8 @@ class Lane:
         # Without a token it is the address that the limits count by, and that of a proxy's client is found elsewhere.
         if not 0 < length <= LONGEST or (forwarded and authorization is None):
             return None
-        return Ticket(route, authorization, given_id(headers), length)
+        rule = self._security.access.rule_of("POST", route.path)
+        return Ticket(route, rule, authorization, given_id(headers), length)
 
     def answer(self, ticket: Ticket, client: tuple[str, int] | None, body: bytes) -> bytes | None:
         """Headers' lines and body of the answer 200, with the empty line between; None to go the ordinary way.
@@ -120,9 +124,7 @@ class Lane:
         if reading is None:
             return None
         try:
-            _, principal = self._security.admit(
-                self._security.access.rule_of("POST", route.path), ticket.authorization, client
-            )
+            _, principal = self._security.admit(ticket.rule, ticket.authorization, client)
         except RequestError:
             return None
         request_id = ticket.given_id or new_id()

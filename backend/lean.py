@@ -24,6 +24,8 @@ def without(*extras: str) -> Iterator[None]:
             del sys.modules[name]
 
 
+with without("watchfiles"):  # for a server that starts anew when its sources change
+    import uvicorn as uvicorn
 with without("orjson", "ujson"):  # for kinds of answers that the API has none of
     import fastapi as fastapi
 with without("cryptography"):  # tokens are signed with HS256, which the standard library knows

@@ -33,6 +33,7 @@ _CONSTANT = frozenset(
 )
 # Of a reason: its value and its sentence quote what the person said.
 _REASON = ("kind", "feature", "effect")
+_SHORTENED = _CONSTANT | {"reasons"}
 
 
 class Mask:
@@ -57,14 +58,21 @@ class Mask:
 
         self._digest = digest
 
-    def fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def fields(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """The fields without what is personal; null stays null."""
+        if not self._personal:
+            return fields
         kept = dict(fields)
         for name in self._personal:
             value = kept.pop(name, None) if self._mode == "omit" else kept.get(name)
             if self._mode == "hash" and value is not None:
                 kept[name] = self._digest(name, value)
         return kept
+
+
+def kept_whole(answer: Mapping[str, Any]) -> bool:
+    """Whether `kept_answer` leaves nothing out."""
+    return _SHORTENED.isdisjoint(answer)
 
 
 def kept_answer(answer: Mapping[str, Any]) -> dict[str, Any]:

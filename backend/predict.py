@@ -121,6 +121,7 @@ def logged(
     answer: Mapping[str, Any],
     started: float,
     newest: Series | None = None,
+    text: bytes = b"",
 ) -> Logged:
     """A prediction as the log takes it.
 
@@ -132,6 +133,7 @@ def logged(
         answer: The answer.
         started: When the body was there, by `time.perf_counter()`.
         newest: The table's rows that a forecast started from.
+        text: The answer as JSON, if that was made already.
     """
     if values.get(CANDLES):
         # A request may bring thousands; no model looks further back.
@@ -144,8 +146,11 @@ def logged(
         time.time(),
         values,
         answer,
-        latency=time.perf_counter() - started,
-        newest=newest,
+        False,
+        time.perf_counter() - started,
+        newest,
+        0,
+        text,
     )
 
 

@@ -1,7 +1,7 @@
 """Keeps predictions in PostgreSQL without ever holding one up: a bounded queue, and a task that writes it away.
 
-In the event loop, not in a thread: a thread that encodes rows takes the interpreter from the loop for milliseconds at
-a time, this task gives it back after every few rows.
+A prediction is encoded when it is queued: what it is made of is at hand then, and need not be kept until it is
+written. In the event loop, not in a thread, which would take the interpreter from the loop for milliseconds at a time.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from backend.newest import Series
-from backend.personal import Mask, kept_answer
+from backend.personal import Mask, kept_answer, kept_whole
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("sigap.api")
 
 FLUSH_SECONDS = 0.25
-# So many rows are encoded before the loop has its turn: about half a millisecond.
-ROWS_AT_ONCE = 50
+# So many rows are handed to the driver before the loop has its turn.
+ROWS_AT_ONCE = 250
 BATCH = 2000
 CONNECT_SECONDS = 2
 WRITE_SECONDS = 10.0
@@ -67,6 +66,7 @@ class Logged(NamedTuple):
         latency: Seconds from the request's body to the answer.
         newest: The table's rows that a forecast started from; not kept.
         row: Which row of a batch, counted from 1; 0 of a single request.
+        text: The answer as JSON, if that was made already; else empty.
     """
 
     model: str
@@ -80,6 +80,7 @@ class Logged(NamedTuple):
     latency: float = 0.0
     newest: Series | None = None
     row: int = 0
+    text: bytes = b""
 
 
 class PredictionLog:
@@ -105,9 +106,10 @@ class PredictionLog:
         self._masks = masks
         self._limit = limit if dsn else 0
         self._days = days
-        self._queue: deque[Logged] = deque()
+        # Rows as COPY takes them.
+        self._queue: deque[bytes] = deque()
         # Taken from the queue and not yet known to be written.
-        self._batch: list[Logged] = []
+        self._batch: list[bytes] = []
         self._connection: AsyncConnection[Any] | None = None
         self._stopping = asyncio.Event()
         self._retention_due = 0.0
@@ -142,19 +144,20 @@ class PredictionLog:
 
     def put(self, record: Logged) -> None:
         """Queues a prediction; never blocks and never raises."""
-        if len(self._queue) < self._limit:
-            self._queue.append(record)
-        elif self._dsn is not None:
-            self._full.inc()
+        self.put_shadow(record)
         if self._mirror is not None:
             self._mirror(record)
 
     def put_shadow(self, record: Logged) -> None:
         """Queues a prediction that was computed in the shadow; it is not mirrored again."""
-        if len(self._queue) < self._limit:
-            self._queue.append(record)
-        elif self._dsn is not None:
-            self._full.inc()
+        if len(self._queue) >= self._limit:
+            if self._dsn is not None:
+                self._full.inc()
+            return
+        try:
+            self._queue.append(line(record, self._masks[record.model]))
+        except Exception as error:  # a record that has no JSON is a fault of ours, not a reason to fail its request
+            self._refused(record.model, type(error).__name__)
 
     async def run(self) -> None:
         """Writes until `close`. No fault ends it."""
@@ -226,33 +229,22 @@ class PredictionLog:
                 async with asyncio.timeout(WRITE_SECONDS):
                     await self._copy(self._batch[:1])
             except (DataError, IntegrityError) as error:
-                self._dropped.labels("refused").inc()
-                log.warning("A prediction of %s can't be kept: %s.", self._batch[0].model, _reason(error))
+                self._refused(self._batch[0].split(b"\t", 2)[1].decode(), _reason(error))
             self._batch = self._batch[1:]
 
-    async def _copy(self, records: list[Logged]) -> None:
+    async def _copy(self, lines: list[bytes]) -> None:
         connection = await self._connected()
         started = time.perf_counter()
-        count = 0
-        rest = iter(records)
         async with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-            while piece := list(islice(rest, ROWS_AT_ONCE)):
-                lines = self._lines(piece)
-                count += len(lines)
-                await copy.write(b"".join(lines))
+            for start in range(0, len(lines), ROWS_AT_ONCE):
+                await copy.write(b"".join(lines[start : start + ROWS_AT_ONCE]))
                 await asyncio.sleep(0)
-        self._written.inc(count)
+        self._written.inc(len(lines))
         self.latency_seconds = time.perf_counter() - started
 
-    def _lines(self, records: Iterable[Logged]) -> list[bytes]:
-        lines = []
-        for record in records:
-            try:
-                lines.append(line(record, self._masks[record.model]))
-            except Exception as error:  # a record that has no JSON is a fault of ours, not a reason to keep none
-                self._dropped.labels("refused").inc()
-                log.warning("A prediction of %s can't be kept: %s.", record.model, type(error).__name__)
-        return lines
+    def _refused(self, model: str, reason: str) -> None:
+        self._dropped.labels("refused").inc()
+        log.warning("A prediction of %s can't be kept: %s.", model, reason)
 
     async def _connected(self) -> AsyncConnection[Any]:
         if self._connection is None:
@@ -295,13 +287,14 @@ class PredictionLog:
 
 def line(record: Logged, mask: Mask) -> bytes:
     """The record as a row of PostgreSQL's COPY in its text format."""
-    model, version, request_id, principal, at, fields, answer, shadow, latency, _, row = record
+    model, version, request_id, principal, at, fields, answer, shadow, latency, _, row, text = record
     seconds = int(at)
     head = (
         f"{_moment(seconds)}.{int((at - seconds) * 1e6):06d}+00\t{model}\t{version}\t{_escaped(request_id)}\t"
         f"{_escaped(principal)}\t{'t' if shadow else 'f'}\t{latency * 1000:.4g}\t{row}"
     )
-    return b"%b\t%b\t%b\n" % (head.encode(), _json(mask.fields(fields)), _json(kept_answer(answer)))
+    told = text if text and kept_whole(answer) else _ENCODE(kept_answer(answer))
+    return b"%b\t%b\t%b\n" % (head.encode(), _copied(_ENCODE(mask.fields(fields))), _copied(told))
 
 
 def _escaped(text: str) -> str:
@@ -314,8 +307,8 @@ def _moment(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
-    text = _ENCODE(value)
+def _copied(text: bytes) -> bytes:
+    """JSON as COPY takes it."""
     # JSON holds no raw tab or line feed; jsonb has no NUL.
     return text.replace(b"\\u0000", b"\\ufffd").replace(b"\\", b"\\\\") if b"\\" in text else text
 

@@ -49,8 +49,15 @@ class Served:
 
     @cached_property
     def constant(self) -> bytes:
-        """What every answer of this version ends with: the members of a JSON object and its closing brace."""
-        return msgspec.json.encode(self.predictor.constant)[1:]
+        """What every answer of this version says: members of a JSON object, with a comma before them."""
+        return b",%b" % msgspec.json.encode(self.predictor.constant)[1:-1]
+
+    @cached_property
+    def seam(self) -> bytes:
+        """What stands behind `constant` in an answer; empty where only the closing brace does."""
+        # A text in front of it can't look like it: there, a quote has a backslash before it.
+        name = getattr(self.predictor, "constant_before", "")
+        return f',"{name}":'.encode() if name else b""
 
     def predict(self, fields: dict[str, Any], newest: Series | None = None) -> dict[str, Any]:
         """The answer to decoded fields, as the model's answer type describes it.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -63,17 +64,17 @@ class Durations(Collector):
     def __init__(self, name: str, text: str, label: str, buckets: Sequence[float], registry: CollectorRegistry) -> None:
         self._about = name, text, [label]
         self._buckets = buckets
-        # By label: how many fell into each bucket, with one more for what is above all of them; and their sum.
-        self._counts: dict[str, list[int]] = {}
-        self._sums: dict[str, float] = {}
+        # By label: how many fell into each bucket, with one more for what is above all of them; at last their sum.
+        self._counts: dict[str, list[float]] = {}
         registry.register(self)
 
     def add(self, label: str, seconds: float) -> None:
         """Notes one duration."""
-        if label not in self._counts:
-            self._counts[label], self._sums[label] = [0] * (len(self._buckets) + 1), 0.0
-        self._counts[label][bisect_left(self._buckets, seconds)] += 1
-        self._sums[label] += seconds
+        counts = self._counts.get(label)
+        if counts is None:
+            counts = self._counts[label] = [0] * (len(self._buckets) + 2)
+        counts[bisect_left(self._buckets, seconds)] += 1
+        counts[-1] += seconds
 
     def describe(self) -> Iterable[HistogramMetricFamily]:
         """Its name, for the registry."""
@@ -84,7 +85,6 @@ class Durations(Collector):
         """Its samples."""
         (family,) = self.describe()
         ends = [*map(str, self._buckets), "+Inf"]
-        for label, counts in list(self._counts.items()):
-            so_far = [sum(counts[: at + 1]) for at in range(len(counts))]
-            family.add_metric([label], list(zip(ends, so_far, strict=True)), self._sums[label])
+        for label, (*counts, seconds) in list(self._counts.items()):
+            family.add_metric([label], list(zip(ends, accumulate(counts), strict=True)), seconds)
         return [family]

@@ -8,7 +8,6 @@ repeat. With `--broken 0.01` that share of the rows breaks the contract.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import platform
@@ -26,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sigap.catalog import Clustering, Column, Declaration, Feature, Kind, Source, Text
+from sigap.data.keeping import md5_of
 from sigap.data.snapshot import write_file
 from sigap.services.postgres import EmbeddedPostgres
 from sigap.services.service import free_port
@@ -129,7 +129,7 @@ _BY: dict[str, Callable[[Settings, Path], Path | None]] = {"sigap": by_sigap, "c
 
 
 def once(way: str, settings: Settings, folder: Path) -> None:
-    """One way in this process: prints seconds, those of its own work, peak memory in MB and the file's hash as JSON."""
+    """One way in this process: prints seconds, those of its own work, peak memory in MB and the hash as JSON."""
     import resource
 
     begin, busy = time.perf_counter(), time.process_time()
@@ -137,10 +137,7 @@ def once(way: str, settings: Settings, folder: Path) -> None:
     seconds, busy = time.perf_counter() - begin, time.process_time() - busy
     usage = resource.getrusage(resource.RUSAGE_SELF)
     peak = usage.ru_maxrss / 1024
-    digest = ""
-    if path is not None:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "md5").hexdigest()
+    digest = md5_of(path) if path is not None else ""
     print(json.dumps({"seconds": seconds, "busy": busy, "peak": peak, "md5": digest}))
 
 

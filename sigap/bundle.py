@@ -64,6 +64,13 @@ class FileEntry(Part):
     bytes: int
 
 
+class SampleEntry(Part):
+    """Which rows of a large snapshot were trained on."""
+
+    rows: int = Field(description="How many.")
+    drawn: str = Field(description="How they were drawn.")
+
+
 class DataEntry(Part):
     """Which data the model saw."""
 
@@ -78,6 +85,11 @@ class DataEntry(Part):
     query: str
     origin: str = Field(
         "", description="Where the rows are from: mock, seed, import, live, own or mixed; empty where it was not noted."
+    )
+    sample: SampleEntry | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="The rows trained on, where they are not all; left out otherwise.",
     )
 
 
@@ -287,6 +299,16 @@ class Profile(Part):
     traits: tuple[Trait, ...] = Field(description="What distinguishes it, the greatest effect, either way, first.")
 
 
+class Geometry(Part):
+    """The numbers that the ONNX model computes with: a row is clipped, scaled and measured against the centres."""
+
+    lower: tuple[float, ...] = Field(description="By column of the ONNX input: what is below counts as this.")
+    upper: tuple[float, ...]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    centers: tuple[tuple[float, ...], ...] = Field(description="By rank, scaled: minus `mean`, by `deviation`.")
+
+
 class ClusteringManifest(ManifestBase):
     """A clustering's bundle."""
 
@@ -297,6 +319,7 @@ class ClusteringManifest(ManifestBase):
     profiles: tuple[Profile, ...] = Field(
         (), description="By rank, where clusters are ordered by size; none where the levels' centres say it all."
     )
+    geometry: Geometry | None = Field(None, description="Digit for digit as in the ONNX model; none in older bundles.")
 
 
 class SupervisedManifest(ManifestBase):

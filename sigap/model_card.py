@@ -171,6 +171,7 @@ def _data(declaration: Declaration, manifest: Manifest) -> str:
         ("Source", f"table `{declaration.source.table}`; {_source(declaration, data.origin)}"),
         ("Data version", f"{data.version} (DVC md5 `{data.md5}`)"),
         ("Rows", f"{data.rows:,}, and {data.rows_rejected:,} set aside because they broke the contract"),
+        *([("Trained on", f"{data.sample.rows:,} of these rows, {data.sample.drawn}")] if data.sample else []),
         ("Newest period", str(data.period) if data.period is not None else "rows have no time"),
         ("Commit of the data", data.git_commit or "not committed"),
     ]
@@ -273,7 +274,8 @@ def _limits(declaration: Declaration, manifest: Manifest) -> str:
 
 
 def _limit_sentences(declaration: Declaration, manifest: Manifest) -> Iterator[str]:
-    yield f"Trained on {manifest.data.rows:,} rows of one source; elsewhere, or later, it may be wrong."
+    rows = manifest.data.sample.rows if manifest.data.sample else manifest.data.rows
+    yield f"Trained on {rows:,} rows of one source; elsewhere, or later, it may be wrong."
     if lacking := [column for column in manifest.inputs if column.missing_share > 0]:
         most = max(lacking, key=lambda column: column.missing_share)
         yield (

@@ -212,6 +212,14 @@ class Settings(BaseSettings):
     dvc_remote_url: str | None = Field(
         None, description="DVC remote for snapshots (folder, s3://…); by default a folder inside the state folder."
     )
+    partition_rows: int = Field(
+        5_000_000,
+        ge=100,
+        description="A snapshot of more rows becomes a folder of parquet files with so many rows each.",
+    )
+    training_rows: int = Field(
+        1_000_000, ge=1000, description="Of a snapshot with more rows, a fixed sample of so many is trained on."
+    )
     mage_url: str | None = Field(
         None,
         pattern=r"^https?://[^\s]+$",

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
-import pyarrow.parquet as pq
 
-from sigap.bundle import Bilingual, DataEntry, read_manifest
+from sigap.bundle import Bilingual, DataEntry, SampleEntry, read_manifest
 from sigap.catalog import declaration, declarations
+from sigap.data import parts
 from sigap.data.content import note_decided
 from sigap.data.postgres import answers_within
 from sigap.data.profile import profile_version, write_profile
+from sigap.data.samples import Sampled, training_sample
 from sigap.data.snapshot import Snapshot, take_snapshot
 from sigap.data.versions import DataVersions
 from sigap.errors import (
@@ -128,8 +129,9 @@ def clean(snapshot: Json, *, settings: Settings | None = None) -> Json:
     """Prepares the features and says what is used and what is left out.
 
     Returns:
-        `model`, `snapshot`, and what `sigap.training.trainer.Trainer.summary` tells: `rows`, `entities`, `period`,
-        `used`, `left_out`, `not_assessed`.
+        `model`, `snapshot`, `sample` (how the rows trained on were drawn, empty where they are all), and what
+        `sigap.training.trainer.Trainer.summary` tells of them: `rows`, `entities`, `period`, `used`, `left_out`,
+        `not_assessed`.
 
     Raises:
         TrainingError: The snapshot can't be trained on. A failed run in MLflow then says why.
@@ -143,7 +145,9 @@ def clean(snapshot: Json, *, settings: Settings | None = None) -> Json:
             parent = runs.parent(snapshot["pipeline_run"], _data(snapshot), {}, owner=snapshot["owner"])
             runs.end(parent, metrics={}, tags={"error": str(error)[:TAG_LENGTH]}, failed=True)
         raise
-    return {"model": snapshot["model"], "snapshot": snapshot, **how.summary(prepared)}
+    drawn = _sampled(snapshot, settings)
+    told = f"{drawn.rows} of {drawn.of} rows, {drawn.drawn}" if drawn.drawn else ""
+    return {"model": snapshot["model"], "snapshot": snapshot, "sample": told, **how.summary(prepared)}
 
 
 def preview(cleaned: Json, *, settings: Settings | None = None) -> pd.DataFrame:
@@ -174,6 +178,8 @@ def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
     logged = {**params.model_dump(), "features_used": ", ".join(cleaned["used"])}
     if cleaned["period"] is not None:
         logged["period"] = cleaned["period"]
+    if cleaned["sample"]:
+        logged["sample"] = cleaned["sample"]
     runs, data = Runs(settings, model), _data(snapshot)
     refused = _patiently(settings, lambda: runs.refused(data, logged))
     repeats = refused[0] if refused else ""
@@ -209,9 +215,10 @@ def fit(item: Json, *, settings: Settings | None = None) -> Json:
         return {**item, "fitted": []}
     with _failing(settings, item):
         declared = declaration(snapshot["model"])
-        how, path = trainer(declared), DataVersions(settings).stored(declared.name, snapshot["md5"])
-        sweep = Sweep(declared, how.parse_params(item["params"]), path, snapshot["md5"])
-        scored = score(sweep, item["candidates"], settings, lambda: how.prepare(declared, read_snapshot(path)))
+        how, rows = trainer(declared), _sampled(snapshot, settings)
+        limit = settings.training_rows if rows.drawn else 0
+        sweep = Sweep(declared, how.parse_params(item["params"]), rows.path, snapshot["md5"], limit)
+        scored = score(sweep, item["candidates"], settings, lambda: how.prepare(declared, read_snapshot(rows.path)))
         fitted = [each.candidate for each in scored]
         logged = [Logged(each.name, each.params, each.metrics, seconds) for each, seconds in scored]
         runs = Runs(settings, snapshot["model"])
@@ -355,19 +362,18 @@ def _restored(model: str, data_version: str, settings: Settings) -> Snapshot:
     versions = DataVersions(settings)
     restored = versions.restore(model, data_version)
     # Another run may put other data into the work tree at any time; DVC's cache holds this version's.
-    parquet = pq.read_metadata(versions.stored(model, restored.md5))
-    described = parquet.metadata or {}
+    described = parts.described(versions.stored(model, restored.md5))
     return Snapshot(
         model=model,
         path=versions.path(model).relative_to(settings.root).as_posix(),
         md5=restored.md5,
         version=restored.name,
-        rows=parquet.num_rows,
-        rejected=int(described.get(b"sigap.rejected", b"0")),
+        rows=described.rows,
+        rejected=int(described.facts.get("sigap.rejected", "0")),
         created=False,
         git_commit=restored.commit,
-        query=described.get(b"sigap.query", b"").decode(),
-        origin=described.get(b"sigap.origin", b"").decode(),
+        query=described.facts.get("sigap.query", ""),
+        origin=described.facts.get("sigap.origin", ""),
         rejects_path="",
     )
 
@@ -375,8 +381,18 @@ def _restored(model: str, data_version: str, settings: Settings) -> Snapshot:
 def _prepared(snapshot: Json, settings: Settings) -> tuple[Trainer, Prepared]:
     declared = declaration(snapshot["model"])
     how = trainer(declared)
+    return how, how.prepare(declared, read_snapshot(_sampled(snapshot, settings).path))
+
+
+def _sampled(snapshot: Json, settings: Settings) -> Sampled:
+    return training_sample(declaration(snapshot["model"]), settings, snapshot["md5"])
+
+
+def _rows(snapshot: Json, settings: Settings) -> Iterator[pd.DataFrame]:
+    """All rows of the snapshot in the order of its key, some at a time."""
     path = DataVersions(settings).stored(snapshot["model"], snapshot["md5"])
-    return how, how.prepare(declared, read_snapshot(path))
+    for batch in parts.batches(path):
+        yield batch.to_pandas()
 
 
 def _data(snapshot: Json) -> Data:
@@ -417,6 +433,7 @@ def _registered(
     snapshot, parent = item["snapshot"], item["parent_run_id"]
     registry, runs = Registry(settings), Runs(settings, snapshot["model"])
     known = registry.find(snapshot["model"], how.fingerprint(trained), snapshot["md5"])
+    sampled = _sampled(snapshot, settings)
     if known is None:
         manifest = how.write_bundle(
             folder / "bundle",
@@ -430,6 +447,7 @@ def _registered(
                 git_commit=snapshot["git_commit"],
                 query=snapshot["query"],
                 origin=snapshot.get("origin", ""),
+                sample=SampleEntry(rows=sampled.rows, drawn=sampled.drawn) if sampled.drawn else None,
             ),
             code=code(settings.root),
             run_id=parent,
@@ -439,6 +457,8 @@ def _registered(
             # The run's own start: written again after a crash, the bundle has the same bytes.
             trained_at=datetime.fromtimestamp(runs.started_at(parent) / 1000, UTC),
         )
+        if sampled.drawn:
+            how.check_rows(trained, folder / "bundle", _rows(snapshot, settings))
         (folder / "files" / CARD).write_text(model_card(trained.declaration, manifest), encoding="utf-8")
     runs.log_files(parent, folder / "files")
     if known is not None:

@@ -100,7 +100,7 @@ class ClassificationPredictor:
     """Answers yes or no."""
 
     outcome = "prediction"
-    constant_last = True
+    constant_before = ""
 
     def __init__(self, declaration: Declaration, manifest: ClassificationManifest, model: bytes, version: str) -> None:
         self._task = declaration.task_as(Classification)

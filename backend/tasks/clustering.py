@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from backend.columns import Columns
 from backend.engine import Engine
+from backend.nearest import proven
 from backend.tasks.predictor import ROW_EXAMPLE, Flat, Row, RowAnswer, Words, about_example, indonesian
 from sigap.bundle import Bilingual, ClusteringManifest, Profile, Trait
 from sigap.catalog import Declaration
@@ -127,7 +128,7 @@ class ClusterPredictor(ABC):
     """The nearest cluster of a row."""
 
     outcome = "cluster"
-    constant_last = True
+    constant_before = ""
 
     def __init__(self, declaration: Declaration, manifest: ClusteringManifest, model: bytes, version: str) -> None:
         self._manifest = manifest
@@ -137,6 +138,7 @@ class ClusterPredictor(ABC):
             if level.cluster != rank or not self._has_center(level.center):
                 raise BundleError(f"The bundle's level {rank} is out of order or lacks its centre.")
         self.engine = Engine(model, self.row.width, ("label", "distances"))
+        self._quick = proven(manifest.geometry, self.engine, (len(manifest.levels), self.row.width))
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -148,8 +150,11 @@ class ClusterPredictor(ABC):
 
     def _nearest(self, values: Mapping[str, Any]) -> tuple[int, float]:
         """Number of the nearest cluster, and the distance to its centre."""
+        row = self.row.encode(values)
+        if self._quick is not None:
+            return self._quick(row)
         levels = len(self._manifest.levels)
-        labels, distances = self.engine.one(self.row.encode(values))
+        labels, distances = self.engine.one(row)
         cluster = int(labels[0])
         if len(distances) != levels or not 0 <= cluster < levels:
             raise BundleError(f"The bundle's model answers with level {cluster}; there are {levels}.")
@@ -210,7 +215,7 @@ class ClusterPredictor(ABC):
 class LevelPredictor(ClusterPredictor):
     """Levels from the best to the worst; answers as `Answer` describes them."""
 
-    constant_last = False
+    constant_before = "gap_to_next_level"
 
     def whole(self, part: Mapping[str, Any]) -> dict[str, Any]:
         """See `RowPredictor.whole`; in the order in which the system that Sigap takes up here answers."""

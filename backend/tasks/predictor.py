@@ -74,8 +74,8 @@ class RowPredictor(Predictor, Protocol):
         """The answer of which this is the part."""
 
     @property
-    def constant_last(self) -> bool:
-        """Whether the `constant` part follows the rest of an answer."""
+    def constant_before(self) -> str:
+        """Name of the member of a `part` that the `constant` part stands before; empty where it comes last."""
 
     def parts(self, columns: Columns) -> list[dict[str, Any]]:
         """What `answer` says of each row, without the `constant` part.

@@ -84,7 +84,7 @@ def answer_example(declaration: Declaration) -> dict[str, Any]:
 class RegressionPredictor:
     """Answers with a number."""
 
-    constant_last = True
+    constant_before = ""
 
     def __init__(self, declaration: Declaration, manifest: RegressionManifest, model: bytes, version: str) -> None:
         self._declaration = declaration

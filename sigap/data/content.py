@@ -84,16 +84,24 @@ def tables(connection: Connection, declaration: Declaration) -> list[tuple[str, 
 def digest(connection: Connection, declaration: Declaration) -> str:
     """A digest of every declared value of every row, in one scan on the server; in the transaction's view.
 
-    64-bit hashes of the rows' texts are added up, so the order of the rows plays no part and a row that stands twice
-    counts twice. A million rows of six numbers take about two seconds.
+    64-bit hashes of the rows are added up, so the order of the rows plays no part and a row that stands twice counts
+    twice. Rows are hashed as they are; of types that have no hash, and by PostgreSQL before 14, as text, which takes
+    three times as long.
 
     Raises:
         psycopg.Error: The tables are not as declared.
     """
+    try:
+        return _digest(connection, declaration, "hash_record_extended(r, 0)")
+    except psycopg.errors.UndefinedFunction:
+        return _digest(connection, declaration, "hashtextextended(r::text, 0)")
+
+
+def _digest(connection: Connection, declaration: Declaration, hashed: str) -> str:
     with connection.transaction():
         for name, value in _SESSION:
             connection.execute("SELECT set_config(%s, %s, true)", [name, value])
-        query = f"SELECT count(*), sum(hashtextextended(r::text, 0)) FROM ({_rows(declaration)}) AS r"  # noqa: S608
+        query = f"SELECT count(*), sum({hashed}) FROM ({_rows(declaration)}) AS r"  # noqa: S608 - declared, not given
         rows, hashes = connection.execute(query.encode()).fetchone() or (0, 0)
         # The same figures are other data once they are no longer made up.
         return f"{rows}:{hashes or 0}:{origin_of(connection, declaration.source)}"

@@ -1,31 +1,36 @@
 """The data profile of a snapshot: what is missing, ranges, distributions, and what changed since the last version.
 
-Made from the parquet file alone, a column at a time, so that it repeats and stays small in memory.
+Made from the parquet alone, a column at a time, so that it repeats and stays small in memory; of partitions, and of
+more than a million rows, some rows at a time and partly from a sample (`sigap.data.large_profile`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from sigap.catalog import Declaration, Feature
 from sigap.catalog.declaration import Target
 from sigap.data.contract import Word, declaration_words
+from sigap.data.large_profile import SAMPLE_ROWS, gathered, repeated
+from sigap.data.parts import described, read
+from sigap.data.samples import keyed_samples
 from sigap.data.versions import DataVersions
 from sigap.errors import ContractError
 from sigap.settings import Settings
 
 JSON_NAME, MARKDOWN_NAME = "data_profile.json", "data_profile.md"
 
+# Of more rows, or of partitions, not everything is counted.
+_WHOLE_ROWS = 1_000_000
 _BINS = 20
 _TOP = 12
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -138,6 +143,8 @@ class Profile(_Entry):
         duplicates: Rows that repeat another one in everything but the key.
         columns: In the declaration's order.
         changes: Against the version before; None for the first.
+        estimated_from: Of a large snapshot, the rows of the sample that quantiles and changes are estimated from;
+            None where everything is counted.
     """
 
     model: str
@@ -148,6 +155,8 @@ class Profile(_Entry):
     duplicates: int
     columns: tuple[ColumnProfile, ...]
     changes: Changes | None = None
+    # Left out where there is none, so that the profile of a small table has the bytes that it always had.
+    estimated_from: int | None = Field(None, exclude_if=lambda value: value is None)
 
 
 def profile_version(declaration: Declaration, settings: Settings, version: str, md5: str) -> Profile:
@@ -182,7 +191,7 @@ def profile(
 
     Args:
         declaration: Of the model.
-        path: The snapshot's parquet file.
+        path: The snapshot's parquet file, or its folder of partitions.
         version: What it is called.
         previous: The snapshot it is compared with.
         previous_version: What that one is called.
@@ -190,24 +199,31 @@ def profile(
     Raises:
         ContractError: The file lacks a declared column.
     """
-    file = pq.ParquetFile(path)
-    described = file.metadata.metadata or {}
+    told = described(path)
     words = declaration_words(declaration)
-    if lacking := [word.name for word in words if word.name not in file.schema_arrow.names]:
+    if lacking := [word.name for word in words if word.name not in told.schema.names]:
         raise ContractError(
             f"The snapshot {path.name} has no column {lacking[0]!r}; the declaration of {declaration.name!r} has "
             "changed since it was taken.",
             remedy="Take a new snapshot: run the pipeline.",
         )
+    common: dict[str, Any] = {
+        "model": declaration.name,
+        "version": version,
+        "rows": told.rows,
+        "rejected": int(told.facts.get("sigap.rejected", "0")),
+        "origin": told.facts.get("sigap.origin", ""),
+    }
+    if any(each is not None and (each.is_dir() or described(each).rows > _WHOLE_ROWS) for each in (path, previous)):
+        return Profile(**common, **_partitioned(declaration, path, previous, previous_version))
+    changes = None
+    if previous is not None:
+        changes = _changes(declaration, read(path), read(previous), previous_version)
     return Profile(
-        model=declaration.name,
-        version=version,
-        rows=file.metadata.num_rows,
-        rejected=int(described.get(b"sigap.rejected", b"0")),
-        origin=described.get(b"sigap.origin", b"").decode(),
+        **common,
         duplicates=_duplicates(declaration, path),
-        columns=tuple(_column(declaration, word, _read(path, word.name)) for word in words),
-        changes=_changes(declaration, path, previous, previous_version) if previous is not None else None,
+        columns=tuple(_column(declaration, word, read(path, [word.name]).column(0)) for word in words),
+        changes=changes,
     )
 
 
@@ -230,22 +246,40 @@ def markdown(made: Profile) -> str:
     return "\n".join(_lines(made)) + "\n"
 
 
-def _read(path: Path, name: str) -> pa.ChunkedArray:
-    return pq.read_table(path, columns=[name], partitioning=None).column(0)
+def _partitioned(declaration: Declaration, path: Path, previous: Path | None, version: str) -> dict[str, Any]:
+    """What is told of a snapshot that may be larger than memory."""
+    rows = described(path).rows
+    (now, *before), share = keyed_samples(declaration, [each for each in (path, previous) if each], SAMPLE_ROWS)
+    columns = []
+    for column in gathered(path, declaration_words(declaration), _BINS):
+        base = _base(declaration, column.word, rows, column.missing, min(rows, column.distinct.count()))
+        if column.numbers is not None:
+            base |= column.numbers.told()
+            # A sample may hold no value of a column that has nearly none.
+            if len(values := _floats(now.column(column.word.name).drop_null())):
+                base["quantiles"] = _quantiles(values)
+        elif column.ends is not None:
+            base |= {"minimum": column.ends[0].isoformat(), "maximum": column.ends[1].isoformat()}
+        elif column.counts and _shows(base["distinct"], rows - column.missing):
+            base["top"] = dict(_ordered(column.counts.items())[:_TOP])
+        columns.append(ColumnProfile(**base))
+    changes = None
+    if previous is not None:
+        found = _changes(declaration, now, before[0], version)
+        counts = {name: round(getattr(found, name) / share) for name in ("added", "removed", "changed")}
+        changes = found.model_copy(update={**counts, "rows_before": described(previous).rows})
+    return {
+        "duplicates": repeated(path, _without_key(declaration)),
+        "columns": tuple(columns),
+        "changes": changes,
+        "estimated_from": now.num_rows if share < 1 else None,
+    }
 
 
 def _column(declaration: Declaration, word: Word, values: pa.ChunkedArray) -> ColumnProfile:
     rows = len(values)
     known = values.drop_null()
-    base: dict[str, Any] = {
-        "name": word.name,
-        "kind": word.kind.value,
-        "role": _role(declaration, word),
-        "unit": word.unit.en if isinstance(word, Feature | Target) and word.unit else "",
-        "missing": values.null_count,
-        "missing_share": values.null_count / rows if rows else 0.0,
-        "distinct": pc.count_distinct(known).as_py(),
-    }
+    base = _base(declaration, word, rows, values.null_count, pc.count_distinct(known).as_py())
     if not len(known):
         return ColumnProfile(**base)
     if pa.types.is_timestamp(values.type):
@@ -254,6 +288,18 @@ def _column(declaration: Declaration, word: Word, values: pa.ChunkedArray) -> Co
     if pa.types.is_string(values.type):
         return ColumnProfile(**base, top=_top(known, base["distinct"]))
     return ColumnProfile(**base, **_numbers(_floats(known)))
+
+
+def _base(declaration: Declaration, word: Word, rows: int, missing: int, distinct: int) -> dict[str, Any]:
+    return {
+        "name": word.name,
+        "kind": word.kind.value,
+        "role": _role(declaration, word),
+        "unit": word.unit.en if isinstance(word, Feature | Target) and word.unit else "",
+        "missing": missing,
+        "missing_share": missing / rows if rows else 0.0,
+        "distinct": distinct,
+    }
 
 
 def _role(declaration: Declaration, word: Word) -> str:
@@ -275,42 +321,55 @@ def _numbers(values: NDArray[np.float64]) -> dict[str, Any]:
         "maximum": high,
         "mean": float(values.mean()),
         "sd": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
-        "quantiles": {
-            str(q): float(value) for q, value in zip(_QUANTILES, np.quantile(values, _QUANTILES), strict=True)
-        },
+        "quantiles": _quantiles(values),
         "edges": tuple(float(edge) for edge in edges),
         "counts": tuple(int(count) for count in counts),
     }
 
 
+def _quantiles(values: NDArray[np.float64]) -> dict[str, float]:
+    return {str(q): float(value) for q, value in zip(_QUANTILES, np.quantile(values, _QUANTILES), strict=True)}
+
+
 def _frequencies(values: pa.ChunkedArray) -> dict[str, int]:
-    found = [(str(pair["values"]), int(pair["counts"])) for pair in pc.value_counts(values).to_pylist()]
-    return dict(sorted(found, key=lambda pair: (-pair[1], pair[0])))
+    return dict(_ordered((str(pair["values"]), int(pair["counts"])) for pair in pc.value_counts(values).to_pylist()))
+
+
+def _ordered(counts: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    return sorted(counts, key=lambda pair: (-pair[1], pair[0]))
+
+
+def _shows(distinct: int, known: int) -> bool:
+    """Whether a column's most frequent values are shown."""
+    return distinct <= max(_TOP, _NAMES_SHARE * known)
 
 
 def _top(known: pa.ChunkedArray, distinct: int) -> dict[str, int]:
-    if distinct > max(_TOP, _NAMES_SHARE * len(known)):
+    if not _shows(distinct, len(known)):
         return {}
     return dict(list(_frequencies(known).items())[:_TOP])
 
 
 def _duplicates(declaration: Declaration, path: Path) -> int:
-    names = [word.name for word in declaration_words(declaration) if word.name not in declaration.source.key]
-    table = pq.read_table(path, columns=names, partitioning=None)
+    names = list(_without_key(declaration))
+    table = read(path, names)
     return int(table.num_rows - table.group_by(names).aggregate([]).num_rows)
 
 
-def _changes(declaration: Declaration, path: Path, previous: Path, version: str) -> Changes:
-    there = set(pq.read_schema(previous).names)
-    words = [word for word in declaration_words(declaration) if word.name in there]
-    columns = []
-    for word in words:
-        now, then = _read(path, word.name), _read(previous, word.name)
-        if not now.equals(then):
-            columns.append(_column_change(word, now, then))
+def _without_key(declaration: Declaration) -> tuple[str, ...]:
+    return tuple(word.name for word in declaration_words(declaration) if word.name not in declaration.source.key)
+
+
+def _changes(declaration: Declaration, now: pa.Table, then: pa.Table, version: str) -> Changes:
+    words = [word for word in declaration_words(declaration) if word.name in then.column_names]
+    columns = [
+        _column_change(word, now.column(word.name), then.column(word.name))
+        for word in words
+        if not now.column(word.name).equals(then.column(word.name))
+    ]
     key = list(declaration.source.key)
     names = [word.name for word in words]
-    now, then = (pq.read_table(each, columns=names, partitioning=None) for each in (path, previous))
+    now, then = now.select(names), then.select(names)
     added = now.select(key).join(then.select(key), keys=key, join_type="left anti").num_rows
     removed = then.select(key).join(now.select(key), keys=key, join_type="left anti").num_rows
     # Rows that stand in both as they are; a join does not find NULL equal to NULL, a grouping does.
@@ -344,7 +403,7 @@ def _column_change(word: Word, now: pa.ChunkedArray, then: pa.ChunkedArray) -> C
 
 def _category_change(now: pa.ChunkedArray, then: pa.ChunkedArray) -> dict[str, Any]:
     one, two = _frequencies(now), _frequencies(then)
-    if len(two) > max(_TOP, _NAMES_SHARE * len(then)):
+    if not _shows(len(two), len(then)):
         return {}
     names = sorted({*one, *two})
     psi = _psi(np.array([one.get(name, 0) for name in names]), np.array([two.get(name, 0) for name in names]))
@@ -377,6 +436,12 @@ def _lines(made: Profile) -> Iterator[str]:
         f"{made.rows:,} rows, {made.rejected:,} set aside when the snapshot was taken, {made.duplicates:,} that repeat "
         f"another row in everything but the key.{origin}"
     )
+    if made.estimated_from is not None:
+        yield ""
+        yield (
+            f"Quantiles and changes are estimated from {made.estimated_from:,} rows drawn evenly, and more than 4,096 "
+            "different values from their hashes; everything else is counted."
+        )
     yield ""
     yield "| Column | Role | Missing | Distinct | Range | Median (middle half) | Distribution |"
     yield "|---|---|---:|---:|---|---|---|"

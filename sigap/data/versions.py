@@ -6,12 +6,10 @@ one can be repeated: whatever a killed process left undone, the next `record` fi
 
 from __future__ import annotations
 
-import hashlib
-import os
+import json
 import re
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from sigap.data.git import Git
+from sigap.data.keeping import FOLDER, kept, linked, md5_of, put, remove, write_whole
 from sigap.data.object_store import check, dvc_options
 from sigap.errors import ServiceError, VersionError
 from sigap.settings import Settings
@@ -162,7 +161,7 @@ class DataVersions:
                 )
 
     def adopt(self, model: str, draft: Path, md5: str, version: str | None = None) -> DataVersion:
-        """Puts the file `draft` in the snapshot's place and records it; on failure all is as it was.
+        """Puts the file or folder `draft` in the snapshot's place and records it; on failure all is as it was.
 
         Args:
             model: Whose data.
@@ -176,8 +175,8 @@ class DataVersions:
         with self.lock():
             self.check_name(model, version, md5)
             path = self.path(model)
-            with _kept(path), _kept(self.pointer(model)):
-                draft.replace(path)
+            with kept(path), kept(self.pointer(model)):
+                put(draft, path)
                 self._store(model)
                 recorded = self._commit(model, md5, version)
             self._settle(model)
@@ -197,12 +196,12 @@ class DataVersions:
         """
         with self.lock():
             path = self.path(model)
-            if not path.is_file():
+            if not path.exists():
                 raise VersionError(
                     f"There is no snapshot {RAW / path.name} to record.",
                     remedy=f"Take one (`./run pipeline {model}`), or get the recorded one back with `dvc pull`.",
                 )
-            md5 = _file_md5(path)
+            md5 = md5_of(path)
             self.check_name(model, version, md5)
             self._store(model)
             recorded = self._commit(model, md5, version)
@@ -227,10 +226,10 @@ class DataVersions:
             assert content is not None  # noqa: S101 - `list` gives versions with a pointer only
             with self._dvc() as repo:
                 self._fetch(repo, wanted)
-                with _kept(pointer), _kept(self.path(model)):
-                    _write_whole(pointer, content)
-                    repo.checkout([str(pointer)], force=True)
-                    if _file_md5(self.path(model)) != wanted.md5:
+                with kept(pointer), kept(self.path(model)):
+                    write_whole(pointer, content)
+                    self._check_out(repo, model, wanted.md5)
+                    if md5_of(self.path(model)) != wanted.md5:
                         raise VersionError(
                             f"DVC checked out {RAW / self.path(model).name} with another hash than {wanted.tag} names.",
                             remedy="Run `dvc checkout` by hand and see what it says.",
@@ -255,9 +254,9 @@ class DataVersions:
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._dvc() as repo:
                 self._fetch(repo, self._known(model, md5) or _uncommitted(model, md5))
-                with _kept(path), _kept(self.path(model)):
-                    _write_whole(path, pointer)
-                    repo.checkout([str(path)], force=True)
+                with kept(path), kept(self.path(model)):
+                    write_whole(path, pointer)
+                    self._check_out(repo, model, md5)
             if self._settings.git_commit:
                 self._git.commit_file(self._relative_pointer(model), message, None)
             self._settle(model)
@@ -265,18 +264,30 @@ class DataVersions:
     def stored(self, model: str, md5: str) -> Path:
         """The snapshot of that hash in DVC's cache, fetched from the remote if need be; for reading only.
 
-        It stays what it is while another run puts other data into the work tree.
+        It stays what it is while another run puts other data into the work tree. Of a folder, the cache holds the files
+        under their hashes; so this gives a folder of links to them.
 
         Raises:
             VersionError: Its data is neither in the cache nor in the remote, or damaged.
         """
         with self._dvc() as repo:
-            cached = Path(repo.cache.local.oid_to_path(md5))
             # DVC moves a file into its cache whole, so that reading there has to wait for nobody.
-            if not cached.is_file() or _file_md5(cached) != md5:
+            if _damaged(repo, md5):
                 with self.lock():
                     self._fetch(repo, self._known(model, md5) or _uncommitted(model, md5))
-            return cached
+            cached = _cached(repo, md5)
+            if not md5.endswith(FOLDER):
+                return cached
+            return linked(
+                self._settings.state / "snapshots" / md5,
+                {name: _cached(repo, each) for name, each in _listed(cached).items()},
+            )
+
+    def _check_out(self, repo: Repo, model: str, md5: str) -> None:
+        if self.path(model).is_dir() or md5.endswith(FOLDER):
+            # DVC puts no file where a folder is, and no folder where a file is.
+            remove(self.path(model))
+        repo.checkout([str(self.pointer(model))], force=True)
 
     def _store(self, model: str) -> None:
         """`dvc add` and `dvc push`, as far as they are not done yet."""
@@ -331,24 +342,31 @@ class DataVersions:
         """Makes sure that the version's data is in DVC's cache, whole."""
         from dvc_data.hashfile.hash_info import HashInfo
 
-        cached = Path(repo.cache.local.oid_to_path(version.md5))
-        if cached.is_file() and _file_md5(cached) == version.md5:
-            return
-        # DVC trusts what is in its cache, so a damaged file has to go before the remote is asked.
-        cached.unlink(missing_ok=True)
-        self._check_remote()
-        repo.cloud.pull([HashInfo("md5", version.md5)], remote=REMOTE)
+        # Of a folder, first the list of its files, and then those that are not there.
+        for _ in range(2 if version.md5.endswith(FOLDER) else 1):
+            lacking = _damaged(repo, version.md5)
+            for md5 in lacking:
+                # DVC trusts what is in its cache, so a damaged file has to go before the remote is asked.
+                _cached(repo, md5).unlink(missing_ok=True)
+            if not lacking:
+                return
+            self._check_remote()
+            repo.cloud.pull([HashInfo("md5", md5) for md5 in lacking], remote=REMOTE)
+            for md5 in lacking:
+                self._check_fetched(repo, version, md5)
+
+    def _check_fetched(self, repo: Repo, version: DataVersion, md5: str) -> None:
+        cached = _cached(repo, md5)
+        of = f"The data of {version.tag}" if md5 == version.md5 else f"A part of the data of {version.tag}"
         if not cached.is_file():
             raise VersionError(
-                f"The data of {version.tag} (md5 {version.md5}) is neither in DVC's cache nor whole in the "
-                f"remote {self._settings.dvc_remote}.",
+                f"{of} (md5 {md5}) is neither in DVC's cache nor whole in the remote {self._settings.dvc_remote}.",
                 remedy="Set SIGAP_DVC_REMOTE_URL to the remote it was pushed to, or bring that file back there.",
             )
-        if _file_md5(cached) != version.md5:
+        if not _is_whole(cached, md5):
             cached.unlink()
             raise VersionError(
-                f"The data of {version.tag} in the remote {self._settings.dvc_remote} is damaged: its hash is not "
-                f"{version.md5}.",
+                f"{of} in the remote {self._settings.dvc_remote} is damaged: its hash is not {md5}.",
                 remedy="Restore that file of the remote from a backup; the snapshot in use was not touched.",
             )
 
@@ -399,54 +417,32 @@ def _uncommitted(model: str, md5: str) -> DataVersion:
 
 
 def _pointed_md5(pointer: bytes) -> str:
-    """The md5 in a DVC pointer; empty when it is no whole pointer to one file."""
+    """The md5 in a DVC pointer; empty when it is no whole pointer to one file or folder."""
     try:
         out = yaml.safe_load(pointer)["outs"][0]
-        whole = bool(out["path"]) and re.fullmatch(r"[0-9a-f]{32}", out["md5"]) is not None
+        whole = bool(out["path"]) and re.fullmatch(r"[0-9a-f]{32}(\.dir)?", out["md5"]) is not None
     except (yaml.YAMLError, KeyError, IndexError, TypeError):
         return ""
     return str(out["md5"]) if whole else ""
 
 
-def _file_md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+def _cached(repo: Repo, md5: str) -> Path:
+    return Path(repo.cache.local.oid_to_path(md5))
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+def _is_whole(path: Path, md5: str) -> bool:
+    return path.is_file() and md5_of(path) == md5.removesuffix(FOLDER)
 
 
-def _keep(path: Path, kept: Path) -> None:
-    # DVC rewrites a pointer in place, so a second name of the same file would not keep it.
-    if path.suffix != ".dvc":
-        with suppress(OSError):
-            os.link(path, kept)
-            return
-    shutil.copy2(path, kept)
+def _damaged(repo: Repo, md5: str) -> list[str]:
+    """Hashes of what is missing or damaged in DVC's cache: of a folder, its list of files, or else some of these."""
+    if not _is_whole(_cached(repo, md5), md5):
+        return [md5]
+    if not md5.endswith(FOLDER):
+        return []
+    return [each for each in _listed(_cached(repo, md5)).values() if not _is_whole(_cached(repo, each), each)]
 
 
-@contextmanager
-def _kept(path: Path) -> Iterator[None]:
-    """Puts the file back as it was (or away, if there was none) when the block fails."""
-    kept = path.with_name(f".{path.name}.kept")
-    kept.unlink(missing_ok=True)
-    existed = path.exists()
-    if existed:
-        _keep(path, kept)
-    try:
-        yield
-    except BaseException:
-        if existed:
-            kept.replace(path)
-        else:
-            path.unlink(missing_ok=True)
-        raise
-    finally:
-        with suppress(FileNotFoundError):
-            kept.unlink()
+def _listed(path: Path) -> dict[str, str]:
+    """Hash by name of each file of a folder, as DVC keeps the list in its cache."""
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_bytes())}

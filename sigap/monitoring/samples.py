@@ -1,4 +1,4 @@
-"""Samples of features: rows of a parquet file, read one column at a time, or rows that are held already."""
+"""Samples of features: rows of a snapshot, read one column at a time, or rows that are held already."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sigap.catalog import Declaration, Kind
+from sigap.data import parts
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -76,16 +76,16 @@ class ParquetSample:
     """Rows of a snapshot, cleaned as training cleans them: finite numbers, categories in their declared spelling.
 
     Args:
-        path: The parquet file.
+        path: The snapshot, or a sample of it.
         declaration: Whose snapshot.
-        keep: Which rows belong to the sample, shape (rows of the file,); all of them if None.
+        keep: Which rows belong to the sample, shape (rows of the snapshot,); all of them if None.
     """
 
     def __init__(self, path: Path, declaration: Declaration, keep: Mask | None = None) -> None:
         self._path = path
         self._declaration = declaration
         self._keep = None if keep is None else pa.array(keep)
-        self._rows = pq.read_metadata(path).num_rows if keep is None else int(keep.sum())
+        self._rows = parts.described(path).rows if keep is None else int(keep.sum())
 
     @property
     def rows(self) -> int:
@@ -123,7 +123,7 @@ class ParquetSample:
         return frame
 
     def _column(self, name: str) -> pa.Array:
-        column = pq.read_table(self._path, columns=[name]).column(0)
+        column = parts.read(self._path, [name]).column(0)
         column = column if self._keep is None else column.filter(self._keep)
         return column.combine_chunks()
 
@@ -144,7 +144,7 @@ def live_sample(declaration: Declaration, names: Sequence[str], fields: Sequence
 
 def unseen(path: Path, reference: Path, key: Sequence[str]) -> Mask:
     """Which rows of a snapshot have a key that another one does not have, shape (rows,)."""
-    now, known = (pq.read_table(each, columns=list(key)) for each in (path, reference))
+    now, known = (parts.read(each, key) for each in (path, reference))
     if len(key) == 1:
         seen = pc.is_in(now.column(0), value_set=known.column(0).combine_chunks()).to_numpy()
     else:

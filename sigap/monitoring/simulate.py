@@ -17,7 +17,7 @@ import pandas as pd
 from sigap.bundle import Manifest, read_manifest
 from sigap.catalog import Declaration, Feature, Kind, declaration
 from sigap.catalog.declaration import Forecasting
-from sigap.data.versions import DataVersions
+from sigap.data.samples import training_sample
 from sigap.errors import ConfigurationError, RegistryError, ServiceError
 from sigap.monitoring.subjects import live_names
 from sigap.registry.models import Registry
@@ -136,7 +136,7 @@ def send(
     """
     declared = declaration(model)
     manifest = champion_of(settings, model)
-    snapshot = read_snapshot(DataVersions(settings).stored(model, manifest.data.md5))
+    snapshot = read_snapshot(training_sample(declared, settings, manifest.data.md5).path)
     random = np.random.default_rng(seed)
     if isinstance(declared.task, Forecasting):
         bodies, moved = _series_bodies(declared, snapshot, by, rows, random)

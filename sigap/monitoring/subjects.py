@@ -6,7 +6,6 @@ follow one another, the log return of each step is compared and not the price, w
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +14,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sigap.bundle import Manifest
 from sigap.catalog import Declaration
 from sigap.catalog.declaration import Clustering, Forecasting
+from sigap.data import parts
+from sigap.data.keeping import md5_of
+from sigap.data.samples import training_sample, write_sample
 from sigap.data.snapshot import write_file
-from sigap.data.versions import DataVersions
 from sigap.errors import TrainingError
 from sigap.monitoring.rules import Rules
 from sigap.monitoring.samples import FrameSample, Mask, ParquetSample, Sample, live_sample, unseen
@@ -76,7 +76,7 @@ def live_pair(
         VersionError: The snapshot is neither in DVC's cache nor in its remote.
         TrainingError: It can't be read.
     """
-    path = DataVersions(settings).stored(declaration.name, manifest.data.md5)
+    path = training_sample(declaration, settings, manifest.data.md5).path
     names = live_names(declaration, manifest)
     if isinstance(declaration.task, Forecasting):
         now = pd.DataFrame({_series_name(declaration): live_returns(declaration, fields)}, dtype="float64")
@@ -94,7 +94,7 @@ def table_pair(declaration: Declaration, manifest: Manifest, settings: Settings,
         declaration: The model.
         manifest: Of its champion.
         settings: Where snapshot and table are.
-        folder: Where the table is written to, for the time of the comparison.
+        folder: Where the table is written to, for the time of the comparison. Of a large one a sample is compared.
         rules: Say how many rows are enough.
 
     Raises:
@@ -103,11 +103,14 @@ def table_pair(declaration: Declaration, manifest: Manifest, settings: Settings,
         ServiceError: PostgreSQL can't be reached.
         TrainingError: The table can't be cleaned as training does it.
     """
-    reference = DataVersions(settings).stored(declaration.name, manifest.data.md5)
+    trained_on = training_sample(declaration, settings, manifest.data.md5)
+    reference = trained_on.path
     path = folder / f"{declaration.name}.parquet"
-    write_file(declaration, settings, path, folder / "rejects.csv")
-    with path.open("rb") as file:
-        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    rows = write_file(declaration, settings, path, folder / "rejects.csv")
+    md5 = md5_of(path)
+    if trained_on.drawn or rows > settings.training_rows:
+        table, path = path, folder / f"{declaration.name}_sample.parquet"
+        write_sample(declaration, table, path, settings.training_rows, reference)
     names = tuple(manifest.features_used)
     if isinstance(declaration.task, Forecasting):
         return _series_pair(declaration, reference, path, md5, rules)
@@ -129,7 +132,7 @@ def _trained_on(declaration: Declaration, manifest: Manifest, path: Path) -> Sam
         return FrameSample(prepare(declaration, read_snapshot(path)).matrix[names])
     if declaration.task.missing == "impute":
         return ParquetSample(path, declaration)
-    frame = pq.read_table(path, columns=names).to_pandas()
+    frame = parts.read(path, names).to_pandas()
     return ParquetSample(path, declaration, frame.notna().all(axis=1).to_numpy())
 
 
@@ -142,7 +145,7 @@ def _with_target(declaration: Declaration, path: Path) -> Mask | None:
     """Rows that have a target, for others are not trained on; None where there is no target."""
     if declaration.target is None:
         return None
-    column = pq.read_table(path, columns=[declaration.target.name]).column(0)
+    column = parts.read(path, [declaration.target.name]).column(0)
     return np.asarray(column.is_valid().to_numpy(), dtype=np.bool_)
 
 

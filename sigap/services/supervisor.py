@@ -270,7 +270,7 @@ def as_running(settings: Settings) -> Settings:
     return settings.model_copy(update={name: port for name, port in ports.items() if port and hasattr(settings, name)})
 
 
-def stop_supervisor(state: Path, seconds: float = 40) -> tuple[int | None, list[str]]:
+def stop_supervisor(state: Path, seconds: float = 90) -> tuple[int | None, list[str]]:
     """End the running supervisor from another process, and what a killed one left.
 
     Returns:
@@ -284,18 +284,20 @@ def stop_supervisor(state: Path, seconds: float = 40) -> tuple[int | None, list[
         return None, end_leftovers(state)
     pid = int(str(record["pid"]))
     try:
-        process = psutil.Process(pid)
-        process.terminate()
-        process.wait(seconds)
+        psutil.Process(pid).terminate()
     except psutil.NoSuchProcess:
         pass
     except psutil.AccessDenied as error:
         raise ServiceError(
             f"Sigap runs as pid {pid} of another account.", remedy="Stop it from that account, or as root."
         ) from error
-    except psutil.TimeoutExpired as error:
-        raise ServiceError(
-            f"Sigap (pid {pid}) did not end within {seconds:.0f} s.",
-            remedy=f"End it by `kill -9 {pid}`; then ./run stop.",
-        ) from error
+    # One that has ended may stay as a zombie for as long as its parent pleases.
+    end = time.monotonic() + seconds
+    while alive(record):
+        if time.monotonic() > end:
+            raise ServiceError(
+                f"Sigap (pid {pid}) did not end within {seconds:.0f} s.",
+                remedy=f"End it by `kill -9 {pid}`; then ./run stop.",
+            )
+        time.sleep(0.05)
     return pid, end_leftovers(state)

@@ -16,7 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sigap import catalog
 from sigap.catalog import Declaration
+from sigap.data.parts import parts
+from sigap.data.samples import sample_of, training_sample
 from sigap.data.versions import DataVersions
 from sigap.errors import TrainingError, VersionError
 from sigap.scale import Progress, spread
@@ -47,24 +50,26 @@ class Source:
     Attributes:
         model: Whose snapshot.
         path: Of the file on the machine that asks; the same elsewhere where the folder is shared.
-        sha256: Of the file.
+        sha256: Of the file; of a folder of partitions, of their hashes.
         md5: DVC's hash, by which a worker without that folder gets it from the remote; empty outside of DVC.
+        limit: Most rows of the sample that is trained on; 0 where all rows are.
     """
 
     model: str
     path: str
     sha256: str
     md5: str = ""
+    limit: int = 0
 
     @classmethod
-    def of(cls, model: str, path: Path, md5: str = "") -> Source:
-        """The source of a file that is here.
+    def of(cls, model: str, path: Path, md5: str = "", limit: int = 0) -> Source:
+        """The source of a file, or of a folder of partitions, that is here.
 
         Raises:
             TrainingError: It can't be read.
         """
         try:
-            return cls(model, str(path.resolve()), _sha256(path), md5)
+            return cls(model, str(path.resolve()), _sha256(path), md5, limit)
         except OSError as error:
             raise TrainingError(
                 f"The snapshot {path} can't be read: {error.strerror}.",
@@ -83,7 +88,7 @@ class Source:
         cause = f"{path} is not there, or holds something else"
         if self.md5:
             try:
-                path = DataVersions(get_settings()).stored(self.model, self.md5)
+                path = self._fetched(get_settings())
             except VersionError as error:
                 cause = f"{cause}; {error.message.rstrip('.')}"
             else:
@@ -94,6 +99,13 @@ class Source:
             remedy="Share the folder among all machines, or set SIGAP_DVC_REMOTE_URL on the workers too.",
         )
 
+    def _fetched(self, settings: Settings) -> Path:
+        if not self.limit:
+            return DataVersions(settings).stored(self.model, self.md5)
+        # As many as where it was asked for, whatever this machine's own setting is.
+        limited = settings.model_copy(update={"training_rows": self.limit})
+        return training_sample(catalog.declaration(self.model), limited, self.md5).path
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -102,14 +114,16 @@ class Sweep:
     Attributes:
         declaration: The model.
         params: What the sweep tries.
-        snapshot: The file.
-        md5: DVC's hash of it; empty outside of DVC.
+        snapshot: The file, or the folder of partitions; of a large snapshot the sample.
+        md5: DVC's hash of the snapshot; empty outside of DVC.
+        limit: Most rows of the sample; 0 where all rows are trained on.
     """
 
     declaration: Declaration
     params: Params
     snapshot: Path
     md5: str = ""
+    limit: int = 0
 
 
 class _There(NamedTuple):
@@ -144,13 +158,13 @@ def score(
     if not settings.dask_address:
         here = partial(_score, sweep.declaration, sweep.params, prepared())
         return spread(here, [(name, None) for name in names], settings=settings, progress=progress, name=_name)
-    source = Source.of(sweep.declaration.name, sweep.snapshot, sweep.md5)
+    source = Source.of(sweep.declaration.name, sweep.snapshot, sweep.md5, sweep.limit)
     key = hashlib.sha256(pickle.dumps((sweep.declaration, source))).hexdigest()
     there = _There(sweep.declaration, sweep.params, source, key)
-    parts = [(name, at) for name in names for at in range(trainer(sweep.declaration).parts(sweep.params, name))]
-    told = spread(partial(_part_there, there), parts, settings=settings)
+    pieces = [(name, at) for name in names for at in range(trainer(sweep.declaration).parts(sweep.params, name))]
+    told = spread(partial(_part_there, there), pieces, settings=settings)
     found = [
-        (name, [value for (other, _), values in zip(parts, told, strict=True) if other == name for value in values])
+        (name, [value for (other, _), values in zip(pieces, told, strict=True) if other == name for value in values])
         for name in names
     ]
     shared = [(name, values or None) for name, values in found]
@@ -164,15 +178,16 @@ def train(
     settings: Settings,
     progress: Progress | None = None,
 ) -> tuple[Trainer, Trained]:
-    """The whole training on a snapshot, without MLflow; candidates are scored as the settings say.
+    """The whole training on a snapshot, or on a sample of a large one, without MLflow; scored as the settings say.
 
     Raises:
         ClusterError: See `score`.
         TrainingError: The snapshot can't be read or trained on, or no candidate is admissible.
     """
     how = trainer(declaration)
-    prepared = how.prepare(declaration, read_snapshot(snapshot_path))
-    sweep = Sweep(declaration, params, snapshot_path)
+    rows = sample_of(declaration, settings, snapshot_path)
+    prepared = how.prepare(declaration, read_snapshot(rows))
+    sweep = Sweep(declaration, params, rows)
     names = [spec.name for spec in how.candidates(params)]
     scored = score(sweep, names, settings, lambda: prepared, progress)
     return how, how.choose(declaration, prepared, params, [each.candidate for each in scored])
@@ -224,5 +239,7 @@ def _holds(path: Path, sha256: str) -> bool:
 
 
 def _sha256(path: Path) -> str:
+    if path.is_dir():
+        return hashlib.sha256("".join(map(_sha256, parts(path))).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -188,6 +188,10 @@ class ClusteringTrainer:
             previous=_previous(facts.get("previous"), facts.get("previous_version", "")),
             trained_at=facts.get("trained_at"),
         )
+
+    def check_rows(self, trained: ClusteringTrained, bundle: Path, tables: Iterable[pd.DataFrame]) -> int:
+        """See `Trainer.check_rows`."""
+        return export.check_tables(bundle, trained.sweep, tables)
 
     def report(self, trained: ClusteringTrained, folder: Path) -> Path:
         """See `Trainer.report`."""

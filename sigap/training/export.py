@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +23,11 @@ from sigap.bundle import CandidateEntry, ClusteringManifest, CodeEntry, DataEntr
 from sigap.errors import BundleError
 from sigap.training import bundling, profiles
 from sigap.training.clusters import CHUNK, distances, encoded, inputs
-from sigap.training.features import complete
+from sigap.training.features import complete, figures
 from sigap.training.movement import Previous, history, movement
 from sigap.training.sweep import Trained
 
-__all__ = ["Previous", "fingerprint", "members", "to_onnx", "write_bundle"]
+__all__ = ["Previous", "fingerprint", "geometry", "members", "to_onnx", "write_bundle"]
 
 # ReduceSum and Unsqueeze take their axes as inputs since 13; Max and Min take doubles since 12.
 OPSET = 13
@@ -89,6 +89,7 @@ def write_bundle(
         fingerprint=fingerprint(trained),
         example=_example(session, trained),
         profiles=profiles.profiles(trained) if trained.task.order == "size" else (),
+        geometry=geometry(trained.model),
         files={name: bundle.digest(folder / name) for name in (bundle.MODEL, bundle.MEMBERS)},
     )
     bundling.finish(folder, manifest)
@@ -139,6 +140,18 @@ def to_onnx(model: Pipeline) -> bytes:
     onnx.checker.check_model(written, full_check=True)
     serialized: bytes = written.SerializeToString(deterministic=True)
     return serialized
+
+
+def geometry(model: Pipeline) -> bundle.Geometry:
+    """The numbers that `to_onnx` writes into the model."""
+    winsorize, scale, kmeans = (model[step] for step in ("winsorize", "scale", "kmeans"))
+    return bundle.Geometry(
+        lower=winsorize.lower_.tolist(),
+        upper=winsorize.upper_.tolist(),
+        mean=scale.mean_.tolist(),
+        deviation=scale.scale_.tolist(),
+        centers=kmeans.cluster_centers_.tolist(),
+    )
 
 
 def fingerprint(trained: Trained) -> str:
@@ -302,6 +315,26 @@ def _check_parity(session: onnxruntime.InferenceSession, trained: Trained) -> No
     known = complete(known, prepared.used, imputes=prepared.imputes)
     rows = encoded(trained.model, known)
     _check_encoding(trained, known, rows)
+    _compare(session, trained, known, rows)
+
+
+def check_tables(folder: Path, trained: Trained, tables: Iterable[pd.DataFrame]) -> int:
+    """See `sigap.training.trainer.Trainer.check_rows`; of each row the figures that stand in it, none carried on."""
+    session = bundling.session((folder / bundle.MODEL).read_bytes())
+    answered = 0
+    for table in tables:
+        values = figures(trained.declaration, table)
+        known = complete(values, trained.prepared.used, imputes=trained.prepared.imputes)
+        _compare(session, trained, known, encoded(trained.model, known))
+        answered += len(known)
+    return answered
+
+
+def _compare(
+    session: onnxruntime.InferenceSession, trained: Trained, known: pd.DataFrame, rows: NDArray[np.float64]
+) -> None:
+    if known.empty:
+        return
     label, far = _answers(session, rows)
     expected = distances(trained.model, known)
     wrong = (label != trained.model.predict(known)) | ~np.isclose(far, expected, rtol=TOLERANCE, atol=1e-9).all(axis=1)

@@ -220,6 +220,14 @@ def complete(values: pd.DataFrame, used: Iterable[str], *, imputes: bool) -> pd.
     return values[list(used)].dropna(how="all" if imputes else "any")
 
 
+def figures(declaration: Declaration, table: pd.DataFrame) -> pd.DataFrame:
+    """Each row's own features, index entity: numbers as float64, categories as text in their declared spelling."""
+    values = canonical(declaration, table.set_index(declaration.source.entity)[list(declaration.feature_names)])
+    numbers = _numbers(declaration)
+    values[numbers] = values[numbers].astype("float64")
+    return values
+
+
 def _check(declaration: Declaration, table: pd.DataFrame) -> None:
     source = declaration.source
     expected = [column.name for column in declaration.columns] + list(declaration.feature_names)

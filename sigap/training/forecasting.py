@@ -9,7 +9,7 @@ last level looks excellent by R² and knows nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -299,6 +299,12 @@ class ForecastingTrainer:
         from sigap.training import forecasting_export
 
         return forecasting_export.write_bundle(folder, trained, facts)
+
+    def check_rows(self, trained: ForecastTrained, bundle: Path, tables: Iterable[pd.DataFrame]) -> int:
+        """See `Trainer.check_rows`."""
+        from sigap.training import forecasting_export
+
+        return forecasting_export.check_tables(bundle, trained, tables)
 
     def report(self, trained: ForecastTrained, folder: Path) -> Path:
         """See `Trainer.report`."""

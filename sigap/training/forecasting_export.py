@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from sigap.catalog.declaration import Forecasting
 from sigap.errors import BundleError
 from sigap.training import bundling
 from sigap.training.forecasting import USED, ForecastTrained, left_out
-from sigap.training.series import Floats
+from sigap.training.series import Floats, stretches
 from sigap.training.trainer import BundleFacts
 
 # On the scale of log returns: a hundredth of a hundredth of a percent. ONNX adds trees up in float32.
@@ -195,7 +196,20 @@ def _newest(trained: ForecastTrained) -> tuple[float, ...]:
 
 def _check_parity(session: onnxruntime.InferenceSession, trained: ForecastTrained) -> None:
     """Every step has to get scikit-learn's answer."""
-    frame = trained.prepared.frame
+    _compare(session, trained, trained.prepared.frame)
+
+
+def check_tables(folder: Path, trained: ForecastTrained, tables: Iterable[pd.DataFrame]) -> int:
+    """See `sigap.training.trainer.Trainer.check_rows`."""
+    session = bundling.session((folder / bundle.MODEL).read_bytes())
+    steps = 0
+    for stretch in stretches(trained.declaration, tables):
+        _compare(session, trained, stretch.frame)
+        steps += len(stretch.at)
+    return steps
+
+
+def _compare(session: onnxruntime.InferenceSession, trained: ForecastTrained, frame: pd.DataFrame) -> None:
     found = predict(session, frame.to_numpy())
     expected = np.asarray(trained.model.predict(frame), dtype=np.float64)
     wrong = ~(np.abs(found - expected) <= TOLERANCE)

@@ -83,7 +83,7 @@ def prepare_rows(declaration: Declaration, table: pd.DataFrame) -> Rows:
         )
     kept = table[known].reset_index(drop=True)
     _enough(declaration, values[known], int((~known).sum()))
-    features = _typed(declaration, kept)
+    features = typed(declaration, kept)
     _refuse_leaks(declaration, features, values[known], target)
     used, left_out = _choose(declaration, features)
     if not used:
@@ -185,8 +185,12 @@ def _enough(declaration: Declaration, values: NDArray[np.float64], without: int)
         )
 
 
-def _typed(declaration: Declaration, table: pd.DataFrame) -> pd.DataFrame:
-    """The features alone: numbers as float64 and finite, categories as text in their declared spelling."""
+def typed(declaration: Declaration, table: pd.DataFrame) -> pd.DataFrame:
+    """The features alone: numbers as float64 and finite, categories as text in their declared spelling.
+
+    Raises:
+        TrainingError: A value is infinite.
+    """
     features = canonical(declaration, table[list(declaration.feature_names)])
     for feature in declaration.features:
         if feature.kind is Kind.CATEGORY:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -130,15 +130,10 @@ def prepare_series(declaration: Declaration, table: pd.DataFrame) -> Series:
             f"{declaration.name}: the snapshot lacks the columns {', '.join(missing)}.",
             remedy="Take a new snapshot; this one was made for another declaration.",
         )
-    known = table[[time, value]].dropna().sort_values(time, kind="stable")
-    times = pd.DatetimeIndex(pd.to_datetime(known[time], utc=True)).tz_localize(None).as_unit("us").to_numpy()
-    closes = known[value].to_numpy(dtype=np.float64)
+    times, closes = _values(table, time, value)
     _check(declaration, task, times, closes)
-    width = np.timedelta64(STEP_SECONDS[task.step], "s")
-    count = len(times)
-    positions = np.arange(task.lags, count - 1)
-    whole = times[positions] - times[positions - task.lags] == task.lags * width
-    at = positions[whole & (times[positions + 1] - times[positions] == width)]
+    width, count = np.timedelta64(STEP_SECONDS[task.step], "s"), len(times)
+    at = _forecastable(times, task.lags, width)
     if len(at) < task.minimum_rows:
         raise TrainingError(
             f"{declaration.name}: {len(at)} steps have {task.lags} steps before them and one after without a hole; at "
@@ -147,6 +142,41 @@ def prepare_series(declaration: Declaration, table: pd.DataFrame) -> Series:
         )
     span = int((times[-1] - times[0]) / width) + 1
     return Series(len(table), len(table) - count, span - count, times, closes, at, task.lags)
+
+
+def stretches(declaration: Declaration, tables: Iterable[pd.DataFrame]) -> Iterator[Series]:
+    """A long series in stretches, each with what the next looks back at: every step to forecast from is in one of them.
+
+    Args:
+        declaration: The model.
+        tables: The snapshot's rows in the order of time, some at a time.
+    """
+    task = declaration.task_as(Forecasting)
+    time, value = declaration.source.time, declaration.target.name if declaration.target else ""
+    width = np.timedelta64(STEP_SECONDS[task.step], "s")
+    before: list[pd.DataFrame] = []
+    for part in tables:
+        table = pd.concat([*before, part[[time, value]].dropna()])
+        times, closes = _values(table, time, value)
+        at = _forecastable(times, task.lags, width)
+        if len(at):
+            yield Series(len(part), 0, 0, times, closes, at, task.lags)
+        # The last step of this stretch has no next one yet.
+        before = [table.tail(task.lags + 1)]
+
+
+def _values(table: pd.DataFrame, time: str, value: str) -> tuple[NDArray[np.datetime64], Floats]:
+    known = table[[time, value]].dropna().sort_values(time, kind="stable")
+    times = pd.DatetimeIndex(pd.to_datetime(known[time], utc=True)).tz_localize(None).as_unit("us").to_numpy()
+    return times, known[value].to_numpy(dtype=np.float64)
+
+
+def _forecastable(times: NDArray[np.datetime64], lags: int, width: np.timedelta64) -> Positions:
+    """Positions with so many steps before them and one after, without a hole."""
+    positions = np.arange(lags, max(lags, len(times) - 1))
+    whole = times[positions] - times[positions - lags] == lags * width
+    found: Positions = positions[whole & (times[positions + 1] - times[positions] == width)]
+    return found
 
 
 def _check(declaration: Declaration, task: Forecasting, times: NDArray[np.datetime64], closes: Floats) -> None:

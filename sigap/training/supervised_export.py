@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from sigap.errors import BundleError
 from sigap.training import bundling, evaluation
 from sigap.training.evaluation import Floats
 from sigap.training.recipes import pipeline
+from sigap.training.rows import typed
 from sigap.training.supervised import SupervisedTrained
 from sigap.training.trainer import BundleFacts
 
@@ -215,13 +217,35 @@ def _check_parity(session: onnxruntime.InferenceSession, trained: SupervisedTrai
     features = trained.prepared.features
     matrix = pipeline(trained.model)["encode"].transform(features)
     _check_rows(trained, features, matrix)
+    _compare(session, trained, features, matrix, trained.prepared.keys)
+
+
+def check_tables(folder: Path, trained: SupervisedTrained, tables: Iterable[pd.DataFrame]) -> int:
+    """See `sigap.training.trainer.Trainer.check_rows`."""
+    session = bundling.session((folder / bundle.MODEL).read_bytes())
+    key, encode, rows = list(trained.declaration.source.key), pipeline(trained.model)["encode"], 0
+    for table in tables:
+        features = typed(trained.declaration, table)[list(trained.prepared.used)]
+        keys = list(zip(*(table[name] for name in key), strict=True))
+        _compare(session, trained, features, encode.transform(features), keys)
+        rows += len(table)
+    return rows
+
+
+def _compare(
+    session: onnxruntime.InferenceSession,
+    trained: SupervisedTrained,
+    features: pd.DataFrame,
+    matrix: Floats,
+    keys: Sequence[Any],
+) -> None:
     found, expected = predict(session, matrix), evaluation.answers(trained.model, features)
     wrong = ~np.isclose(found, expected, rtol=TOLERANCE, atol=1e-6)
     if isinstance(trained.declaration.task, Classification):
         # An answer on the edge of yes and no must not depend on who computes it, either.
         sure = np.abs(expected - THRESHOLD) > TOLERANCE
         wrong |= sure & ((found >= THRESHOLD) != (expected >= THRESHOLD))
-    bundling.check_parity(trained.declaration.name, "rows", wrong, trained.prepared.keys, found, expected)
+    bundling.check_parity(trained.declaration.name, "rows", wrong, keys, found, expected)
 
 
 def _check_rows(trained: SupervisedTrained, features: pd.DataFrame, matrix: Floats) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -101,6 +101,10 @@ class SupervisedTrainer:
     def write_bundle(self, folder: Path, trained: SupervisedTrained, **facts: Unpack[BundleFacts]) -> Manifest:
         """See `Trainer.write_bundle`."""
         return supervised_export.write_bundle(folder, trained, facts)
+
+    def check_rows(self, trained: SupervisedTrained, bundle: Path, tables: Iterable[pd.DataFrame]) -> int:
+        """See `Trainer.check_rows`."""
+        return supervised_export.check_tables(bundle, trained, tables)
 
     def report(self, trained: SupervisedTrained, folder: Path) -> Path:
         """See `Trainer.report`."""

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from sigap.bundle import Bilingual, Level
 from sigap.catalog import Declaration, Kind
 from sigap.catalog.declaration import Clustering
+from sigap.data import parts
 from sigap.errors import TrainingError
 from sigap.training.clusters import Candidate, centers, distances, fit, inputs, renumber, select, with_model
 from sigap.training.features import Prepared, complete, prepare
@@ -116,18 +117,18 @@ def candidates(params: Params) -> tuple[int, ...]:
 
 
 def read_snapshot(path: Path) -> pd.DataFrame:
-    """The snapshot's rows.
+    """The snapshot's rows, of one file or of a folder of partitions.
 
     Raises:
         TrainingError: There is no snapshot, or it can't be read.
     """
-    if not path.is_file():
+    if not path.exists():
         raise TrainingError(
             f"There is no snapshot {path}.",
             remedy="Fetch it with `dvc checkout` (or `dvc pull`), or take one by running the pipeline.",
         )
     try:
-        return pd.read_parquet(path, engine="pyarrow")
+        return parts.read(path).to_pandas() if path.is_dir() else pd.read_parquet(path, engine="pyarrow")
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"The snapshot {path} can't be read: {error}.", remedy="Fetch it again with `dvc checkout --force`."

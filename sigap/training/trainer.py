@@ -7,7 +7,7 @@ plain JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -242,6 +242,21 @@ class Trainer(Protocol):
 
         Raises:
             BundleError: The ONNX model answers otherwise than scikit-learn on a row of the snapshot.
+        """
+
+    def check_rows(self, trained: AnyTrained, bundle: Path, tables: Iterable[pd.DataFrame]) -> int:
+        """Holds a bundle's answers against scikit-learn's on a whole snapshot of which a sample was trained on.
+
+        Args:
+            trained: The finished sweep.
+            bundle: Folder of the bundle that `write_bundle` wrote.
+            tables: The snapshot's rows in the order of its key, some at a time; no more than that is held.
+
+        Returns:
+            How many rows were answered.
+
+        Raises:
+            BundleError: The ONNX model answers otherwise on one of them.
         """
 
     def report(self, trained: AnyTrained, folder: Path) -> Path:

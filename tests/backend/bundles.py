@@ -162,6 +162,13 @@ def write_bundle(folder: Path, centers: np.ndarray = CENTERS, *, data_version: s
             }
             for rank, row in enumerate(centers)
         ],
+        "geometry": {
+            "lower": [-1e3] * 3,
+            "upper": [1e3] * 3,
+            "mean": MEAN.tolist(),
+            "deviation": SCALE.tolist(),
+            "centers": ((centers - MEAN) / SCALE).tolist(),
+        },
         "metrics": {"silhouette": 0.37},
         "sweep": [{"k": 3, "run_id": "", "metrics": {"silhouette": 0.37}, "admissible": True, "reason": None}],
         "fingerprint": hashlib.sha256(centers.tobytes()).hexdigest(),

@@ -266,7 +266,7 @@ def test_both_paths_count_and_keep_the_same(both: Both, model: Declaration, monk
     monkeypatch.setattr(both.slow_service.log, "put", kept["slow"].append)
     both.ask(both.slow, PATHS[model.name], body)
     (hot,), (slow,) = kept["hot"], kept["slow"]
-    same = {"at": 0.0, "latency": 0.0, "request_id": ""}
+    same = {"at": 0.0, "latency": 0.0, "request_id": "", "text": b""}
     hot_kept, slow_kept = (each._replace(**same, answer=kept_answer(each.answer)) for each in (hot, slow))
     assert hot_kept == slow_kept
     assert {name: type(value) for name, value in hot.fields.items()} == {

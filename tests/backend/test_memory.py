@@ -35,7 +35,7 @@ def test_six_models_take_little_memory(tmp_path: Path) -> None:
     for model in bodies:
         keep(tmp_path, model)
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "backend.app:app", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "backend", "--port", str(port)]
     env = {"SIGAP_STATE_DIR": str(tmp_path), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     with process(command, tmp_path / "api.log", **env) as started:
         api = f"http://127.0.0.1:{port}"

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sigap.catalog import Declaration
+from sigap.data import draft as draft_module
 from sigap.data import snapshot as snapshot_module
 from sigap.data.snapshot import take_snapshot
 from sigap.data.versions import DataVersions
@@ -85,7 +86,7 @@ def test_identical_rows_give_identical_bytes_and_no_new_version(
     assert checkout.git("status", "--porcelain") == ""
 
     # However the rows are cut into row groups, all of them arrive.
-    monkeypatch.setattr(snapshot_module, "ROW_GROUP", 50)
+    monkeypatch.setattr(draft_module, "ROW_GROUP", 50)
     grouped = take_snapshot(education, settings)
     parquet = pq.ParquetFile(settings.root / grouped.path)
     assert [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)] == [50, 50, 50, 50, 12]

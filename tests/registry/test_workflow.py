@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +98,31 @@ def test_from_table_to_champion_and_the_same_again(line: Line) -> None:
     onward = lineage.of_data(line.settings, "education", "v1").as_dict()
     assert [each["model_version"] for each in onward["model_versions"]] == ["v1"]
     assert len(onward["runs"]) == 2
+
+
+def test_a_table_in_partitions_of_which_a_sample_is_trained_on(line: Line) -> None:
+    line.settings = line.settings.model_copy(update={"partition_rows": 100, "training_rows": 200})
+    first = line.run()
+    assert (first["promoted"], first["data_version"], first["rows"]) == (True, "v1", 212)
+    parent = next(run for run in line.runs() if "mlflow.parentRunId" not in run.data.tags)
+    drawn = parent.data.params["sample"]
+    assert drawn.endswith("of 212 rows, drawn evenly by a hash of provinsi_id, seed 20240601")
+    assert parent.data.tags["data_md5"].endswith(".dir")
+    champion = line.registry.champion("education")
+    assert champion is not None
+    data = read_manifest(line.registry.bundle(champion)).data
+    assert data.sample is not None
+    assert (data.rows, f"{data.sample.rows} of 212 rows, {data.sample.drawn}") == (212, drawn)
+    assert "## Changes since" not in Path(
+        line.client.download_artifacts(parent.info.run_id, "data_profile/data_profile.md")
+    ).read_text(encoding="utf-8")
+    card = Path(line.client.download_artifacts(parent.info.run_id, CARD)).read_text()
+    assert f"| Trained on | {data.sample.rows} of these rows, drawn evenly by a hash of provinsi_id" in card
+    # The same rows again: the same sample, scores and version; from a restored version too.
+    shutil.rmtree(line.settings.state / "samples")
+    again = line.run(data_version="v1")
+    assert (again["metrics"], again["rule"], again["rows"]) == (first["metrics"], "equal", 212)
+    assert lineage.of_version(line.settings, "education").as_dict()["data"]["can_be_restored"]
 
 
 def test_a_step_called_twice_doubles_nothing(line: Line) -> None:

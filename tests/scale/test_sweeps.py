@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sigap.catalog.bitcoin_price import BITCOIN_PRICE
 from sigap.catalog.car_price import CAR_PRICE
 from sigap.catalog.customer_segments import CUSTOMER_SEGMENTS
 from sigap.data.mock import customers
+from sigap.data.parts import COMMON, part_name
+from sigap.data.samples import sample_of, training_sample
+from sigap.data.versions import DataVersions
 from sigap.errors import TrainingError
 from sigap.settings import Settings
 from sigap.training import candidates
@@ -102,8 +107,6 @@ def test_a_snapshot_that_changed_meanwhile_is_not_trained_on(tmp_path: Path) -> 
 def test_a_machine_without_the_folder_takes_the_snapshot_from_the_remote(
     checkout: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sigap.data.versions import DataVersions
-
     settings = checkout.settings(dvc_remote_url=str(tmp_path / "remote"), git_commit=False)
     versions = DataVersions(settings)
     customers(50).to_parquet(versions.path("customer_segments"), index=False)
@@ -113,6 +116,30 @@ def test_a_machine_without_the_folder_takes_the_snapshot_from_the_remote(
     shutil.rmtree(checkout.root / ".dvc" / "cache")
     monkeypatch.setattr(candidates, "get_settings", lambda: settings)
     assert candidates._holds(source.file(), source.sha256)
+
+
+def test_a_machine_without_the_folder_draws_the_same_sample_of_partitions(
+    checkout: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = checkout.settings(dvc_remote_url=str(tmp_path / "remote"), git_commit=False)
+    versions, table = DataVersions(settings), pa.Table.from_pandas(customers(50), preserve_index=False)
+    folder = versions.path("customer_segments")
+    folder.mkdir()
+    for number in range(2):
+        pq.write_table(table.slice(25 * number, 25), folder / part_name(number))
+    pq.write_metadata(table.schema, folder / COMMON)
+    recorded = versions.record("customer_segments")
+    whole = Source.of("customer_segments", folder, recorded.md5)
+    few = settings.model_copy(update={"training_rows": 20})
+    drawn = training_sample(CUSTOMER_SEGMENTS, few, recorded.md5)
+    assert (drawn.rows, drawn.of) == (20, 50)
+    assert sample_of(CUSTOMER_SEGMENTS, few, folder) == drawn.path
+    some = Source.of("customer_segments", drawn.path, recorded.md5, 20)
+    for gone in (folder, settings.state / "samples", checkout.root / ".dvc" / "cache"):
+        shutil.rmtree(gone)
+    monkeypatch.setattr(candidates, "get_settings", lambda: settings)
+    assert candidates._holds(whole.file(), whole.sha256)
+    assert candidates._holds(some.file(), some.sha256)
 
 
 def test_the_whole_training_is_the_same_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Thread
 
 import httpx
 import pytest
@@ -96,6 +97,8 @@ def test_every_command_of_the_tutorial_does_what_it_says(system: System) -> None
     # A reader's system trains by itself when rows change, which the stories before had switched off.
     system.stop()
     system.start(SIGAP_RETRAIN_ON_CHANGE="education", SIGAP_SENSOR_SECONDS="1")
+    # Somebody has to take note of its end, as a shell does, or `./run stop` waits for a process that is only a record.
+    Thread(target=system.process.wait, daemon=True).start()
     terminal = Terminal(system)
     for address in re.findall(r"<(http://127\.0\.0\.1:\d+[^>]*)>", TUTORIAL.read_text()):
         assert httpx.get(terminal.here(address), timeout=30, follow_redirects=True).is_success, address
