@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from backend.mage import Mage as ApiMage
 from backend.mage import MageAwayError
 from sigap.cli.deployment import first_training, prepare
 from sigap.cli.pipeline import run_word
-from sigap.errors import ConfigurationError, PipelineError
+from sigap.errors import ConfigurationError, PipelineError, ServiceError
 from sigap.keys import Keys
 from sigap.services.mlflow_launch import _database
 from sigap.settings import ROOT, Settings
@@ -109,13 +113,49 @@ def test_mage_elsewhere_is_asked_and_nothing_is_started_here(tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_first_training_that_fails_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = settings(
-        tmp_path, mage_url=f"http://127.0.0.1:{closed_port()}", mage_password="x", train_at_start="education",
-        MLFLOW_TRACKING_URI="http://127.0.0.1:9", DATABASE_URL="postgresql://me:pw@127.0.0.1:1/x",
+@contextlib.contextmanager
+def answering() -> Iterator[str]:
+    """A server that is healthy and knows nothing else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path.endswith(("/health", "/status")) else 404)
+            self.end_headers()
+            self.wfile.write(b'{"error": {"message": "no"}}')
+
+        do_POST = do_GET  # noqa: N815 - the library's name
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join(10)
+
+
+def elsewhere(folder: Path, mage: str, mlflow: str) -> Settings:
+    return settings(
+        folder, mage_url=mage, mage_password="x", train_at_start="education", MLFLOW_TRACKING_URI=mlflow,
+        DATABASE_URL="postgresql://me:pw@127.0.0.1:1/x",
     )  # fmt: skip
-    assert first_training(given) == 1
+
+
+def test_a_first_training_that_fails_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with answering() as server:
+        assert first_training(elsewhere(tmp_path, server, server), 1) == 1
     assert "no champion: its pipeline failed" in capsys.readouterr().out
+
+
+def test_a_first_training_waits_for_whom_it_needs(tmp_path: Path) -> None:
+    away = f"http://127.0.0.1:{closed_port()}"
+    with answering() as there:
+        with pytest.raises(ServiceError, match="MLflow does not answer"):
+            first_training(elsewhere(tmp_path, there, away), 0)
+        with pytest.raises(ServiceError, match="Mage does not answer"):
+            first_training(elsewhere(tmp_path, away, there), 0)
 
 
 def test_the_api_knows_mage_by_its_settings_alone(tmp_path: Path) -> None:
