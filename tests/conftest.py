@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ from sigap.settings import ROOT, Settings, get_settings
 from tests.stores import ObjectStore, running_store
 
 _numbers = count(1)
+
+# Started in the background by a shell, this process ignores Ctrl-C, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two tests at a time on a busy machine: what is slow is no fault, and nothing here is timed.
 examples.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

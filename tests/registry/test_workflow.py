@@ -338,6 +338,8 @@ def test_a_damaged_champion_is_replaced_and_a_deleted_experiment_restored(line: 
     damaged = line.settings.root / MANIFEST
     damaged.write_text("{}")
     line.client.log_artifact(champion.run_id, str(damaged), "bundle")
+    # Nor is there a whole one that was fetched before.
+    shutil.rmtree(line.settings.state / "cache" / "bundles")
     line.client.delete_experiment(line.client.get_experiment_by_name("education").experiment_id)
     line.sql(BETTER)
     result = line.run()

@@ -40,6 +40,7 @@ def configuration(token: str, beyond: dict[str, Any]) -> schemathesis.Config:
         {
             "seed": 4,
             "continue-on-failure": True,
+            "request-timeout": 600,
             "headers": {"Authorization": f"Bearer {token}"},
             "generation": {"max-examples": EXAMPLES, "database": "none"},
             "phases": {"coverage": {"unexpected-methods": ["TRACE"]}, "stateful": {"enabled": bool(beyond)}},
