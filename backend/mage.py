@@ -116,6 +116,8 @@ class Mage:
         # Asked for before it exists, the secret would be made up: nobody's password.
         if not self._settings.has_secret(PASSWORD):
             raise MageAwayError("Mage was never started here.", remedy="`./run` starts it.")
+        # Who is signed in already, as an old session of a Mage that was started anew may be, is refused another one.
+        client.cookies.clear()
         try:
             session = {"email": OWNER, "password": self._settings.secret(PASSWORD)}
             answer = await self._answer(client, "POST", "sessions", {"session": session})

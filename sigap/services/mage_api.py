@@ -50,6 +50,8 @@ class MageApi:
             PipelineError: Mage doesn't know the password.
         """
         session = {"email": OWNER, "password": self._settings.secret(PASSWORD)}
+        # Who is signed in already, as an old session of a Mage that was started anew may be, is refused another one.
+        self._http.cookies.clear()
         try:
             answer = self._call("POST", "sessions", {"session": session})
         except RefusedError as error:
