@@ -35,12 +35,12 @@ def test_every_row_of_a_regression(tmp_path: Path) -> None:
     table = cars(400)
     table.loc[::7, "horsepower"] = np.nan
     forest = {"estimator": "random_forest", "grid": {"n_estimators": [15], "min_samples_leaf": [3]}}
-    params = sweep(False, candidates={"forest": forest}, repeats=1)
-    trained = trained_on(CAR_PRICE, table.iloc[:120], params)
+    params = sweep(False, candidates={"forest": forest}, repeats=10)
+    trained = trained_on(CAR_PRICE, table.iloc[:300], params)
     bundled(tmp_path / "ours", trained)
     assert TRAINER.check_rows(trained, tmp_path / "ours", _batches(table)) == 400
 
-    other = trained_on(CAR_PRICE, cars(120, seed=5), params)
+    other = trained_on(CAR_PRICE, cars(300, seed=5), params)
     bundled(tmp_path / "other", other)
     with pytest.raises(BundleError, match=r"answers 50 of 50 rows otherwise than scikit-learn, first \(1,\)"):
         TRAINER.check_rows(trained, tmp_path / "other", _batches(table))
