@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import httpx
@@ -9,6 +10,7 @@ import psutil
 import pytest
 from websockets.sync.client import connect
 
+from backend.mage import Mage
 from sigap.errors import PipelineError
 from sigap.services.mage import OWNER
 from sigap.services.mage_api import MageApi
@@ -34,6 +36,23 @@ def test_a_password_that_mage_does_not_know_is_explained(mage_settings, tmp_path
     with pytest.raises(PipelineError, match="refused the sign-in") as caught:
         run_pipeline(mage_settings.model_copy(update={"state_dir": tmp_path}), "fan", {})
     assert "of another time" not in str(caught.value)
+
+
+def test_who_is_signed_in_signs_in_again(mage_settings):
+    # As the watcher does after Mage was started anew, and the API after some hours: with a session that still holds.
+    with MageApi(mage_settings) as api:
+        for _ in range(2):
+            api.sign_in()
+            assert api.going_on() == []
+
+    async def asked() -> None:
+        mage = Mage(mage_settings)
+        for _ in range(2):
+            assert await mage.runs("fan") is not None
+            mage._signed_in = 0.0
+        await mage.close()
+
+    asyncio.run(asked())
 
 
 def test_nothing_is_read_without_a_session(mage_settings):
