@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import tempfile
 import threading
@@ -19,6 +20,8 @@ _INPUT_TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, 
 SLICE = 4096
 # Bytes of an ONNX file from which on its memory counts.
 LARGE = 2**18
+
+log = logging.getLogger("sigap.api")
 
 
 class Engine:
@@ -115,7 +118,8 @@ def _session(model: bytes) -> ort.InferenceSession:
             options.add_session_config_entry("session.save_model_format", "ORT")
             _opened(model, options)
             return _opened(converted, _options())
-    except Exception:  # no place for the file, or no model: the latter is told by the next line
+    except Exception as error:  # no place for the file, or no model: the latter is told by the last line
+        log.info("A model is kept as it came, which takes more memory: %s.", type(error).__name__)
         return _opened(model, _options())
 
 
