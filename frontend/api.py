@@ -25,6 +25,10 @@ class ApiDownError(ServiceError):
     """The API can't be reached or answers nonsense."""
 
 
+class ChangedError(SigapError):
+    """Another champion came between two questions about the same one."""
+
+
 class RejectedError(SigapError):
     """The API refused a request; `fields` says what is wrong with which field, in English.
 
@@ -246,6 +250,7 @@ class Movement(Answer):
 class Clusters(Answer):
     """The members of the served model with their levels, past and movement."""
 
+    model_version: str
     members: tuple[Member, ...]
     not_assessed: tuple[NotAssessed, ...] = ()
     history: tuple[Moment, ...] = ()
@@ -347,8 +352,13 @@ def fetcher() -> Callable[[str], httpx.Response | None]:
 
 
 @st.cache_data(ttl=2, show_spinner=False)
-def model(name: str) -> Model:
+def model(name: str, pulse: str) -> Model:  # noqa: ARG001 - makes another champion another question
     """The model's declaration and champion.
+
+    Args:
+        name: The model.
+        pulse: What the API serves, as `catalogue.pulse` tells it: a page that watches it and is drawn anew when it
+            changes must not be drawn from what was read before that.
 
     Raises:
         ApiDownError: The API can't be reached or its answer can't be read.
@@ -364,12 +374,16 @@ def clusters(name: str, model_version: str) -> Clusters:
     """The members of the champion `model_version`; the version makes a new champion a new question.
 
     Raises:
+        ChangedError: Another version is served by now.
         ApiDownError: The API can't be reached or its answer can't be read.
     """
     try:
-        return Clusters.model_validate(read(f"/models/{name}/clusters"))
+        found = Clusters.model_validate(read(f"/models/{name}/clusters"))
     except ValidationError as error:
         raise ApiDownError(f"The API's answer about {name!r} {model_version} can't be read: {error}.") from error
+    if found.model_version != model_version:
+        raise ChangedError(f"{name!r} was {model_version} a moment ago and is {found.model_version} now.")
+    return found
 
 
 def asked(name: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ if (ROOT := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.insert(0, ROOT)
 
 import contextlib
+import time
 from collections.abc import Callable
 from functools import partial
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from frontend import catalogue, parts
-from frontend.api import ApiDownError
+from frontend.api import ApiDownError, ChangedError
 from frontend.catalogue import Entry
 from frontend.palette import level_colors
 from frontend.views import batch, education, experiments, model, monitoring, operations, overview
@@ -60,6 +61,10 @@ def _guarded(view: Callable[[Words], None], words: Words) -> Callable[[], None]:
     def page() -> None:
         try:
             view(words)
+        except ChangedError:
+            # Another champion came between two questions. What is kept of the first is asked again after two seconds.
+            time.sleep(1)
+            st.rerun()
         except ApiDownError:
             detail = words("state.down.detail", address=get_settings().api_address)
             parts.html(parts.calm(words("state.down.title"), words("state.down.text"), detail))

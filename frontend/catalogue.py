@@ -360,13 +360,24 @@ def entries() -> tuple[Entry, ...]:
         raise ApiDownError(f"The API's list of models can't be read: {error}.") from error
 
 
-@st.cache_data(ttl=2, show_spinner=False)
 def detail(name: str) -> Detail:
     """The model's declaration and champion.
 
     Raises:
         ApiDownError: The API can't be reached or its answer can't be read.
     """
+    return _detail(name, pulse())
+
+
+def forget() -> None:
+    """What the API serves is asked anew: this page has just changed it."""
+    entries.clear()
+    _detail.clear()
+    api.model.clear()
+
+
+@st.cache_data(ttl=2, show_spinner=False)
+def _detail(name: str, pulse: str) -> Detail:  # noqa: ARG001 - see `api.model`
     try:
         return Detail.model_validate(api.read(f"/{MODELS}/{name}"))
     except ValidationError as error:

@@ -68,8 +68,7 @@ def _confirm() -> None:
 
 def _look_anew() -> None:
     # What was served, decided and registered may be another by now.
-    catalogue.entries.clear()
-    catalogue.detail.clear()
+    catalogue.forget()
     catalogue.decisions.clear()
     supply.known_versions.clear()
     shifts.standing.clear()

@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from frontend import address, api, boundaries, charts, parts
+from frontend import address, api, boundaries, catalogue, charts, parts
 from frontend.api import Clusters, Member, Model
 from frontend.boundaries import Boundaries, BoundariesError
 from frontend.charts.tiles import has_tiles
@@ -27,7 +27,7 @@ def show(words: Words) -> None:
     Raises:
         ApiDownError: The API can't be reached.
     """
-    model = api.model(MODEL)
+    model = api.model(MODEL, catalogue.pulse())
     if not model.served:
         parts.html(
             parts.calm(

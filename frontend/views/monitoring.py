@@ -32,6 +32,7 @@ from frontend.words import MISSING, Words
 
 MINUTES = (1, 5, 15)
 PULSE_SECONDS = 10.0
+DETAILS_SECONDS = 30.0
 
 
 def show(words: Words) -> None:
@@ -45,14 +46,24 @@ def show(words: Words) -> None:
     # Asked before anything is drawn: an API that is away is told by the frame, not in the middle of the page.
     health()
     _state(models, words)
-    decided = catalogue.decisions(names)
-    _models(models, health(), decided, words)
+    _details(models, words)
+    parts.html(f'<p class="sg-small" style="margin-top:1.6rem">{escape(words("watch.watched"))}</p>')
+
+
+@st.fragment(run_every=DETAILS_SECONDS)
+def _details(models: Mapping[str, Detail], words: Words) -> None:
+    """What changes by the minute, asked again and again: nobody should have to load an open page anew."""
+    decided = catalogue.decisions(tuple(models))
+    try:
+        now, seen = health(), traffic(int(st.session_state["kept_minutes"]))
+    except ApiDownError:
+        return  # the frame tells it within seconds
+    _models(models, now, decided, words)
     section(models, words)
-    parts.html(shadow(models, traffic(int(st.session_state["kept_minutes"])), words))
+    parts.html(shadow(models, seen, words))
     performance.show(models, words)
     _retrains(decided, models, words)
     parts.html(history(retrains(), {name: model.title(words.language) for name, model in models.items()}, words))
-    parts.html(f'<p class="sg-small" style="margin-top:1.6rem">{escape(words("watch.watched"))}</p>')
 
 
 def _minutes() -> int:

@@ -69,7 +69,7 @@ def _card(model: Detail, decided: tuple[Decision, ...] | None, words: Words) -> 
 def _state(model: Detail, words: Words) -> str:
     """What the model found, or how good it is beside its baseline, at a glance."""
     if model.name == LEVELS:
-        known = api.model(model.name)
+        known = api.model(model.name, catalogue.pulse())
         return parts.squares(known, api.clusters(model.name, model.model_version), None, words)
     if model.baseline is not None:
         return scores.beside(model.baseline, model, words)
@@ -175,7 +175,7 @@ def _attention(models: list[Detail], decided: dict[str, tuple[Decision, ...] | N
         notes += concerns(model, decided.get(model.name), words)
         if model.name == LEVELS and model.served:
             clusters = api.clusters(model.name, model.model_version)
-            notes += [(0, note) for note in attention(api.model(model.name), clusters, words)]
+            notes += [(0, note) for note in attention(api.model(model.name, catalogue.pulse()), clusters, words)]
     titles = {model.name: model.title(words.language) for model in models}
     notes += [(2, each.text) for each in drift.findings(titles, words)]
     if models and not any(model.served for model in models):

@@ -48,6 +48,8 @@ class Database(_Model):
         tables: Rows by table.
         revision: Of Sigap's schema in it; empty for other databases.
         roles: Roles of PostgreSQL, other than the owner, that may do something in it.
+        groups: Those of them that nobody signs in as.
+        members: Logins that have their rights from one of the groups, and which.
         size: Bytes that it takes on the server's disk.
     """
 
@@ -57,6 +59,8 @@ class Database(_Model):
     tables: dict[str, int]
     revision: str = ""
     roles: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    members: dict[str, str] = {}
     size: int = 0
 
 

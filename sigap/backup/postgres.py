@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
 from sigap.backup.manifest import Database, Hashing, Moved, blocks
+from sigap.data.analysts import GROUP
 from sigap.data.postgres import address, connect, translated
 from sigap.errors import BackupError
 from sigap.services.postgres import binary_folders
@@ -28,7 +29,7 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 WHERE c.relkind = 'r' AND {_OURS} ORDER BY 1, 2
 """  # noqa: S608 - two constants of ours
 _ROLES = f"""
-SELECT DISTINCT r.rolname FROM (
+SELECT DISTINCT r.rolname, r.rolcanlogin FROM (
     SELECT (aclexplode(c.relacl)).grantee FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_OURS}
     UNION SELECT (aclexplode(n.nspacl)).grantee FROM pg_namespace n WHERE {_OURS}
     UNION SELECT (aclexplode(p.proacl)).grantee FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -37,6 +38,11 @@ SELECT DISTINCT r.rolname FROM (
 ) AS granted JOIN pg_roles r ON r.oid = granted.grantee
 WHERE r.rolname <> current_user AND r.rolname NOT LIKE 'pg\\_%' ORDER BY 1
 """  # noqa: S608 - two constants of ours
+
+_MEMBERS = """
+SELECT r.rolname, g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
+WHERE g.rolname = ANY(%s) AND r.rolcanlogin AND r.rolname <> current_user ORDER BY 1
+"""
 
 # Whoever still uses a table keeps it from being replaced: said after so long, instead of waiting for ever.
 _LOCK_SECONDS = 10
@@ -131,10 +137,22 @@ def describe(connection: Connection, file: str, name: str) -> Database:
     if "public.alembic_version" in tables:
         row = connection.execute("SELECT version_num FROM public.alembic_version").fetchone()
         revision = str(row[0]) if row else ""
-    roles = tuple(str(row[0]) for row in connection.execute(_ROLES))
+    roles = {str(role): bool(signs_in) for role, signs_in in connection.execute(_ROLES)}
+    groups = tuple(role for role, signs_in in roles.items() if not signs_in)
+    members = {str(member): str(group) for member, group in connection.execute(_MEMBERS, [list(groups)])}
     row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
     taken = int(row[0]) if row else 0
-    return Database(kind="postgres", file=file, name=name, tables=tables, revision=revision, roles=roles, size=taken)
+    return Database(
+        kind="postgres",
+        file=file,
+        name=name,
+        tables=tables,
+        revision=revision,
+        roles=tuple(roles),
+        groups=groups,
+        members=members,
+        size=taken,
+    )
 
 
 def count(connection: Connection) -> dict[str, int]:
@@ -226,7 +244,18 @@ def load(settings: Settings, path: Path, expected: Database, moved: Moved = lamb
             remedy="See that nobody else writes to that database, and restore again.",
         )
     told = [
-        f"The role {role} was made again, without its password: ALTER ROLE {role} LOGIN PASSWORD …" for role in made
+        f"The role {role} was made again, without its password: ALTER ROLE {role} LOGIN PASSWORD …"
+        for role in made
+        if role not in expected.groups
+    ]
+    with connect(settings) as connection:
+        there = {str(row[0]) for row in connection.execute("SELECT rolname FROM pg_roles")}
+    told += [
+        f"The login {member}, a member of {group}, is not on this server: ./run analyst create {member}"
+        if group == GROUP
+        else f"The login {member} is not on this server: CREATE ROLE {member} LOGIN PASSWORD … IN ROLE {group}"
+        for member, group in expected.members.items()
+        if member not in there
     ]
     if lacking:
         told.append(

@@ -256,7 +256,7 @@ def test_of_many_at_once_none_counts_twice_in_any_order(visit: Callable[[Visit],
 
 def test_without_the_database_or_its_tables_it_is_said(visit: Callable[[Visit], None], tmp_path: Path) -> None:
     async def work(desk: Desk) -> None:
-        desk.do("DROP TABLE outcomes, live_scores")
+        desk.do("DROP TABLE outcomes, live_scores CASCADE")
         for answer in (
             await desk.api.post("/models/car_price/outcomes", json={"outcomes": [{"request_id": "c", "outcome": 900}]}),
             await desk.api.get("/models/car_price/performance"),

@@ -18,6 +18,7 @@ from sigap.backup.restore import verify
 from sigap.backup.shelf import Found, find
 from sigap.backup.swap import Entry, Exchange, beside
 from sigap.backup.trees import unpack
+from sigap.data.analysts import create_analyst, drop_analyst
 from sigap.errors import BackupError, ServiceError
 from sigap.services.postgres import EmbeddedPostgres
 from sigap.services.service import free_port
@@ -156,12 +157,14 @@ def test_every_step_of_the_exchange_can_be_the_last(tmp_path: Path, monkeypatch:
 
 def test_the_embedded_postgres_is_made_anew(little: Little, tmp_path: Path) -> None:
     little.sql("CREATE ROLE reader LOGIN PASSWORD 'x'")
+    create_analyst(little.settings, "superset")
     try:
-        little.sql("CREATE SCHEMA analytics; CREATE VIEW analytics.rows AS SELECT * FROM education_data")
-        little.sql("GRANT USAGE ON SCHEMA analytics TO reader; GRANT SELECT ON analytics.rows TO reader")
+        little.sql("CREATE SCHEMA reports; CREATE VIEW reports.rows AS SELECT * FROM education_data")
+        little.sql("GRANT USAGE ON SCHEMA reports TO reader; GRANT SELECT ON reports.rows TO reader")
         one = little.backup()
     finally:
-        little.sql("DROP SCHEMA analytics CASCADE; DROP ROLE reader")
+        little.sql("DROP SCHEMA reports CASCADE; DROP ROLE reader")
+        drop_analyst(little.settings, "superset")
     expected = little.sql("SELECT * FROM education_data ORDER BY 1, 3")
     shutil.rmtree(little.settings.state)
     # Like a folder of `mktemp -d`: the account that PostgreSQL runs under, as root, can't get in.
@@ -169,11 +172,14 @@ def test_the_embedded_postgres_is_made_anew(little: Little, tmp_path: Path) -> N
     own = Settings(root=little.checkout.root, state_dir=little.settings.state, postgres_port=free_port())
     with_own = Little(little.checkout, own, little.shelf)
     done = with_own.restore(one)
-    assert done.notes == ["The role reader was made again, without its password: ALTER ROLE reader LOGIN PASSWORD …"]
+    assert done.notes == [
+        "The role reader was made again, without its password: ALTER ROLE reader LOGIN PASSWORD …",
+        "The login superset, a member of sigap_analyst, is not on this server: ./run analyst create superset",
+    ]
     assert with_own.left() == []
     with EmbeddedPostgres(own):
         assert with_own.sql("SELECT * FROM education_data ORDER BY 1, 3") == expected
-        assert with_own.sql("SELECT has_table_privilege('reader', 'analytics.rows', 'select')") == [(True,)]
+        assert with_own.sql("SELECT has_table_privilege('reader', 'reports.rows', 'select')") == [(True,)]
         with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(own.dsn) as connection:
             connection.execute("SET ROLE reader; SELECT * FROM public.education_data")
         # What is there can be backed up again, and that again be put in its place.

@@ -42,6 +42,7 @@ class StandIn:
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.app = make_app()
+        self.changed = 0.0
 
     def start(self) -> None:
         config = uvicorn.Config(
@@ -65,6 +66,7 @@ class StandIn:
             yield
         finally:
             self.app.state.mode = before
+            self.changed = time.monotonic()
 
 
 @pytest.fixture(scope="session")
@@ -159,7 +161,9 @@ def watched(browser: Browser, width: int = 1440) -> Iterator[Page]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def page(browser: Browser, standin: StandIn) -> Iterator[Page]:
     """A watched page of 1440 × 1000."""
+    # For two seconds a dashboard answers from what it read in the test before.
+    time.sleep(max(0.0, standin.changed + 2.5 - time.monotonic()))
     with watched(browser) as opened:
         yield opened

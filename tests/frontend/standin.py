@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from backend.describe import summary
 from backend.history import Decisions, decisions
 from backend.performance import Performance
+from backend.retrains import Retrains
 from backend.runs import Pages, RunList, RunSummary
 from backend.runs import detail as run_detail
 from backend.runs import summary as run_summary
@@ -284,7 +285,7 @@ def _movement(figures: pd.DataFrame, model: Clustering, members: list, breaks: l
 
 def story() -> dict[str, Any]:
     """The clusters after Riau brought new mean years of schooling, which lifted it to the best level."""
-    told = copy.deepcopy(answers()["clusters"])
+    told = copy.deepcopy(answers()["clusters"]) | {"model_version": version_of("story")}
     member = next(each for each in told["members"] if each["entity"] == RISEN)
     before = {name: member["features"][name] for name in USED} | {"rata_lama_sekolah": 8.2, "rasio_guru_murid": 14.9}
     then = answers()["fitted"].assign(np.array([[before[name] for name in USED]]))[0]
@@ -400,6 +401,10 @@ def make_app(mode: str = "3") -> FastAPI:
             model=model, measurable=model != "education", model_version=None, alarm=False, outcomes=0, newest=None,
             window_days=30, versions=[], history=[],
         )  # fmt: skip
+
+    @app.get("/retrains")
+    async def retrains() -> Any:
+        return Retrains(retrains=[])
 
     app.state.desk = desk = Desk()
     app.include_router(desk_routes(desk))

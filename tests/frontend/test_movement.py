@@ -18,7 +18,7 @@ def _clusters(levels: dict[str, tuple[int | None, int | None]], broken: tuple[st
     )
     note = Text(id="Wilayah berubah", en="Borders changed")
     breaks = tuple(Break(entity=e, period=2024, note=note) for e in broken)
-    return Clusters(members=members, history=history, breaks=breaks)
+    return Clusters(model_version="v3", members=members, history=history, breaks=breaks)
 
 
 def test_moves_between_two_years() -> None:

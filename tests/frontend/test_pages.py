@@ -11,7 +11,7 @@ from frontend.catalogue import Decision, Detail
 from frontend.views.model import refusal
 from frontend.views.overview import attention, concerns
 from frontend.words import Words
-from tests.frontend.conftest import StandIn, clear_caches, shown
+from tests.frontend.conftest import StandIn, clear_caches, opened, shown
 from tests.frontend.standin import answers
 
 
@@ -33,6 +33,18 @@ def test_a_link_opens_its_province_and_language(app: AppTest) -> None:
     assert "6.12 years" in page
     assert "needs 2.24 years more" in page
     assert "fewer" in page
+
+
+def test_a_new_champion_is_not_drawn_from_what_was_read_before(app: AppTest, standin: StandIn) -> None:
+    opened(app, "education", tab="about")
+    assert "v3" in shown(app)
+    # The list is asked again, a moment before the model itself would be.
+    catalogue.entries.clear()
+    with standin.serving("2"):
+        opened(app, "education")
+        assert "v2" in shown(app)
+        assert "v3" not in shown(app)
+        assert catalogue.detail("education").model_version == "v2"
 
 
 @pytest.mark.parametrize("asked", ["P00", "<script>alert(1)</script>"])
