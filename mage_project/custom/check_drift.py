@@ -13,7 +13,8 @@ if "test" not in globals():
 @custom
 def check_drift(*_: Any, **variables: Any) -> dict[str, Any]:
     """Check all champions, or those that the trigger names, and say which alarm."""
-    return summary(check_named(variables.get("model"), variables.get("subject")))
+    only_new = bool(variables.get("only_new"))
+    return summary(check_named(variables.get("model"), variables.get("subject"), only_new=only_new))
 
 
 @test

@@ -11,9 +11,10 @@ if "test" not in globals():
 
 
 @custom
-def score_outcomes(*_: Any, **__: Any) -> list[dict[str, Any]]:
-    """Score each served model that has a target, beside what it promised."""
-    return score_all()
+def score_outcomes(*_: Any, **variables: Any) -> list[dict[str, Any]]:
+    """Score each served model that has a target, or the one that the trigger names, beside what it promised."""
+    model = variables.get("model")
+    return score_all(models=[model] if model and model != "all" else ())
 
 
 @test

@@ -46,6 +46,7 @@ def check_all(
     *,
     settings: Settings | None = None,
     tell: Told | None = None,
+    only_new: bool = False,
 ) -> list[Check]:
     """Checks the champions of `models`, by default of all declared ones, one after another.
 
@@ -54,6 +55,7 @@ def check_all(
         subjects: What to check.
         settings: Those of this process if not given.
         tell: Called after each, with None where there was nothing to check.
+        only_new: See `check`.
 
     Raises:
         UnknownModelError: There is no such model.
@@ -68,7 +70,7 @@ def check_all(
         for subject in subjects:
             made = None
             try:
-                made = check(name, subject, settings=settings)
+                made = check(name, subject, settings=settings, only_new=only_new)
             except (RegistryError, BundleError) as error:
                 faults.append(error)
             if faults or (made and made.status == "failed"):
@@ -82,13 +84,16 @@ def check_all(
     return done
 
 
-def check_named(model: str | None = None, subject: str | None = None, *, tell: Told | None = None) -> list[Check]:
+def check_named(
+    model: str | None = None, subject: str | None = None, *, tell: Told | None = None, only_new: bool = False
+) -> list[Check]:
     """`check_all` by the names that a person or a trigger gives.
 
     Args:
         model: Name of a declaration; `all`, empty or None for all.
         subject: `live` or `table`; empty or None for both.
         tell: See `check_all`.
+        only_new: See `check`.
 
     Raises:
         ConfigurationError: There is no such subject.
@@ -97,14 +102,24 @@ def check_named(model: str | None = None, subject: str | None = None, *, tell: T
     subjects: list[Subject] = [each for each in SUBJECTS if not subject or each == subject]
     if not subjects:
         raise ConfigurationError(f"There is no subject {subject!r} of drift.", remedy="It is `live` or `table`.")
-    return check_all([model] if model and model != "all" else (), subjects, tell=tell)
+    return check_all([model] if model and model != "all" else (), subjects, tell=tell, only_new=only_new)
 
 
-def check(model: str, subject: Subject, *, settings: Settings | None = None) -> Check | None:
+def check(
+    model: str, subject: Subject, *, settings: Settings | None = None, only_new: bool = False
+) -> Check | None:
     """Checks one subject of one model.
 
+    Args:
+        model: Its name.
+        subject: What to check.
+        settings: Those of this process if not given.
+        only_new: Whether to leave a champion alone that the newest check was about: right after a promotion one window
+            is wanted, not one more beside that of the schedule.
+
     Returns:
-        The check as recorded; None where the model has no champion, or somebody else is at the same check.
+        The check as recorded; None where the model has no champion, somebody else is at the same check, or nothing is
+        new.
 
     Raises:
         UnknownModelError: There is no such model.
@@ -116,7 +131,7 @@ def check(model: str, subject: Subject, *, settings: Settings | None = None) -> 
     with records(settings) as kept, kept.alone(model, subject) as alone:
         if not alone:
             return None
-        return _Checking(declared, subject, rules, settings, kept).check()
+        return _Checking(declared, subject, rules, settings, kept).check(only_new=only_new)
 
 
 class _Checking:
@@ -132,13 +147,15 @@ class _Checking:
         self.kept = kept
         self.windows = kept.newest(declared.name, subject, rules.windows, computed=True)
 
-    def check(self) -> Check | None:
+    def check(self, *, only_new: bool = False) -> Check | None:
         started = time.perf_counter()
         try:
             champion, manifest = self._champion()
         except SigapError as error:
             return self._without_champion(error)
         if champion is None or manifest is None:
+            return None
+        if only_new and self._was_checked(champion):
             return None
         blank = self._blank(champion, manifest)
         with tempfile.TemporaryDirectory(prefix="sigap-drift-") as folder:
@@ -193,6 +210,10 @@ class _Checking:
         """Whether an alarm of this version stands: with nothing new to go by, it neither rises nor ends."""
         newest = self.windows[0] if self.windows else None
         return newest is not None and newest.model_version == champion.name and newest.alarm
+
+    def _was_checked(self, champion: ModelVersion) -> bool:
+        newest = self.kept.newest(self.declared.name, self.subject)
+        return bool(newest) and newest[0].model_version == champion.name
 
     def _failed(self, blank: Check, error: Exception) -> Check:
         said = str(error) if isinstance(error, SigapError) else f"{type(error).__name__}, see the log."

@@ -110,11 +110,12 @@ def score_live(settings: Settings, model: str) -> list[dict[str, Any]]:
         return _written(connection, declared, version, window, found)
 
 
-def score_all(settings: Settings | None = None) -> list[dict[str, Any]]:
+def score_all(settings: Settings | None = None, models: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Scores every model that has a target; one that fails keeps no other from its score.
 
     Args:
         settings: Those of this process if not given.
+        models: Score these only; one that has no target is passed over.
 
     Returns:
         The rows of all of them; see `score_live`.
@@ -126,6 +127,8 @@ def score_all(settings: Settings | None = None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     faults: list[SigapError] = []
     for model in scorable():
+        if models and model not in models:
+            continue
         try:
             rows += score_live(settings, model)
         except SigapError as error:

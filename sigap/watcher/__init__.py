@@ -1,1 +1,1 @@
-"""Watches what nobody else does: rows that change, and runs that nobody follows."""
+"""Watches what nobody else does: rows that change, runs that nobody follows, champions that nobody has checked yet."""

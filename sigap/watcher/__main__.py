@@ -10,8 +10,10 @@ import psycopg
 from sigap.catalog import declarations, named
 from sigap.data.postgres import Connection
 from sigap.errors import PipelineError, ServiceError, SigapError
+from sigap.logs import set_up
 from sigap.retrains import Ask, request
 from sigap.settings import Settings, get_settings
+from sigap.watcher.champions import ChampionSensor
 from sigap.watcher.changes import ChangeSensor
 from sigap.watcher.mage import Mage
 from sigap.watcher.runs import RunKeeper
@@ -23,7 +25,7 @@ _AGAIN_SECONDS = 60.0
 
 
 class Watcher:
-    """Looks at runs and tables in turn.
+    """Looks at runs, tables and champions in turn.
 
     Args:
         settings: What is watched, and how often.
@@ -36,7 +38,9 @@ class Watcher:
         self._settings = settings
         self._mage = Mage(settings)
         self._sensor = ChangeSensor(named(settings.retrain_on_change))
-        self._runs = RunKeeper(settings, self._mage, frozenset(model.name for model in declarations()))
+        names = frozenset(model.name for model in declarations())
+        self._runs = RunKeeper(settings, self._mage, names)
+        self._champions = ChampionSensor(self._mage, names)
         self._connection: Connection | None = None
         self._known: dict[str, float] = {}
         self._fault = ""
@@ -53,6 +57,7 @@ class Watcher:
             busy = self._runs.look(connection)
             for ask in self._sensor.look(connection, busy):
                 self._ask(ask)
+            self._champions.look(connection, busy)
         except (PipelineError, ServiceError) as error:
             self._told(error.message)
         except psycopg.Error as error:
@@ -101,13 +106,16 @@ class Watcher:
 
 def main() -> None:
     """Looks again and again."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = get_settings()
+    try:
+        settings = get_settings()
+    except SigapError as error:
+        raise SystemExit(str(error)) from None
+    set_up(settings.log_format, whole=True)
     try:
         watcher = Watcher(settings)
     except SigapError as error:
-        raise SystemExit(str(error)) from None
+        log.critical("%s", error)
+        raise SystemExit(1) from None
     log.info("Watching runs, and changes of the tables of: %s.", settings.retrain_on_change)
     while True:
         watcher.look()

@@ -136,7 +136,7 @@ class ChangeSensor:
                 raise
             fault = type(error).__name__
             if fault != seen.fault:
-                log.warning("Changes of the tables of %s can't be seen: %s", model, fault)
+                log.warning("Changes of the tables of %s can't be seen: %s", model, fault, extra={"model": model})
             self._seen[model] = _Seen(fault=fault)
         else:
             self._seen[model].fault = ""

@@ -96,7 +96,8 @@ class RunKeeper:
 
     def _end(self, connection: Connection, run: Json) -> None:
         number, model = int(run["id"]), run["pipeline_uuid"]
-        log.warning("%s: run %d of the pipeline does not move any more, and is ended.", model, number)
+        about = {"model": model, "pipeline_run": number}
+        log.warning("%s: run %d of the pipeline does not move any more, and is ended.", model, number, extra=about)
         # First the word, then the deed: a watcher that is killed in between finds what it wanted.
         connection.execute("UPDATE retrains SET outcome = 'stuck' WHERE pipeline_run = %s AND ended_at IS NULL"
                            " AND model = %s", [number, model])  # fmt: skip
@@ -111,7 +112,7 @@ class RunKeeper:
                         "UPDATE retrains SET decision = 'failed', started_at = NULL WHERE id = %s AND pipeline_run"
                         " IS NULL", [id_]
                     )  # fmt: skip
-                    log.warning("%s: the start of a run was cut off, and is made up for.", model)
+                    log.warning("%s: the start of a run was cut off, and is made up for.", model, extra={"model": model})
                     request(self.settings, Ask(model, cause, fingerprint, detail, asked_by), self.mage)
                 continue
             if number in going_on:
@@ -154,7 +155,8 @@ class RunKeeper:
         variables, model = dict(run.get("variables") or {}), str(run["pipeline_uuid"])
         if variables.get("retry_of"):
             finish(connection, id_, "stuck", None)
-            log.error("%s: run %d stuck too, and is given up.", model, run["id"])
+            about = {"model": model, "pipeline_run": run["id"]}
+            log.error("%s: run %d stuck too, and is given up.", model, run["id"], extra=about)
             return
         try:
             with starting(self.settings, model, wait=0):
@@ -171,7 +173,8 @@ class RunKeeper:
                 )
         except Timeout:
             return
-        log.warning("%s: run %d takes the place of run %d, which stuck.", model, number, run["id"])
+        about = {"model": model, "pipeline_run": number}
+        log.warning("%s: run %d takes the place of run %d, which stuck.", model, number, run["id"], extra=about)
 
 
 def adopt(connection: Connection, run: Json) -> None:

@@ -1,0 +1,108 @@
+"""Right after a promotion: the new champion is checked, the old one's alarm ends, and no alarm of the new one is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from mage_project.custom.check_drift import check_drift
+from mage_project.custom.score_outcomes import score_outcomes
+from sigap.catalog import declaration
+from sigap.data import content
+from sigap.monitoring import checks, live
+from sigap.monitoring.checks import check
+from sigap.watcher.champions import ChampionSensor
+from sigap.watcher.mage import Mage, MageAwayError
+from tests.backend.mage import FakeMage, mage_standin
+from tests.monitoring.conftest import Watch, line, mlflow_uri, watch, without_evidently
+from tests.registry.conftest import free_port
+
+__all__ = ["line", "mlflow_uri", "watch", "without_evidently"]
+
+MODEL = "education"
+
+
+@pytest.fixture
+def connection(watch: Watch) -> Iterator[content.Connection]:  # noqa: F811
+    with psycopg.connect(watch.settings.dsn, autocommit=True) as opened:
+        yield opened
+
+
+def alarms(watch: Watch) -> list[tuple[str, bool]]:  # noqa: F811
+    """As the API's metrics read them: the newest check of each subject."""
+    return watch.ask(
+        "SELECT DISTINCT ON (subject) model_version, alarm FROM drift_checks WHERE model = %s ORDER BY subject, id DESC",
+        MODEL,
+    )
+
+
+def shift(watch: Watch, share: float) -> None:  # noqa: F811
+    """Moves every figure of the table towards its greatest declared value."""
+    moved = [
+        f"{each.name} = {each.name} + ({each.maximum} - {each.name}) * {share}" for each in declaration(MODEL).features
+    ]
+    watch.ask(f"UPDATE education_data SET {', '.join(moved)}")
+
+
+def as_the_pipeline(fake: FakeMage) -> dict[str, Any]:
+    """What the blocks of the run that was asked for last do."""
+    variables = fake.runs[-1]["variables"]
+    assert score_outcomes(**variables) == [], "groups have no outcome"
+    found: dict[str, Any] = check_drift(**variables)
+    return found
+
+
+@pytest.mark.usefixtures("without_evidently")
+def test_a_new_champion_is_checked_at_once_and_the_old_ones_alarm_ends(
+    watch: Watch,  # noqa: F811
+    connection: content.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = watch.settings.model_copy(update={"mage_port": free_port()})
+    for module in (checks, live):
+        monkeypatch.setattr(module, "get_settings", lambda: settings)
+    mage = Mage(settings)
+    sensor = ChampionSensor(mage, ["car_price", MODEL])
+    watch.train(MODEL)
+    assert sensor.look(connection, ()) is None, "of what was never checked nothing is outdated"
+
+    for subject in ("live", "table"):
+        check(MODEL, subject, settings=settings)
+    shift(watch, 0.5)
+    for _ in range(2):
+        drifted = watch.check(MODEL, "table")
+    assert drifted.alarm, drifted.reason
+    assert sensor.look(connection, ()) is None, "it is served still"
+
+    watch.line.run()
+    if "v2" != f"v{watch.line.aliases()['champion']}":
+        watch.line.registry.promote(MODEL, 2, 1, asked_by="person: tester")
+    assert ("v1", True) in alarms(watch)
+    with pytest.raises(MageAwayError):
+        sensor.look(connection, ())
+    with mage_standin(settings) as fake:
+        assert sensor.look(connection, {"monitoring"}) is None, "what the schedule is at is not asked for"
+        assert sensor.look(connection, {MODEL}) == MODEL
+        assert sensor.look(connection, ()) is None, "asked for once"
+        (asked,) = fake.runs
+        assert (asked["pipeline_uuid"], asked["variables"]) == ("monitoring", {"model": MODEL, "only_new": True})
+        assert as_the_pipeline(fake)["checks"] == 2
+        assert alarms(watch) == [("v2", False), ("v2", False)]
+        assert as_the_pipeline(fake)["checks"] == 0, "a repeated run is no second window"
+        assert sensor.look(connection, ()) is None
+        assert ChampionSensor(mage, [MODEL]).look(connection, ()) is None, "nor after a restart"
+
+        shift(watch, 0.5)
+        for _ in range(2):
+            again = watch.check(MODEL, "table")
+        assert (again.model_version, again.alarm) == ("v2", True), "the new champion's own drift alarms as ever"
+
+        watch.line.registry.rollback(MODEL, asked_by="person: tester")
+        assert sensor.look(connection, ()) == MODEL
+        assert as_the_pipeline(fake)["checks"] == 2
+        assert {version for version, _ in alarms(watch)} == {"v1"}
+        assert len(fake.runs) == 2
+    mage.close()
