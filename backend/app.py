@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import logging.config
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -69,7 +68,7 @@ from sigap import __version__
 from sigap.catalog import Declaration, declaration, declarations
 from sigap.catalog.declaration import Forecasting
 from sigap.errors import ServiceError
-from sigap.logs import configuration
+from sigap.logs import set_up
 from sigap.production import require_secrets
 from sigap.settings import Settings, get_settings
 
@@ -533,8 +532,7 @@ def _shorten_pauses() -> None:
 def _log_to_stderr(settings: Settings) -> None:
     # `python -m backend` has done so already; behind another server only what is ours is.
     if not logging.getLogger("sigap").hasHandlers():
-        wanted = configuration(settings.log_format)
-        logging.config.dictConfig({**wanted, "loggers": {"sigap": wanted["loggers"]["sigap"]}})
+        set_up(settings.log_format)
 
 
 app = create_app()

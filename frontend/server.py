@@ -17,6 +17,9 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from frontend.document import OneAddress, read_ahead
+from sigap.logs import set_up
+from sigap.settings import get_settings
 
+set_up(get_settings().log_format)
 read_ahead()
 app = st.App(Path(__file__).with_name("app.py"), middleware=[Middleware(OneAddress)])

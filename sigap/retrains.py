@@ -146,7 +146,8 @@ def _decided(settings: Settings, ask: Ask, mage: Pipelines) -> Answer:
         raise
     with transaction(settings) as connection:
         connection.execute("UPDATE retrains SET pipeline_run = %s WHERE id = %s", [number, answer.id])
-    log.info("%s: %s started run %d of the pipeline.", ask.model, ask.asked_by, number)
+    about = {"model": ask.model, "pipeline_run": number}
+    log.info("%s: %s started run %d of the pipeline.", ask.model, ask.asked_by, number, extra=about)
     return Answer(answer.id, "started", number, False, answer.mark)
 
 
@@ -212,7 +213,8 @@ def _book(settings: Settings, ask: Ask, going_on: int | None, started: dict[str,
         ).fetchone()
     assert saved is not None  # noqa: S101 - RETURNING always gives a row
     if verdict != "started":
-        log.info("%s: %s asked for a training: %s.", ask.model, ask.asked_by, verdict)
+        about = {"model": ask.model}
+        log.info("%s: %s asked for a training: %s.", ask.model, ask.asked_by, verdict, extra=about)
     return Answer(saved[0], verdict, None, False, saved[1])
 
 

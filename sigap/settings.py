@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node exporter, on 127.0.0.1 only.")
     docs_port: int = Field(8502, ge=1, le=65535, description="Port of `./run docs`, on 127.0.0.1 only.")
     log_format: Literal["text", "json"] = Field(
-        "text", description="How the API writes its log: lines for people, or a JSON object a line."
+        "text", description="How every process of ours writes its log: lines for people, or a JSON object a line."
     )
 
     database_url: SecretStr | None = Field(

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
+from sigap import step_log
 from sigap.bundle import Bilingual, DataEntry, SampleEntry, read_manifest
 from sigap.catalog import declaration, declarations
 from sigap.data import parts
@@ -80,6 +81,7 @@ def warm() -> None:
         trainer(declared)
 
 
+@step_log.told
 def snapshot(
     model: str,
     version: str | None = None,
@@ -125,6 +127,7 @@ def snapshot(
     return {**asdict(taken), **key, "owner": owner, "asked_by": asked_by or PIPELINE}
 
 
+@step_log.told
 def clean(snapshot: Json, *, settings: Settings | None = None) -> Json:
     """Prepares the features and says what is used and what is left out.
 
@@ -156,6 +159,7 @@ def preview(cleaned: Json, *, settings: Settings | None = None) -> pd.DataFrame:
     return how.preview(prepared).head(PREVIEW_ROWS)
 
 
+@step_log.told
 def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
     """Starts the parent run in MLflow, with the data's profile, and gives one item a family of candidates.
 
@@ -197,6 +201,7 @@ def plan(cleaned: Json, *, settings: Settings | None = None) -> list[Json]:
     return [{"name": family, "candidates": names, **shared} for family, names in families.items()]
 
 
+@step_log.told
 def fit(item: Json, *, settings: Settings | None = None) -> Json:
     """Fits a family's candidates, here or on a Dask cluster, and logs each as a run under the parent.
 
@@ -226,6 +231,7 @@ def fit(item: Json, *, settings: Settings | None = None) -> Json:
     return {**item, "fitted": [{**each.as_dict(), "run_id": ids[each.name]} for each in fitted]}
 
 
+@step_log.told
 def register(fits: list[Json], *, settings: Settings | None = None) -> Json:
     """Selects among the admissible candidates, writes the bundle, and registers the challenger.
 
@@ -299,6 +305,7 @@ def register(fits: list[Json], *, settings: Settings | None = None) -> Json:
     }
 
 
+@step_log.told
 def decide(registered: Json, *, settings: Settings | None = None) -> Json:
     """Puts the challenger through the gate and promotes it if it passes.
 

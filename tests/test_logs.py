@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
 import pytest
 
 from sigap.errors import RegistryError
-from sigap.logs import REQUEST_ID, JsonFormatter, TextFormatter, configuration
+from sigap.cli.session import Reporter
+from sigap.logs import REQUEST_ID, JsonFormatter, TextFormatter, configuration, ids, into_file
+from sigap.services.supervisor import Event
+from sigap.settings import ROOT
 from tests.backend.bundles import BODY
 from tests.backend.conftest import free_port, process, wait_for
 from tests.backend.task_bundles import FIVE
@@ -66,6 +72,90 @@ def test_a_line_is_one_line_and_knows_its_request() -> None:
     finally:
         REQUEST_ID.reset(token)
     assert configuration("json") != configuration("text")
+
+
+def lines_of(text: str) -> list[dict[str, Any]]:
+    """Every line, which has to be JSON."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_ids_stand_on_what_is_said_meanwhile_and_what_is_nearer_wins() -> None:
+    with ids(model="car_price", run_id="abc", pipeline_run=None), ids(model="", data_version="v1"):
+        line = json.loads(JsonFormatter().format(record(data_version="v2")))
+    assert (line["model"], line["run_id"], line["data_version"]) == ("car_price", "abc", "v2")
+    assert "pipeline_run" not in line
+    assert "model" not in json.loads(JsonFormatter().format(record()))
+
+
+OURS = """
+import logging, warnings
+from sigap.logs import ids, set_up
+from sigap.scale.local import completed
+from tests.test_logs import say
+
+if __name__ == "__main__":
+    set_up("json", whole=True, pipeline_run=7)
+    warnings.warn("Something of a library's.")
+    logging.getLogger("httpx").info("GET http://someone:hidden-word@127.0.0.1")
+    with ids(run_id="abc"):
+        logging.getLogger("sigap.pipeline").info("Said.")
+    list(completed(say, [(0, "one"), (1, "two")], 2))
+    raise ValueError("hidden-word")
+"""
+
+
+def say(what: str) -> None:
+    logging.getLogger("sigap.training").info("Worker %s.", what)
+
+
+def test_a_process_of_ours_and_those_it_starts_write_one_form_to_their_very_end(tmp_path: Path) -> None:
+    script = tmp_path / "ours.py"
+    script.write_text(OURS)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    found = lines_of(ended.stderr)
+    assert {line["pipeline_run"] for line in found} == {7}
+    said = {line["message"]: line for line in found}
+    assert said["Said."]["run_id"] == "abc"
+    assert {"Worker one.", "Worker two."} <= {*said}
+    assert [line["logger"] for line in found][0] == "py.warnings"
+    assert "ValueError" in found[-1]["exception"]
+    assert "hidden-word" not in ended.stderr
+
+
+def test_the_watcher_speaks_as_all_do_and_tells_no_password(tmp_path: Path) -> None:
+    env = {
+        "SIGAP_STATE_DIR": str(tmp_path),
+        "DATABASE_URL": f"postgresql://sigap:hidden-word@127.0.0.1:{free_port()}/sigap",
+        "SIGAP_LOG_FORMAT": "json",
+        "SIGAP_SENSOR_SECONDS": "1",
+    }
+    log = tmp_path / "watcher.log"
+    with process([sys.executable, "-m", "sigap.watcher"], log, **env):
+        wait_for(lambda: log.read_text().count("\n") >= 2, "Two lines of the watcher")
+    found = lines_of(log.read_text())
+    assert [line["level"] for line in found[:2]] == ["INFO", "WARNING"]
+    assert {line["logger"] for line in found} == {"sigap.watcher"}
+    assert "hidden-word" not in log.read_text()
+    with process([sys.executable, "-m", "sigap.watcher"], log, **env, SIGAP_RETRAIN_ON_CHANGE="no_such") as wrong:
+        assert wrong.wait(600) == 1
+    assert "no_such" in lines_of(log.read_text())[-1]["message"]
+
+
+def test_what_happens_to_services_is_written_down(tmp_path: Path) -> None:
+    reporter = Reporter()
+    reporter.stopping = True  # says nothing to people meanwhile
+    with into_file(logging.getLogger("sigap.supervisor"), tmp_path / "logs" / "run.log", "json"):
+        reporter(Event("mage", "ready", seconds=3.21))
+        reporter(Event("mage", "died", "was ended by SIGKILL"))
+        reporter(Event("mage", "failed", "Its log ends with:\nhidden-word", again=True))
+    found = lines_of((tmp_path / "logs" / "run.log").read_text())
+    assert [(line["level"], line["message"]) for line in found] == [
+        ("INFO", "mage is ready after 3.2 s."),
+        ("WARNING", "mage was ended by SIGKILL, and is started again."),
+        ("ERROR", "mage did not get ready."),
+    ]
 
 
 def test_a_prediction_is_followed_back_to_the_run_that_made_its_model(seeded_database: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Annotated
 import typer
 
 from sigap.cli.output import clean_exit, tell_program
+from sigap.errors import SigapError
+from sigap.logs import set_up
 from sigap.settings import Settings, get_settings
 
 app = typer.Typer(
@@ -771,7 +774,14 @@ def docs(
 def main() -> None:
     """Entry point of `python -m sigap`."""
     with clean_exit(_crash_log):
+        _log_to_stderr()
         app(prog_name="./run")
+
+
+def _log_to_stderr() -> None:
+    # A setting that can't be used is told by the word that needs it; `--help` needs none.
+    with contextlib.suppress(SigapError):
+        set_up(get_settings().log_format, level="WARNING")
 
 
 def _crash_log() -> Path:

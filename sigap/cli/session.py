@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import time
 from collections.abc import Iterator
 from types import FrameType
 
 from sigap.cli.output import Steps, say
+from sigap.logs import into_file
 from sigap.services.supervisor import Event, Supervisor
 from sigap.settings import Settings
+
+log = logging.getLogger("sigap.supervisor")
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -45,11 +49,24 @@ class Reporter:
         self.stopping = False
 
     def __call__(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event, and write it down."""
+        self._log(event)
         if self.steps is not None and not event.again:
             self._step(self.steps, event)
         elif not self.stopping:
             self._line(event)
+
+    def _log(self, event: Event) -> None:
+        # The text of a failed start quotes the service's own log, which is not ours to hand on.
+        told = {
+            "starting": (logging.INFO, "is started again" if event.again else "is started"),
+            "ready": (logging.INFO, f"is ready after {event.seconds:.1f} s"),
+            "died": (logging.WARNING, f"{event.text}, and is started again"),
+            "failed": (logging.ERROR, "did not get ready"),
+            "stopped": (logging.INFO, "has been stopped"),
+        }
+        level, what = told[event.kind]
+        log.log(level, "%s %s.", event.service, what)
 
     def _step(self, steps: Steps, event: Event) -> None:
         if event.kind == "starting":
@@ -80,7 +97,8 @@ def supervised(settings: Settings) -> Iterator[tuple[Supervisor, Reporter]]:
         AlreadyRunningError: Another one has the state folder.
     """
     reporter = Reporter()
-    with Supervisor(settings.state, reporter) as supervisor:
+    events = into_file(log, settings.state / "logs" / "run.log", settings.log_format)
+    with Supervisor(settings.state, reporter) as supervisor, events:
         if supervisor.leftovers:
             say(f"Ended what an earlier, killed ./run had left running: {', '.join(supervisor.leftovers)}.\n")
         try:

@@ -16,6 +16,7 @@ from typing import Any
 from sigap.bundle import Manifest, read_manifest
 from sigap.catalog import Declaration, declaration, declarations
 from sigap.errors import BundleError, ConfigurationError, RegistryError, SigapError, UnreachableError
+from sigap.logs import ids
 from sigap.monitoring.decision import Verdict, alarms, compare
 from sigap.monitoring.records import SUBJECTS, Check, Records, Subject, records
 from sigap.monitoring.report import keep_report
@@ -105,9 +106,7 @@ def check_named(
     return check_all([model] if model and model != "all" else (), subjects, tell=tell, only_new=only_new)
 
 
-def check(
-    model: str, subject: Subject, *, settings: Settings | None = None, only_new: bool = False
-) -> Check | None:
+def check(model: str, subject: Subject, *, settings: Settings | None = None, only_new: bool = False) -> Check | None:
     """Checks one subject of one model.
 
     Args:
@@ -157,6 +156,13 @@ class _Checking:
             return None
         if only_new and self._was_checked(champion):
             return None
+        about = {"model_version": champion.name, "run_id": champion.run_id, "data_version": manifest.data.version}
+        with ids(model=self.declared.name, **about):
+            made = self._checked(champion, manifest, started)
+            self._tell(made)
+        return made
+
+    def _checked(self, champion: ModelVersion, manifest: Manifest, started: float) -> Check:
         blank = self._blank(champion, manifest)
         with tempfile.TemporaryDirectory(prefix="sigap-drift-") as folder:
             try:
@@ -171,6 +177,15 @@ class _Checking:
             if pair is None or verdict is None:
                 return self._same_again(written)
             return self._reported(written, pair, verdict, Path(folder))
+
+    def _tell(self, made: Check) -> None:
+        """Logs the alarm where it is raised or over; the reason stands in PostgreSQL, for it may quote a value."""
+        before = self.windows[0] if self.windows else None
+        was = before is not None and before.alarm
+        if made.alarm and not (was and before is not None and before.model_version == made.model_version):
+            log.warning("%s %s: drift alarm (%s), check %d.", made.model, made.model_version, made.subject, made.id)
+        elif was and not made.alarm:
+            log.info("%s %s: the drift alarm (%s) is over.", made.model, made.model_version, made.subject)
 
     def _champion(self) -> tuple[ModelVersion | None, Manifest | None]:
         limit = time.monotonic() + self.settings.registry_wait_seconds

@@ -132,7 +132,7 @@ def score_all(settings: Settings | None = None, models: Sequence[str] = ()) -> l
         try:
             rows += score_live(settings, model)
         except SigapError as error:
-            log.warning("%s could not be scored: %s", model, error.message)
+            log.warning("%s could not be scored: %s", model, error.message, extra={"model": model})
             faults.append(error)
     if faults:
         raise faults[0]
@@ -216,7 +216,8 @@ def _written(
     decisive = next(score for score in found if score.decisive)
     alarm = raised(connection, declared.name, version, decisive)
     if alarm:
-        log.warning("%s %s: performance alarm. %s", declared.name, version, decisive.reason)
+        about = {"model": declared.name, "model_version": version}
+        log.warning("%s %s: performance alarm. %s", declared.name, version, decisive.reason, extra=about)
     return _insert(connection, declared.name, version, window, found, alarm=alarm)
 
 

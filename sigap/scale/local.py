@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import TypeVar
 
+from sigap import logs
 from sigap.errors import ClusterError
 
 Item = TypeVar("Item")
@@ -32,7 +33,9 @@ def completed(
         return
     # Not forked: a copy of a process whose libraries have started threads may stand still for ever.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(processes, len(items)), mp_context=context, initializer=_begin)
+    pool = ProcessPoolExecutor(
+        min(processes, len(items)), mp_context=context, initializer=_begin, initargs=(logs.way(),)
+    )
     try:
         waiting = {pool.submit(function, item): at for at, item in items}
         for future in as_completed(waiting):
@@ -46,8 +49,10 @@ def completed(
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
-    """Has the process end with its parent, however that ends, and without a word at Ctrl-C."""
+def _begin(way: logs.Way | None) -> None:
+    """Has the process end with its parent, however that ends, and without a word at Ctrl-C; it logs as its parent."""
+    if way is not None:
+        logs.set_up(way.form, level=way.level, **way.ids)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -19,16 +19,23 @@ Here the scheduler makes them, which holds a lock while it does.
 from __future__ import annotations
 
 import importlib
+import logging
 import multiprocessing
 import time
-import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from mage_ai.orchestration.db.models.schedules import PipelineRun
 from mage_ai.orchestration.db.process import start_session_and_run
 from mage_ai.orchestration.queue import process_queue
 from mage_ai.orchestration.queue.process_queue import JobStatus, ProcessQueue, QueueStatus, Worker
+
+from sigap.errors import SigapError
+from sigap.logs import set_up
+from sigap.settings import get_settings
+
+log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
 _SETTLE_SECONDS = 1.0
@@ -80,6 +87,9 @@ class _SteadyWorker(Worker):  # type: ignore[misc]
     def run(self) -> None:
         """Run the job; an error of its block is recorded by Mage, in the block's run."""
         job_id, target, args, kwargs = self.job
+        # Mage hands the run's number over before all else, to a block's job as to a pipeline's.
+        number = args[0] if args and isinstance(args[0], int) else None
+        _log(pipeline_run=number)
         try:
             start_session_and_run(target, *args, **kwargs)
         finally:
@@ -88,6 +98,7 @@ class _SteadyWorker(Worker):  # type: ignore[misc]
 
 
 def _serve_jobs(queue: Any, size: int, job_dict: Any) -> None:
+    _log()
     _import_steps()
     scheduler = multiprocessing.parent_process()
     workers: list[_SteadyWorker] = []
@@ -104,9 +115,15 @@ def _serve_jobs(queue: Any, size: int, job_dict: Any) -> None:
         time.sleep(_POLL_SECONDS)
 
 
+def _log(**ids: Any) -> None:
+    """Has our lines written as the other processes' are; a setting that can't be used is the block's to tell."""
+    with suppress(SigapError):
+        set_up(get_settings().log_format, **ids)
+
+
 def _import_steps() -> None:
     """Imports the blocks' libraries once, so that a forked worker has them at hand instead of seconds later."""
     try:
         importlib.import_module("sigap.workflow").warm()
     except Exception:  # the block that needs it says so, in its own run
-        traceback.print_exc()
+        log.exception("The libraries of the pipelines' steps can't be imported.")

@@ -112,7 +112,9 @@ class RunKeeper:
                         "UPDATE retrains SET decision = 'failed', started_at = NULL WHERE id = %s AND pipeline_run"
                         " IS NULL", [id_]
                     )  # fmt: skip
-                    log.warning("%s: the start of a run was cut off, and is made up for.", model, extra={"model": model})
+                    log.warning(
+                        "%s: the start of a run was cut off, and is made up for.", model, extra={"model": model}
+                    )
                     request(self.settings, Ask(model, cause, fingerprint, detail, asked_by), self.mage)
                 continue
             if number in going_on:

@@ -1,8 +1,11 @@
-"""Right after a promotion: the new champion is checked, the old one's alarm ends, and no alarm of the new one is lost."""
+"""Right after a promotion the new champion is checked: the old one's alarm ends, and its own alarms come as ever."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -12,39 +15,52 @@ from mage_project.custom.check_drift import check_drift
 from mage_project.custom.score_outcomes import score_outcomes
 from sigap.catalog import declaration
 from sigap.data import content
+from sigap.logs import JsonFormatter
 from sigap.monitoring import checks, live
 from sigap.monitoring.checks import check
 from sigap.watcher.champions import ChampionSensor
 from sigap.watcher.mage import Mage, MageAwayError
 from tests.backend.mage import FakeMage, mage_standin
-from tests.monitoring.conftest import Watch, line, mlflow_uri, watch, without_evidently
+from tests.monitoring.conftest import Watch
 from tests.registry.conftest import free_port
 
-__all__ = ["line", "mlflow_uri", "watch", "without_evidently"]
-
 MODEL = "education"
+STEPS = ["snapshot", "clean", "plan", *["fit"] * 2, "register", "decide"]
 
 
 @pytest.fixture
-def connection(watch: Watch) -> Iterator[content.Connection]:  # noqa: F811
+def connection(watch: Watch) -> Iterator[content.Connection]:
     with psycopg.connect(watch.settings.dsn, autocommit=True) as opened:
         yield opened
 
 
-def alarms(watch: Watch) -> list[tuple[str, bool]]:  # noqa: F811
+def alarms(watch: Watch) -> list[tuple[str, bool]]:
     """As the API's metrics read them: the newest check of each subject."""
-    return watch.ask(
-        "SELECT DISTINCT ON (subject) model_version, alarm FROM drift_checks WHERE model = %s ORDER BY subject, id DESC",
-        MODEL,
-    )
+    columns = "DISTINCT ON (subject) model_version, alarm"
+    return watch.ask(f"SELECT {columns} FROM drift_checks WHERE model = %s ORDER BY subject, id DESC", MODEL)
 
 
-def shift(watch: Watch, share: float) -> None:  # noqa: F811
+def shift(watch: Watch, share: float) -> None:
     """Moves every figure of the table towards its greatest declared value."""
     moved = [
         f"{each.name} = {each.name} + ({each.maximum} - {each.name}) * {share}" for each in declaration(MODEL).features
     ]
     watch.ask(f"UPDATE education_data SET {', '.join(moved)}")
+
+
+def lines(monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]) -> list[dict[str, Any]]:
+    """What is logged meanwhile, as JSON."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("sigap")
+    with monkeypatch.context() as patched:
+        patched.setattr(logger, "handlers", [handler])
+        patched.setattr(logger, "level", logging.INFO)
+        logger.manager._clear_cache()  # type: ignore[attr-defined]
+        call()
+    logger.manager._clear_cache()  # type: ignore[attr-defined]
+    return [json.loads(line) for line in written.getvalue().splitlines()]
 
 
 def as_the_pipeline(fake: FakeMage) -> dict[str, Any]:
@@ -57,7 +73,7 @@ def as_the_pipeline(fake: FakeMage) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("without_evidently")
 def test_a_new_champion_is_checked_at_once_and_the_old_ones_alarm_ends(
-    watch: Watch,  # noqa: F811
+    watch: Watch,
     connection: content.Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -77,8 +93,14 @@ def test_a_new_champion_is_checked_at_once_and_the_old_ones_alarm_ends(
     assert drifted.alarm, drifted.reason
     assert sensor.look(connection, ()) is None, "it is served still"
 
-    watch.line.run()
-    if "v2" != f"v{watch.line.aliases()['champion']}":
+    said = lines(monkeypatch, watch.line.run)
+    assert [each["message"].split()[2] for each in said if each["logger"] == "sigap.pipeline"] == STEPS
+    assert {each["model"] for each in said} == {MODEL}
+    (run,) = {each["run_id"] for each in said if "run_id" in each}
+    assert run == watch.line.registry.version(MODEL, 2).run_id, "the one that the API names when it serves v2"
+    last = said[-1]
+    assert (last["run_id"], last["model_version"], last["data_version"]) == (run, "v2", "v2")
+    if watch.line.aliases()["champion"] != 2:
         watch.line.registry.promote(MODEL, 2, 1, asked_by="person: tester")
     assert ("v1", True) in alarms(watch)
     with pytest.raises(MageAwayError):
