@@ -14,8 +14,8 @@ import httpx
 import psycopg
 import pytest
 
-from sigap.errors import RegistryError
 from sigap.cli.session import Reporter
+from sigap.errors import RegistryError
 from sigap.logs import REQUEST_ID, JsonFormatter, TextFormatter, configuration, ids, into_file
 from sigap.services.supervisor import Event
 from sigap.settings import ROOT
@@ -91,7 +91,9 @@ OURS = """
 import logging, warnings
 from sigap.logs import ids, set_up
 from sigap.scale.local import completed
-from tests.test_logs import say
+
+def say(what):
+    logging.getLogger("sigap.training").info("Worker %s.", what)
 
 if __name__ == "__main__":
     set_up("json", whole=True, pipeline_run=7)
@@ -102,10 +104,6 @@ if __name__ == "__main__":
     list(completed(say, [(0, "one"), (1, "two")], 2))
     raise ValueError("hidden-word")
 """
-
-
-def say(what: str) -> None:
-    logging.getLogger("sigap.training").info("Worker %s.", what)
 
 
 def test_a_process_of_ours_and_those_it_starts_write_one_form_to_their_very_end(tmp_path: Path) -> None:
@@ -119,7 +117,7 @@ def test_a_process_of_ours_and_those_it_starts_write_one_form_to_their_very_end(
     said = {line["message"]: line for line in found}
     assert said["Said."]["run_id"] == "abc"
     assert {"Worker one.", "Worker two."} <= {*said}
-    assert [line["logger"] for line in found][0] == "py.warnings"
+    assert found[0]["logger"] == "py.warnings"
     assert "ValueError" in found[-1]["exception"]
     assert "hidden-word" not in ended.stderr
 

@@ -45,7 +45,7 @@ def checkout(root: Path) -> Path:
 @pytest.fixture(scope="session")
 def mage_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     root = checkout(tmp_path_factory.mktemp("checkout"))
-    return Settings(_env_file=None, root=root, state_dir=Path(".sigap"), mage_port=free_port())
+    return Settings(_env_file=None, root=root, state_dir=Path(".sigap"), mage_port=free_port(), log_format="json")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import threading
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from sigap.errors import PipelineError
+from sigap.services.mage import mage_service
 from sigap.services.mage_api import MageApi
 from sigap.services.mage_client import run_pipeline
 from tests.mage.conftest import running_mage
@@ -100,11 +102,19 @@ def test_a_failing_block_comes_back_with_its_cause(mage_settings, variables, cau
     assert f"{mage_settings.mage_address}/pipelines/one/runs/" in caught.value.remedy
 
 
-def test_a_real_step_passes_on_its_own_error(mage_settings):
+def test_a_real_step_passes_on_its_own_error_and_logs_it_as_one_line_of_json(mage_settings):
+    events = []
     with pytest.raises(PipelineError) as caught:
-        run_pipeline(mage_settings, "education", {"data_version": "v9"})
+        run_pipeline(mage_settings, "education", {"data_version": "v9"}, events.append)
     assert "The step take_snapshot of run" in caught.value.message
     assert "v9" in caught.value.message
+    # Lines of Mage's own stand between ours.
+    log = mage_service(mage_settings).log.read_text()
+    ours = [json.loads(line) for line in log.splitlines() if '"logger": "sigap.' in line]
+    failed = [line for line in ours if line["logger"] == "sigap.pipeline" and line["level"] == "ERROR"][-1]
+    assert (failed["model"], failed["pipeline_run"]) == ("education", events[0]["run"])
+    assert failed["message"] == "The step snapshot failed."
+    assert "sigap.errors.VersionError" in failed["exception"]
 
 
 def test_a_block_that_takes_too_long_is_ended(mage_settings, tmp_path):
