@@ -19,6 +19,7 @@ import pytest
 from websockets.http11 import Response
 
 from sigap.catalog.bitcoin_price import BITCOIN_PRICE
+from sigap.cli.ingest import Wish, ingest
 from sigap.data.exchange import ExchangeRefusedError, Heartbeat, Match, Ticker, read_message
 from sigap.data.ingest import Ingestion, Progress
 from sigap.data.market import Candle, Market, Trade, candles_of, mock_candles
@@ -141,6 +142,22 @@ def market() -> Market:
 def exchange(market: Market, **options: Any) -> Iterator[MockExchange]:
     with MockExchange(market, **({"clock": Clock()} | options)) as running:
         yield running
+
+
+def test_the_word_asks_for_what_is_missing_once_and_says_so(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(settings.dsn, "DELETE FROM candles")
+    since = datetime.now(UTC) - timedelta(days=400)
+    wish = Wish("BTC-USD", "1d", since, mock=True, once=True)
+    assert ingest(settings, wish) == 0
+    told = capsys.readouterr().out
+    assert "what it says is made up" in told
+    assert "399 asked for in" in told or "400 asked for in" in told
+    counted = rows(settings.dsn, "SELECT count(*), count(DISTINCT opened_at) FROM candles WHERE step = '1d'")[0]
+    assert counted[0] == counted[1] >= 399
+    assert ingest(settings, wish) == 0
+    assert rows(settings.dsn, "SELECT count(*) FROM candles WHERE step = '1d'")[0][0] == counted[0]
 
 
 def test_a_calm_feed_becomes_candles_to_the_last_digit(settings: Settings, market: Market) -> None:

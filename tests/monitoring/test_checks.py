@@ -9,7 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 from sigap.catalog import declaration
-from sigap.errors import ServiceError, UnknownModelError
+from sigap.cli.drift import ALARM, check_now, show_checks
+from sigap.errors import ConfigurationError, ServiceError, UnknownModelError
 from sigap.monitoring import checks, report
 from sigap.monitoring import records as records_module
 from sigap.monitoring.checks import check, check_all, check_named, summary
@@ -18,7 +19,9 @@ from tests.monitoring.conftest import Watch
 
 
 @pytest.mark.usefixtures("without_evidently")
-def test_the_way_of_live_inputs_from_too_few_over_drift_and_alarm_back_to_steady(watch: Watch):
+def test_the_way_of_live_inputs_from_too_few_over_drift_and_alarm_back_to_steady(
+    watch: Watch, capsys: pytest.CaptureFixture[str]
+):
     assert check("car_price", "live", settings=watch.settings) is None, "there is no champion yet"
     version = watch.train("car_price")
 
@@ -72,6 +75,18 @@ def test_the_way_of_live_inputs_from_too_few_over_drift_and_alarm_back_to_steady
     table = watch.check("car_price", "table")
     assert (table.details["scope"], table.drifted) == ("new_rows", True)
     assert 40 <= table.rows <= 60
+
+    # The words: the newest checks with their reasons and features, and the code of a check that finds an alarm.
+    show_checks(watch.settings, "car_price", 10)
+    told = " ".join(capsys.readouterr().out.split())
+    for part in ("car_price, live inputs", "car_price, newest table", first.reason[:40], "horsepower", "Report: drift"):
+        assert part in told, part
+    assert check_now(watch.settings, "car_price", "table") == ALARM
+    assert "alarm" in capsys.readouterr().out
+    show_checks(watch.settings, "education", 10)
+    assert "./run drift check education --subject live" in capsys.readouterr().out
+    with pytest.raises(ConfigurationError, match="no subject 'tables'"):
+        check_now(watch.settings, "car_price", "tables")
 
 
 def test_the_newest_table_of_provinces_and_what_becomes_of_its_features(watch: Watch, request: pytest.FixtureRequest):
