@@ -22,7 +22,7 @@ from sigap.errors import PipelineError
 from sigap.services.mage import mage_service
 from sigap.services.mage_api import MageApi
 from sigap.services.mage_client import run_pipeline
-from sigap.services.service import Running, free_port
+from sigap.services.service import Running, free_port, relatives
 from sigap.settings import Settings
 
 PIPELINE, AT_ONCE, MARKS = "soak", 2, 4
@@ -116,7 +116,7 @@ def _processes(server: Running) -> int:
 
 def _family(server: Running) -> list[psutil.Process]:
     process = psutil.Process(server.process.pid)
-    return [process, *process.children(recursive=True)]
+    return [process, *relatives(process.pid)]
 
 
 def _started(settings: Settings, runs: int) -> tuple[int, int]:

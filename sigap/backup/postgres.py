@@ -40,8 +40,9 @@ WHERE r.rolname <> current_user AND r.rolname NOT LIKE 'pg\\_%' ORDER BY 1
 """  # noqa: S608 - two constants of ours
 
 _MEMBERS = """
-SELECT r.rolname, g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
-JOIN pg_roles r ON r.oid = m.member WHERE g.rolname = ANY(%s) AND r.rolcanlogin AND r.rolname <> current_user ORDER BY 1
+SELECT r.rolname, g.rolname
+FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
+WHERE g.rolname = ANY(%s) AND r.rolcanlogin AND r.rolname <> current_user ORDER BY 1
 """
 
 # Whoever still uses a table keeps it from being replaced: said after so long, instead of waiting for ever.

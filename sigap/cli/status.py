@@ -100,7 +100,7 @@ def _memory(record: dict[str, object]) -> str:
     try:
         for process in (psutil.Process(pid), *relatives(pid)):
             total += process.memory_info().rss
-    except psutil.Error:
+    except (psutil.Error, FileNotFoundError):
         return "-"
     return f"{total / 2**20:.0f} MB"
 

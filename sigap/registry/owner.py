@@ -26,7 +26,7 @@ def is_gone(owner: str) -> bool:
         process = psutil.Process(number)
         # A number is given again; the moment tells the processes apart.
         return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - began) > 1
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, FileNotFoundError):
         return True
     except psutil.Error:
         return False

@@ -29,6 +29,7 @@ for _name, _value in _NUMPY_1.items():
         setattr(np, _name, _value)
 
 from sigap.services import mage_queue, mage_schedule  # noqa: E402 - import Mage, which uses the names above
+from sigap.services.service import relatives  # noqa: E402
 
 mage_queue.install()
 mage_schedule.install()
@@ -36,10 +37,10 @@ mage_schedule.install()
 
 def end_family(signal_number: int, _: FrameType | None) -> None:
     """Ends this process and every one below it; left alone, Mage's scheduler and workers outlive their server."""
-    for child in psutil.Process().children(recursive=True):
+    for child in relatives(os.getpid()):
         try:
             child.terminate()
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, FileNotFoundError):
             continue
     os._exit(128 + signal_number)
 

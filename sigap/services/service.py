@@ -7,6 +7,7 @@ mark says so: a pid alone may belong to somebody else by now.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -265,10 +266,14 @@ def mark(state: Path, name: str) -> str:
 
 def relatives(pid: int) -> list[psutil.Process]:
     """Every descendant of a process, whatever session it moved to."""
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+    while True:
+        try:
+            return psutil.Process(pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        except FileNotFoundError:
+            # One of them ended while it was read: its folder below /proc was still there, what is in it no longer.
+            continue
 
 
 def marked(state: Path, name: str | None = None) -> list[psutil.Process]:
@@ -300,13 +305,13 @@ def end(processes: Iterable[psutil.Process], *, signal_number: int = signal.SIGT
         try:
             process.send_signal(signal_number)
             asked.append(process)
-        except psutil.Error:
+        except (psutil.Error, FileNotFoundError):
             continue
     _, alive = psutil.wait_procs(asked, timeout=seconds)
     for process in alive:
         try:
             process.kill()
-        except psutil.Error:
+        except (psutil.Error, FileNotFoundError):
             continue
     psutil.wait_procs(alive, timeout=3)
 
@@ -334,7 +339,7 @@ def birth_of(pid: int) -> str | None:
         pass
     try:
         return str(psutil.Process(pid).create_time())
-    except psutil.Error:
+    except (psutil.Error, FileNotFoundError):
         return None
 
 
@@ -343,7 +348,7 @@ def alive(record: dict[str, object]) -> bool:
     try:
         process = psutil.Process(int(str(record["pid"])))
         return birth_of(process.pid) == record["birth"] and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, KeyError, ValueError):
+    except (psutil.Error, FileNotFoundError, KeyError, ValueError):
         return False
 
 
@@ -355,13 +360,17 @@ def end_leftovers(state: Path) -> list[str]:
     """
     names = []
     for record in recorded(state):
-        process = psutil.Process(int(str(record["pid"])))
-        family = relatives(process.pid)
-        end([process], signal_number=int(str(record["stop_signal"])))
-        end(family, seconds=1)
-        names.append(str(record["name"]))
-    rest = marked(state)
-    names += sorted({process.environ()[MARK].rpartition(":")[2] for process in rest if process.is_running()} - {*names})
+        with contextlib.suppress(psutil.Error, FileNotFoundError):  # it ended by itself meanwhile
+            process = psutil.Process(int(str(record["pid"])))
+            family = relatives(process.pid)
+            end([process], signal_number=int(str(record["stop_signal"])))
+            end(family, seconds=1)
+            names.append(str(record["name"]))
+    rest, unrecorded = marked(state), set()
+    for process in rest:
+        with contextlib.suppress(psutil.Error, OSError):
+            unrecorded.add(process.environ()[MARK].rpartition(":")[2])
+    names += sorted(unrecorded - {*names})
     end(rest, seconds=3)
     for path in (state / "run").glob("*.json"):
         path.unlink(missing_ok=True)

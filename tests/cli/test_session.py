@@ -6,15 +6,26 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from sigap.services.service import marked, port_is_free, recorded
+from sigap.services.service import marked, port_is_free, recorded, relatives
 from tests.cli.conftest import SERVICES, Shell, wait_until
 
 pytestmark = pytest.mark.system
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(shell: Shell) -> Iterator[None]:
+    """What a test that failed left running is no matter of the next."""
+    yield
+    for process in shell.started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(600)
 
 
 def all_ports_free(shell: Shell) -> bool:
@@ -40,7 +51,7 @@ def test_beside_it_others_see_it_and_ctrl_c_in_the_middle_of_a_pipeline_ends_all
 
     foreign = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], cwd=shell.root)
     pids = {each.pid for each in marked(state)} | {int(str(record["pid"])) for record in recorded(state)}
-    pids |= {child.pid for pid in pids for child in psutil.Process(pid).children(recursive=True)}
+    pids |= {child.pid for pid in pids for child in relatives(pid)}
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(600) == 0, log.read_text()
     assert "Everything that was started has been stopped" in log.read_text()

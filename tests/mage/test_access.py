@@ -15,6 +15,7 @@ from sigap.errors import PipelineError
 from sigap.services.mage import OWNER
 from sigap.services.mage_api import MageApi
 from sigap.services.mage_client import run_pipeline
+from sigap.services.service import relatives
 
 pytestmark = pytest.mark.usefixtures("mage")
 
@@ -62,7 +63,7 @@ def test_nothing_is_read_without_a_session(mage_settings):
 
 
 def test_only_this_machine_reaches_it(mage):
-    family = psutil.Process(mage.process.pid).children(recursive=True)
+    family = relatives(mage.process.pid)
     pids = {mage.process.pid, *(child.pid for child in family)}
     listening = [c for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.pid in pids]
     assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}

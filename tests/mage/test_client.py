@@ -15,6 +15,7 @@ import pytest
 from sigap.errors import PipelineError
 from sigap.services.mage_api import MageApi
 from sigap.services.mage_client import run_pipeline
+from sigap.services.service import relatives
 from tests.mage.conftest import running_mage
 
 pytestmark = pytest.mark.usefixtures("mage")
@@ -195,7 +196,7 @@ def test_a_server_ended_amid_a_run_takes_its_children_along_and_the_run_is_an_er
 
     def end_server(event):
         if event.get("status") == "running":
-            family.extend(psutil.Process(running.process.pid).children(recursive=True))
+            family.extend(relatives(running.process.pid))
             running.process.terminate()  # the server alone, not its group
 
     with running_mage(own_settings) as running:

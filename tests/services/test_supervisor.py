@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from sigap.errors import ServiceError
-from sigap.services.service import Service, alive, free_port, marked, port_is_free, recorded
+from sigap.services.service import Service, alive, free_port, marked, port_is_free, recorded, relatives
 from sigap.services.supervisor import AlreadyRunningError, Supervisor, stop_supervisor, supervisor_record
 from tests.services.conftest import WITH_CHILD, Events, gone, wait_until
 
@@ -43,6 +43,25 @@ def test_starts_all_and_ends_all_with_children_that_left_their_session(
     # A store is stopped after those that keep their data in it.
     assert [event.service for event in events if event.kind == "stopped"] == ["web", "other"]
     assert recorded(state) == []
+
+
+def test_who_ends_while_processes_are_read_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    # psutil takes a process for alive while its folder below /proc is there, and then may not find the file in it.
+    create_time, read = psutil.Process.create_time, []
+
+    def vanished(process: psutil.Process) -> float:
+        if process.pid != os.getpid() and not read:
+            read.append(process.pid)
+            raise FileNotFoundError(2, "No such file or directory", f"/proc/{process.pid}/stat")
+        return float(create_time(process))
+
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as child:
+        monkeypatch.setattr(psutil.Process, "create_time", vanished)
+        try:
+            assert child.pid in [each.pid for each in relatives(os.getpid())]
+        finally:
+            child.kill()
+    assert read, "nothing vanished"
 
 
 def test_a_killed_service_is_started_again_and_said_so(state: Path, make_service: Make, events: Events) -> None:

@@ -18,7 +18,7 @@ import psutil
 import psycopg
 import pytest
 
-from sigap.services.service import free_port
+from sigap.services.service import free_port, relatives
 from sigap.settings import Settings
 from tests.trees import copy_tree
 
@@ -63,7 +63,7 @@ class System:
         """Ctrl-C; nothing that was started may be left."""
         if self.process.poll() is not None:
             return
-        children = psutil.Process(self.process.pid).children(recursive=True)
+        children = relatives(self.process.pid)
         self.process.send_signal(signal.SIGINT)
         self.process.wait(timeout=60)
         assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
