@@ -17,12 +17,12 @@ from starlette.requests import Request
 from backend.alias_store import AliasStore
 from backend.decode import decode
 from backend.describe import detail
-from backend.documentation import problems
+from backend.documentation import json_body, problems
 from backend.follower import Follower
 from backend.hold import Held
 from backend.predict import read_body
 from backend.problems import FieldProblem, RequestError, shown
-from backend.provenance import number_of
+from backend.provenance import number_of, unknown_version
 from backend.registry_client import NoChampionError, NotRegisteredError, RegistryClient, Target, bundle_of
 from backend.requests import refused
 from backend.schemas import ModelDetail, SegmentsDetail, SupervisedDetail
@@ -281,12 +281,7 @@ def admin_routes(service: Service) -> APIRouter:
     def act(
         path: str, summary: str, body: type[BaseModel], answer: Callable[[str, Any, str], Awaitable[Changed]]
     ) -> None:
-        documented: dict[str, Any] = {
-            "requestBody": {
-                "required": body is Wanted,
-                "content": {"application/json": {"schema": body.model_json_schema()}},
-            }
-        }
+        documented = json_body(body, required=body is Wanted)
         told: dict[str, Any] = {"tags": ["admin"], "responses": answers, "openapi_extra": documented}
 
         async def on_model(model: str, request: Request) -> Changed:
@@ -414,13 +409,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except NotRegisteredError as error:
-        raise RequestError(
-            404,
-            "unknown-version",
-            "There is no such version",
-            error.message,
-            remedy="`./run model versions MODEL` lists them.",
-        ) from error
+        raise unknown_version(error) from error
     except BundleError as error:
         raise _not_servable(error) from error
     except NothingBeforeError as error:

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from backend.admin import asker_of, fields_of
-from backend.documentation import problems
+from backend.documentation import json_body, problems
 from backend.files.faults import unusable
 from backend.files.kinds import recognise
 from backend.files.upload import documented_form, receive, temporary
@@ -202,12 +202,7 @@ def data_routes(service: Service) -> APIRouter:
         description="What is served stays as it is; a pipeline that is started with it as `data_version` trains on it.",
         responses=problems(400, 404, 408, 409, 413, 422, 503),
         operation_id="rollback_data",
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {"application/json": {"schema": WantedData.model_json_schema()}},
-            }
-        },
+        openapi_extra=json_body(WantedData),
     )
     async def rollback(model: str, request: Request) -> Returned:
         service.follower(model)

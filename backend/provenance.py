@@ -144,6 +144,17 @@ def _unknown_version(model: str, version: str) -> RequestError:
     )
 
 
+def unknown_version(error: NotRegisteredError) -> RequestError:
+    """The problem of a version that the registry does not have, 404."""
+    return RequestError(
+        404,
+        "unknown-version",
+        "There is no such version",
+        error.message,
+        remedy="`./run model versions MODEL` lists them.",
+    )
+
+
 async def asked(answer: Awaitable[T]) -> T:
     """What the registry was asked for.
 
@@ -153,13 +164,7 @@ async def asked(answer: Awaitable[T]) -> T:
     try:
         return await answer
     except NotRegisteredError as error:
-        raise RequestError(
-            404,
-            "unknown-version",
-            "There is no such version",
-            error.message,
-            remedy="`./run model versions MODEL` lists them.",
-        ) from error
+        raise unknown_version(error) from error
     except (RegistryError, BundleError) as error:
         raise RequestError(
             503,

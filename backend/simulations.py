@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from backend.admin import asker_of, fields_of
 from backend.data_acts import Refusal, Service, alone, told_by
-from backend.documentation import problems
+from backend.documentation import json_body, problems
 from sigap.simulations import shifted_since
 
 log = logging.getLogger("sigap.api")
@@ -108,12 +108,7 @@ def simulation_routes(service: Service) -> APIRouter:
         "back.",
         responses=problems(400, 404, 408, 409, 413, 422, 503),
         operation_id="simulate_drift",
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {"application/json": {"schema": WantedShift.model_json_schema()}},
-            }
-        },
+        openapi_extra=json_body(WantedShift),
     )
     async def simulate(model: str, request: Request) -> Simulated:
         service.follower(model)

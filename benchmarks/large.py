@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine
+from benchmarks._apart import own_postgres, told_by
 from sigap.bundle import CodeEntry, DataEntry
 from sigap.catalog.declaration import Column, Declaration, Kind, Regression, Source, Target, Text, choice, number
 from sigap.data import parts
@@ -39,8 +38,6 @@ from sigap.data.postgres import connect
 from sigap.data.profile import profile_version
 from sigap.data.samples import training_sample
 from sigap.data.snapshot import take_snapshot
-from sigap.services.postgres import EmbeddedPostgres
-from sigap.services.service import free_port
 from sigap.settings import ROOT, Settings
 from sigap.training.rows import typed
 from sigap.training.sweep import read_snapshot
@@ -192,15 +189,11 @@ def _checkout(folder: Path) -> None:
 def measured(settings: Settings, folder: Path) -> dict[str, Any]:
     """All steps in a process and a checkout of its own, which are gone afterwards."""
     _checkout(folder)
-    environment = {**os.environ, **settings.as_environment(), "SIGAP_ROOT": str(folder)}
-    environment |= {"SIGAP_STATE_DIR": str(folder / ".sigap"), "DATABASE_URL": settings.dsn}
-    words = [sys.executable, "-m", "benchmarks.large", "--once"]
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    shutil.rmtree(folder)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    own = {"SIGAP_ROOT": str(folder), "SIGAP_STATE_DIR": str(folder / ".sigap"), "DATABASE_URL": settings.dsn}
+    try:
+        return told_by("benchmarks.large", ["--once"], settings.as_environment() | own)
+    finally:
+        shutil.rmtree(folder)
 
 
 def main() -> None:
@@ -215,18 +208,14 @@ def main() -> None:
         return
     console = Console(width=None if sys.stdout.isatty() else 120)
     found: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="sigap-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        settings = Settings(root=ROOT, state_dir=folder / "state", postgres_port=free_port())
-        with EmbeddedPostgres(settings), psycopg.connect(settings.dsn, autocommit=True) as connection:
-            begun = 0
-            for share in SHARES:
-                rows = int(arguments.rows * share)
-                fill(connection, begun, rows, arguments.broken)
-                begun = rows
-                found.append(measured(settings, folder / f"checkout-{rows}"))
-                show_one(console, found[-1])
+    with own_postgres() as (folder, settings), psycopg.connect(settings.dsn, autocommit=True) as connection:
+        begun = 0
+        for share in SHARES:
+            rows = int(arguments.rows * share)
+            fill(connection, begun, rows, arguments.broken)
+            begun = rows
+            found.append(measured(settings, folder / f"checkout-{rows}"))
+            show_one(console, found[-1])
     show_growth(console, found)
 
 

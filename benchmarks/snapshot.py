@@ -12,9 +12,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,12 +21,11 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._apart import own_postgres, told_by
 from sigap.catalog import Clustering, Column, Declaration, Feature, Kind, Source, Text
 from sigap.data.keeping import md5_of
 from sigap.data.snapshot import write_file
-from sigap.services.postgres import EmbeddedPostgres
-from sigap.services.service import free_port
-from sigap.settings import ROOT, Settings
+from sigap.settings import Settings
 
 ROWS = 10_000_000
 TABLE = "benchmark_rows"
@@ -143,13 +139,7 @@ def once(way: str, settings: Settings, folder: Path) -> None:
 
 def measured(way: str, settings: Settings, folder: Path) -> dict[str, float | str]:
     """One way in a process of its own."""
-    words = [sys.executable, "-m", "benchmarks.snapshot", "--once", way, "--folder", str(folder)]
-    environment = {**os.environ, **settings.as_environment()}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    result: dict[str, float | str] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    return told_by("benchmarks.snapshot", ["--once", way, "--folder", str(folder)], settings.as_environment())
 
 
 def main() -> None:
@@ -165,16 +155,12 @@ def main() -> None:
         once(arguments.once, Settings(), arguments.folder)
         return
     results: dict[str, list[dict[str, float | str]]] = {way: [] for way in WAYS}
-    with tempfile.TemporaryDirectory(prefix="sigap-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        settings = Settings(root=ROOT, state_dir=folder / "state", postgres_port=free_port())
-        with EmbeddedPostgres(settings):
-            fill(settings, arguments.rows, arguments.broken)
-            for turn in range(arguments.rounds):
-                for way in WAYS:
-                    if way != "pandas" or turn < max(1, arguments.rounds - 1):
-                        results[way].append(measured(way, settings, folder))
+    with own_postgres() as (folder, settings):
+        fill(settings, arguments.rows, arguments.broken)
+        for turn in range(arguments.rounds):
+            for way in WAYS:
+                if way != "pandas" or turn < max(1, arguments.rounds - 1):
+                    results[way].append(measured(way, settings, folder))
     show(results, arguments.rows, arguments.broken)
 
 

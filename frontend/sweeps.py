@@ -119,12 +119,7 @@ def ranked(run: Tried, unit: str, surface: Surface, words: Words) -> go.Figure:
     figure.add_scatter(
         x=[each.metrics[metric] * scale for each in trials],
         y=rows,
-        error_x={
-            "array": [each.metrics.get(f"{metric}_sd", 0.0) * scale for each in trials],
-            "color": surface.muted,
-            "thickness": 1.5,
-            "width": 4,
-        },
+        error_x=charts.spread([each.metrics.get(f"{metric}_sd", 0.0) * scale for each in trials], surface),
         mode="markers",
         marker={
             "size": 13,

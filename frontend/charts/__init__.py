@@ -3,7 +3,7 @@
 from frontend.charts.coast import MAP_BAR
 from frontend.charts.flows import flows_figure
 from frontend.charts.forecast import forecast_figure
-from frontend.charts.frame import NO_BAR, axis_title, base, facts, mark_baseline
+from frontend.charts.frame import NO_BAR, axis_title, base, facts, mark_baseline, spread
 from frontend.charts.map import map_figure
 from frontend.charts.radar import radar_figure, scaled
 from frontend.charts.regions import regions_figure
@@ -26,6 +26,7 @@ __all__ = [
     "regions_figure",
     "scaled",
     "scatter_figure",
+    "spread",
     "strips_figure",
     "sweep_figure",
     "tiles_figure",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -67,6 +68,22 @@ def facts(member: Member, model: Model, words: Words) -> str:
             title, unit = feature.title(words.language), feature.unit(words.language)
             lines.append(f"{title}: <b>{words.number(value)}</b> {unit}")
     return "<br>".join(lines)
+
+
+def hints(members: Sequence[Member], model: Model, words: Words, opacity: float = 1) -> dict[str, Any]:
+    """What marks of members tell: their figures under the pointer, who it is at a click, after which none fades."""
+    return {
+        "unselected": {"marker": {"opacity": opacity}},
+        "selected": {"marker": {"opacity": opacity}},
+        "customdata": [[m.entity] for m in members],
+        "text": [facts(m, model, words) for m in members],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def spread(widths: Sequence[float], surface: Surface) -> dict[str, Any]:
+    """The whiskers of scores, each so wide on either side."""
+    return {"array": list(widths), "color": surface.muted, "thickness": 1.5, "width": 4}
 
 
 def axis_title(feature: Feature, words: Words) -> str:

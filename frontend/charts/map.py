@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from frontend.api import Clusters, Model
 from frontend.charts.coast import absent, ground, placed, ring, spot
-from frontend.charts.frame import facts
+from frontend.charts.frame import hints
 from frontend.palette import Surface, level_colors, level_symbols
 from frontend.words import Words
 
@@ -34,12 +34,8 @@ def map_figure(model: Model, clusters: Clusters, selected: str | None, surface: 
                 "line": {"color": surface.rim, "width": 1.1},
                 "opacity": 1,
             },
-            unselected={"marker": {"opacity": 1}},
-            selected={"marker": {"opacity": 1}},
-            customdata=[[m.entity] for m in members],
-            text=[facts(m, model, words) for m in members],
-            hovertemplate="%{text}<extra></extra>",
             name=level.label(words.language),
+            **hints(members, model, words),
         )
     for member in everyone:
         if member.entity == selected:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from frontend.api import Clusters, Member, Model
 from frontend.boundaries import Boundaries
 from frontend.charts.coast import absent, ground, lines, placed, ring, spot
-from frontend.charts.frame import facts
+from frontend.charts.frame import facts, hints
 from frontend.palette import Surface, level_colors, level_symbols
 from frontend.words import Words
 
@@ -52,12 +52,8 @@ def regions_figure(
                 "color": colors[level.cluster],
                 "line": {"color": surface.rim, "width": 1.2},
             },
-            unselected={"marker": {"opacity": 1}},
-            selected={"marker": {"opacity": 1}},
-            customdata=[[m.entity] for m in members],
-            text=[facts(m, model, words) for m in members],
-            hovertemplate="%{text}<extra></extra>",
             name=level.label(words.language),
+            **hints(members, model, words),
         )
     for member in everyone:
         if member.entity == selected:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from frontend.api import Clusters, Feature, Member, Model
 from frontend.charts import labels
-from frontend.charts.frame import axis_title, base, facts, span
+from frontend.charts.frame import axis_title, base, hints, span
 from frontend.palette import Surface, level_colors, level_symbols
 from frontend.words import Words
 
@@ -59,12 +59,8 @@ def scatter_figure(
                 "color": color,
                 "line": {"color": surface.rim, "width": 0.8},
             },
-            unselected={"marker": {"opacity": 1}},
-            selected={"marker": {"opacity": 1}},
-            customdata=[[m.entity] for m in members],
-            text=[facts(m, model, words) for m in members],
-            hovertemplate="%{text}<extra></extra>",
             name=level.label(words.language),
+            **hints(members, model, words),
         )
     figure.update_xaxes(title={"text": f"<b>{axis_title(horizontal, words)}</b>", "standoff": 12}, automargin=True)
     figure.update_yaxes(title={"text": f"<b>{axis_title(vertical, words)}</b>", "standoff": 12}, automargin=True)

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from frontend.api import Clusters, Feature, Level, Member, Model
-from frontend.charts.frame import base, facts, span
+from frontend.charts.frame import base, hints, span
 from frontend.palette import Surface, level_colors, level_symbols
 from frontend.words import Words
 
@@ -109,11 +109,7 @@ def _strip(
             "opacity": 0.75,
             "line": {"width": 0.6, "color": surface.rim},
         },
-        unselected={"marker": {"opacity": 0.75}},
-        selected={"marker": {"opacity": 0.75}},
-        customdata=[[m.entity] for m in members],
-        text=[facts(m, model, words) for m in members],
-        hovertemplate="%{text}<extra></extra>",
+        **hints(members, model, words, opacity=0.75),
         row=row,
         col=1,
     )

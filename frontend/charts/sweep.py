@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from frontend.api import Candidate
 from frontend.catalogue import Detail
-from frontend.charts.frame import base, mark_baseline
+from frontend.charts.frame import base, mark_baseline, spread
 from frontend.palette import Surface
 from frontend.scores import SHARES, candidate, score, unit
 from frontend.scores import name as metric_name
@@ -56,12 +56,7 @@ def tried_figure(model: Detail, surface: Surface, words: Words) -> go.Figure:
     figure.add_scatter(
         x=[each.metrics[metric] * scale for each in tried],
         y=[candidate(each.name, words) for each in tried],
-        error_x={
-            "array": [each.metrics.get(f"{metric}_sd", 0.0) * scale for each in tried],
-            "color": surface.muted,
-            "thickness": 1.5,
-            "width": 4,
-        },
+        error_x=spread([each.metrics.get(f"{metric}_sd", 0.0) * scale for each in tried], surface),
         mode="markers",
         marker={
             "size": 13,

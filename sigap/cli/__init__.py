@@ -1,1 +1,1 @@
-"""The words of `./run`. Each imports only what it needs, so that `./run status` answers at once."""
+"""What the words of `./run` do. Each module imports only what it needs, so that `./run status` answers at once."""

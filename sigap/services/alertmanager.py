@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from sigap.keys import alert_credentials
-from sigap.services.installed import ALERTMANAGER, DEPLOY, LOOPBACK, api_target
+from sigap.services.installed import ALERTMANAGER, DEPLOY, LOOPBACK, api_target, beside, configuration_file
 from sigap.services.service import Service
 from sigap.settings import Settings
 
@@ -22,34 +22,17 @@ def alertmanager_service(settings: Settings) -> Service | str:
         return ""
     if settings.environment == "production" and settings.alert_key is None:
         return "Left out: alertmanager, for production needs SIGAP_ALERT_KEY."
-    folder = settings.state / "alertmanager"
-    address = f"http://{LOOPBACK}:{settings.alertmanager_port}"
-
-    def prepare() -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "alertmanager.yml").write_text(yaml.safe_dump(configuration(settings), sort_keys=False))
-
-    return Service(
-        name="alertmanager",
-        command=[
-            program,
-            f"--config.file={folder / 'alertmanager.yml'}",
-            f"--storage.path={folder / 'data'}",
-            f"--data.retention={RETENTION}",
-            f"--web.listen-address={LOOPBACK}:{settings.alertmanager_port}",
-            f"--web.external-url={address}/",
-            # Alone: it neither looks for others nor listens to them.
-            "--cluster.listen-address=",
-            "--log.level=warn",
-        ],
-        log=settings.state / "logs" / "alertmanager.log",
-        host=LOOPBACK,
-        port=settings.alertmanager_port,
-        port_setting="SIGAP_ALERTMANAGER_PORT",
-        address=address,
-        ready_url=f"{address}/-/ready",
-        prepare=prepare,
-    )
+    name, port = "alertmanager", settings.alertmanager_port
+    command = [
+        program,
+        f"--config.file={configuration_file(settings, name)}",
+        f"--storage.path={configuration_file(settings, name).parent / 'data'}",
+        f"--data.retention={RETENTION}",
+        f"--web.external-url=http://{LOOPBACK}:{port}/",
+        # Alone: it neither looks for others nor listens to them.
+        "--cluster.listen-address=",
+    ]
+    return beside(settings, name, port, command, config=configuration)
 
 
 def configuration(settings: Settings) -> dict[str, Any]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+import yaml
 
 from sigap.services.service import Service, free_port, port_holder, port_is_free
 from sigap.settings import ROOT, Settings
@@ -72,6 +76,50 @@ def startable(services: Iterable[Service | str]) -> tuple[list[Service], list[st
                 f"{service.port_setting}={free} ./run gives it another."
             )
     return able, lines
+
+
+def beside(
+    settings: Settings,
+    name: str,
+    port: int,
+    command: Sequence[str],
+    *,
+    ready: str = "/-/ready",
+    config: Callable[[Settings], dict[str, Any]] | None = None,
+) -> Service:
+    """One of these programs as a service of this machine alone.
+
+    Args:
+        settings: Say where state lies.
+        name: Of the service; its port is the setting `<name>_port`.
+        port: What that setting says.
+        command: Program and arguments, without where it listens and what it logs.
+        ready: Path that answers once it is ready.
+        config: Makes what stands in `configuration_file` at every start; None where it reads none.
+    """
+
+    def prepare() -> None:
+        if config is not None:
+            file = configuration_file(settings, name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(yaml.safe_dump(config(settings), sort_keys=False))
+
+    return Service(
+        name=name,
+        command=[*command, f"--web.listen-address={LOOPBACK}:{port}", "--log.level=warn"],
+        log=settings.state / "logs" / f"{name}.log",
+        host=LOOPBACK,
+        port=port,
+        port_setting=f"SIGAP_{name.upper()}_PORT",
+        address=f"http://{LOOPBACK}:{port}",
+        ready_url=f"http://{LOOPBACK}:{port}{ready}",
+        prepare=prepare,
+    )
+
+
+def configuration_file(settings: Settings, name: str) -> Path:
+    """The configuration that the service `name` reads, in its own folder."""
+    return settings.state / name / f"{name}.yml"
 
 
 def api_target(settings: Settings) -> tuple[str, str]:

@@ -8,7 +8,15 @@ import yaml
 
 from sigap.keys import alert_credentials
 from sigap.services.alertmanager import alertmanager_service
-from sigap.services.installed import DEPLOY, LOOPBACK, NODE_EXPORTER, PROMETHEUS, api_target
+from sigap.services.installed import (
+    DEPLOY,
+    LOOPBACK,
+    NODE_EXPORTER,
+    PROMETHEUS,
+    api_target,
+    beside,
+    configuration_file,
+)
 from sigap.services.service import Service
 from sigap.settings import Settings
 
@@ -22,34 +30,17 @@ def prometheus_service(settings: Settings) -> Service | str:
     program = PROMETHEUS.path
     if program is None:
         return ""
-    folder = settings.state / "prometheus"
-    address = f"http://{LOOPBACK}:{settings.prometheus_port}"
-
-    def prepare() -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration(settings), sort_keys=False))
-
-    return Service(
-        name="prometheus",
-        command=[
-            program,
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--storage.tsdb.retention.time={RETENTION_TIME}",
-            f"--storage.tsdb.retention.size={RETENTION_SIZE}",
-            f"--web.listen-address={LOOPBACK}:{settings.prometheus_port}",
-            # In alerts, instead of the machine's name.
-            f"--web.external-url={address}/",
-            "--log.level=warn",
-        ],
-        log=settings.state / "logs" / "prometheus.log",
-        host=LOOPBACK,
-        port=settings.prometheus_port,
-        port_setting="SIGAP_PROMETHEUS_PORT",
-        address=address,
-        ready_url=f"{address}/-/ready",
-        prepare=prepare,
-    )
+    name, port = "prometheus", settings.prometheus_port
+    command = [
+        program,
+        f"--config.file={configuration_file(settings, name)}",
+        f"--storage.tsdb.path={configuration_file(settings, name).parent / 'data'}",
+        f"--storage.tsdb.retention.time={RETENTION_TIME}",
+        f"--storage.tsdb.retention.size={RETENTION_SIZE}",
+        # In alerts, instead of the machine's name.
+        f"--web.external-url=http://{LOOPBACK}:{port}/",
+    ]
+    return beside(settings, name, port, command, config=configuration)
 
 
 def configuration(settings: Settings) -> dict[str, Any]:

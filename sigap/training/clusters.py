@@ -109,11 +109,10 @@ def fit(
     Raises:
         TrainingError: There are fewer entities than the declaration asks for.
     """
-    rows = enough(prepared, declaration)
     # One thread: with more, sums are added in another order and the last digits change.
     with threadpool_limits(limits=1):
-        scaled = Pipeline(_scaling(declaration, prepared, rows)).fit_transform(rows)
-        if not _has_distinct(scaled, k + 1):
+        scaled = _scaled(prepared, declaration, k)
+        if scaled is None:
             return Candidate(k, {}, (), _too_alike(k))
         model = fit_model(prepared, declaration, params, k)
         ranks = model[-1].labels_
@@ -128,7 +127,7 @@ def fit(
             **_summary(np.asarray(agreement, np.float64)),
             **_shuffled(prepared, declaration, params, k),
         }
-    return Candidate(k, metrics, sizes, inadmissible(_task(declaration), metrics, len(rows)), model)
+    return Candidate(k, metrics, sizes, inadmissible(_task(declaration), metrics, len(scaled)), model)
 
 
 def agreements(
@@ -139,10 +138,9 @@ def agreements(
     Raises:
         TrainingError: There are fewer entities than the declaration asks for.
     """
-    rows = enough(prepared, declaration)
     with threadpool_limits(limits=1):
-        scaled = Pipeline(_scaling(declaration, prepared, rows)).fit_transform(rows)
-        if not _has_distinct(scaled, k + 1):
+        scaled = _scaled(prepared, declaration, k)
+        if scaled is None:
             return [0.0] * len(bootstraps)  # nobody asks: `fit` refuses such rows before it looks at stability
         ranks = fit_model(prepared, declaration, params, k)[-1].labels_
         found: list[float] = _stability(scaled, ranks, params, k, bootstraps).tolist()
@@ -300,6 +298,13 @@ def _scaling(declaration: Declaration, prepared: Prepared, rows: pd.DataFrame) -
     kinds = [kind for column in encode.fit(rows).inputs for kind in [column.kind] * column.width]
     indicators = [at for at, kind in enumerate(kinds) if kind == "one_hot"]
     return [("encode", encode), ("winsorize", Winsorizer(quantile, indicators)), ("scale", Standardizer(indicators))]
+
+
+def _scaled(prepared: Prepared, declaration: Declaration, k: int) -> NDArray[np.float64] | None:
+    """The rows as K-Means takes them, shape (rows, columns); None where too few differ for `k` clusters."""
+    rows = enough(prepared, declaration)
+    scaled: NDArray[np.float64] = Pipeline(_scaling(declaration, prepared, rows)).fit_transform(rows)
+    return scaled if _has_distinct(scaled, k + 1) else None
 
 
 def _kmeans(params: Params, k: int) -> KMeans:

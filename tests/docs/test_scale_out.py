@@ -8,7 +8,8 @@ from backend.files.render import PROBLEM, STATUS
 from backend.scoring.output import MANIFEST, OWN
 from backend.scoring.partition import VERSION
 from backend.scoring.rows import BATCH
-from sigap.cli.main import app, dask
+from sigap.cli.main import app
+from sigap.cli.words.dask import dask
 from sigap.settings import ROOT, Settings
 from sigap.training.clustering import BOOTSTRAPS
 

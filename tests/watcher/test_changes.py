@@ -11,12 +11,11 @@ import pytest
 
 from sigap.catalog import declaration
 from sigap.data import content
-from sigap.data.content import Content
+from sigap.data.content import Content, note_decided
 from sigap.data.snapshot import take_snapshot
 from sigap.settings import Settings
 from sigap.watcher import changes
 from sigap.watcher.changes import ChangeSensor
-from sigap.workflow import note_decided
 from tests.conftest import Checkout
 
 EDUCATION, BITCOIN = declaration("education"), declaration("bitcoin_price")

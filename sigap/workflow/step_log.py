@@ -15,7 +15,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def told(step: Callable[P, R]) -> Callable[P, R]:
+def logged(step: Callable[P, R]) -> Callable[P, R]:
     """Has a step of `sigap.workflow` say that it is done, or that it failed; all that is said inside has its ids too.
 
     Args:
