@@ -11,13 +11,14 @@ if "test" not in globals():
 
 
 @custom
-def score_outcomes(*_: Any, **variables: Any) -> list[dict[str, Any]]:
+def score_outcomes(*_: Any, **variables: Any) -> dict[str, Any]:
     """Score each served model that has a target, or the one that the trigger names, beside what it promised."""
     model = variables.get("model")
-    return score_all(models=[model] if model and model != "all" else ())
+    # In a dict: of a list Mage hands on an only item as itself, and an empty one not at all.
+    return {"scores": score_all(models=[model] if model and model != "all" else ())}
 
 
 @test
-def says_why(rows: list[dict[str, Any]], *_: Any) -> None:
+def says_why(found: dict[str, Any], *_: Any) -> None:
     """A decisive score without its reason is no record."""
-    assert all(row["reason"] for row in rows if row["decisive"]), "A score gives no reason."
+    assert all(row["reason"] for row in found["scores"] if row["decisive"]), "A score gives no reason."

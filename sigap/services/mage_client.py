@@ -18,7 +18,9 @@ Event = dict[str, Any]
 
 _POLL_SECONDS = 0.3
 _SILENT_SECONDS = 30
-"""How long Mage may not answer: longer than its supervisor needs to start it again."""
+"""How long Mage may be away: longer than its supervisor needs to start it again."""
+_BUSY_SECONDS = 300
+"""How long a Mage that takes connections may be too busy to answer: its steps go on meanwhile."""
 _READING_SECONDS = 30
 """How long after its start Mage may take to read the pipelines' files."""
 _MAX_DEATHS = 3
@@ -122,7 +124,10 @@ class _Run:
             record = self.api.run(self.run)
         except (httpx.TransportError, RefusedError) as error:
             silence = time.monotonic() - self.answered
-            if silence < min(_SILENT_SECONDS, self.settings.stuck_seconds):
+            # A run that goes on is not given up because a full machine lets Mage answer late.
+            busy = isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout)
+            patience = _BUSY_SECONDS if busy else min(_SILENT_SECONDS, self.settings.stuck_seconds)
+            if silence < patience:
                 return None
             raise PipelineError(
                 f"Mage at {self.api.address} has not answered for {silence:.0f} s, while run {self.run} of the "

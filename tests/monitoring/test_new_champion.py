@@ -65,7 +65,7 @@ def lines(monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]) -> list[dict
 def as_the_pipeline(fake: FakeMage) -> dict[str, Any]:
     """What the blocks of the run that was asked for last do."""
     variables = fake.runs[-1]["variables"]
-    assert score_outcomes(**variables) == [], "groups have no outcome"
+    assert score_outcomes(**variables) == {"scores": []}, "groups have no outcome"
     found: dict[str, Any] = check_drift(**variables)
     return found
 
