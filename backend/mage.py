@@ -132,6 +132,10 @@ class Mage:
     async def _answer(self, client: httpx.AsyncClient, method: str, path: str, body: Json | None) -> Json:
         try:
             response = await client.request(method, path, json=body)
+        except httpx.ReadTimeout as error:
+            raise MageAwayError(
+                f"Mage at {self.address} did not answer in time; it may be busy.", remedy="Try again in a minute."
+            ) from error
         except httpx.HTTPError as error:
             raise MageAwayError(
                 f"Mage at {self.address} can't be reached ({type(error).__name__}).",

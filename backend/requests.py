@@ -201,6 +201,8 @@ class Validator:
         self._validator = self.request.__pydantic_validator__
         columns = {name: _expected_column(declaration.column(name)) for name in declaration.request_columns}
         self._expected = columns | {feature.name: expected_value(feature) for feature in declaration.features}
+        may_lack = {name for name in columns if not declaration.column(name).required}
+        self._nullable = may_lack | {feature.name for feature in declaration.features}
         if isinstance(declaration.task, Forecasting) and declaration.target:
             time, target = declaration.source.time, declaration.target
             inside = {time: "a moment in ISO 8601", target.name: expected_value(target)} | self._expected
@@ -222,13 +224,15 @@ class Validator:
             request = self._validator.validate_python(fields)
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False)
-            raise refused([self._problem(entry["type"], entry["loc"], entry["input"]) for entry in found]) from None
+            raise refused([self._problem(each["type"], each["loc"], each["input"], used) for each in found]) from None
         values = dict(request.__dict__)
         if absent := [name for name in used if values[name] is None]:
             raise refused([self._needed(name) for name in absent])
         return values
 
-    def _problem(self, kind: str, location: tuple[int | str, ...], value: Any) -> FieldProblem:
+    def _problem(
+        self, kind: str, location: tuple[int | str, ...], value: Any, used: Collection[str] = ()
+    ) -> FieldProblem:
         # Of a candle: which one, and which of its fields. A category's location ends with the names of its types.
         depth = 3 if self._inside else 1
         name = ".".join(str(part) for part in location[:depth])
@@ -241,7 +245,9 @@ class Validator:
             return FieldProblem(field=str(shown(name)), value=shown(value), expected=expected, remedy=remedy)
         expected = known.get(last, "a candle" if self._inside else "text in valid Unicode")
         if kind == "missing":
-            return FieldProblem(field=name, value=None, expected=expected, remedy="Add the field.")
+            free = name in self._nullable and name not in used
+            remedy = "Add the field; it may be null, for the model does without it." if free else "Add the field."
+            return FieldProblem(field=name, value=None, expected=expected, remedy=remedy)
         return FieldProblem(field=name, value=shown(value), expected=expected, remedy=_remedy(kind))
 
     def _needed(self, name: str) -> FieldProblem:
@@ -276,7 +282,7 @@ def _remedy(kind: str) -> str:
 
 def _range(minimum: float | None, maximum: float | None) -> str:
     if minimum is not None and maximum is not None:
-        return f" from {plain(minimum)} to {plain(maximum)}"
+        return f" from {plain(minimum, maximum)} to {plain(maximum, minimum)}"
     if minimum is not None:
         return f" of at least {plain(minimum)}"
     return f" of at most {plain(maximum)}" if maximum is not None else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 from rich.text import Text
@@ -37,9 +37,9 @@ def status(settings: Settings) -> int:
         answers = list(pool.map(_answers, records))
     lines = table("Service", "State", "Pid", "Since", "Memory", "Address")
     for record, ready in zip(records, answers, strict=True):
-        state = Text("ready", "green") if ready else Text("not answering", "yellow")
+        state = state_of(record, answers=ready)
         lines.add_row(
-            str(record["name"]), state, str(record["pid"]), _since(record), _memory(record), str(record["address"])
+            str(record["name"]), Text(state, "green" if ready else "yellow"), str(record["pid"]), _since(record), _memory(record), str(record["address"])
         )
     for name, address in missing(supervisor, records).items():
         lines.add_row(name, Text("starting", "yellow"), "-", "-", "-", address)
@@ -51,6 +51,13 @@ def status(settings: Settings) -> int:
     needed = [ready for record, ready in zip(records, answers, strict=True) if record["name"] not in WATCHING]
     complete = supervisor is not None and not missing(supervisor, records).keys() - {*WATCHING}
     return 0 if complete and needed and all(needed) else 1
+
+
+def state_of(record: dict[str, object], *, answers: bool) -> Literal["ready", "starting", "not answering"]:
+    """How a service that runs is: one that does not answer is starting until it first did."""
+    if answers:
+        return "ready"
+    return "not answering" if record.get("ready", True) else "starting"
 
 
 def missing(supervisor: dict[str, Any] | None, records: list[dict[str, object]]) -> dict[str, str]:

@@ -239,7 +239,7 @@ def expected(word: Word) -> str:
     text = _KIND_WORDS[word.kind]
     unit = f" {word.unit.en}" if isinstance(word, Feature | Target) and word.unit and word.unit.en else ""
     if word.minimum is not None and word.maximum is not None:
-        text += f" from {plain(word.minimum)} to {plain(word.maximum)}{unit}"
+        text += f" from {plain(word.minimum, word.maximum)} to {plain(word.maximum, word.minimum)}{unit}"
     elif word.minimum is not None:
         text += f" of at least {plain(word.minimum)}{unit}"
     elif word.maximum is not None:

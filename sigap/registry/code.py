@@ -11,10 +11,12 @@ from sigap.bundle import CodeEntry
 
 LOCK = Path("requirements") / "all.lock"
 CODE = ("sigap", "params.yaml", "requirements")
+# Sigap's own commits hold such a pointer and nothing else; trainings side by side make them between each other's steps.
+POINTERS = ":(exclude,glob)data/raw/*.dvc"
 
 
 def code(root: Path) -> CodeEntry:
-    """The checkout's commit (with `-dirty` if the code differs from it) and the sha256 of its lock.
+    """The code's commit (with `-dirty` if the code differs from it) and the sha256 of its lock.
 
     Each is empty where there is none: outside Git, before the first commit, or without a lock.
     """
@@ -23,8 +25,12 @@ def code(root: Path) -> CodeEntry:
 
 
 def commit(root: Path) -> str:
-    """The checkout's commit; with `-dirty` if the files that training depends on differ from it."""
-    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    """The newest commit that changed more than data pointers, so that the same code always has the same one.
+
+    With `-dirty` if the files that training depends on differ from it; empty outside Git or before the first commit.
+    """
+    newest = _git(root, "rev-list", "-1", "HEAD", "--", ".", POINTERS)
+    head = newest or _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
     if not head:
         return ""
     changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *CODE)

@@ -18,6 +18,7 @@ from typing import Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
+from sigap.bundle import CodeEntry
 from sigap.locks import writer
 from sigap.registry.code import code, unchanged_since
 from sigap.registry.connection import MISSING, client, registry_errors
@@ -25,6 +26,7 @@ from sigap.registry.owner import is_gone
 from sigap.settings import Settings
 
 PARENT = "mlflow.parentRunId"
+COMMIT = "mlflow.source.git.commit"
 PIPELINE_RUN = "pipeline_run"
 CANDIDATE = "candidate"
 OWNER = "owner"
@@ -184,7 +186,7 @@ class Runs:
             wanted = {param.key: param.value for param in _params(params)}
             for run in self._all(str(experiment.experiment_id), tags):
                 same = run.info.status == "FINISHED" and REPEATS not in run.data.tags and run.data.params == wanted
-                if same and unchanged_since(self.settings.root, run.data.tags.get("mlflow.source.git.commit", "")):
+                if same and unchanged_since(self.settings.root, run.data.tags.get(COMMIT, "")):
                     return str(run.info.run_id), self._read_json(run.info.run_id, DECISION)
         return None
 
@@ -216,6 +218,12 @@ class Runs:
         with self._errors(f"reading the runs of {self.model}"):
             experiment = self.client.get_experiment_by_name(self.model)
             return [_entry(run) for run in self._all(str(experiment.experiment_id), tags)] if experiment else []
+
+    def code(self, run_id: str) -> CodeEntry:
+        """The code that the run was started with: what a version that it makes is said to be trained by."""
+        with self._errors(f"reading run {run_id}"):
+            tags = self.client.get_run(run_id).data.tags
+        return CodeEntry(git_commit=tags.get(COMMIT, ""), lock_sha256=tags.get("lock_sha256", ""))
 
     def started_at(self, run_id: str) -> int:
         """When the run was started, in milliseconds since 1970."""
@@ -284,7 +292,7 @@ class Runs:
             "data_version": data.version,
             "data_md5": data.md5,
             "lock_sha256": source.lock_sha256,
-            "mlflow.source.git.commit": source.git_commit,
+            COMMIT: source.git_commit,
             "mlflow.source.name": "sigap",
         }
 

@@ -168,9 +168,10 @@ class Running:
                     f"{service.name} can't be started: {service.command[0]}: {error.strerror}.",
                     remedy="Remove the environment (.sigap/venv) and run ./run again.",
                 ) from error
+        self._started = time.time()
         self._write_record()
 
-    def _write_record(self) -> None:
+    def _write_record(self, *, ready: bool = False) -> None:
         birth = birth_of(self.process.pid)
         if birth is None:
             return
@@ -181,7 +182,9 @@ class Running:
                     "name": self.service.name,
                     "pid": self.process.pid,
                     "birth": birth,
-                    "started": time.time(),
+                    "started": self._started,
+                    # Whether it ever answered: what has not yet, is starting.
+                    "ready": ready,
                     "host": self.service.host,
                     "port": self.service.port,
                     "ready_url": self.service.ready_url,
@@ -219,6 +222,7 @@ class Running:
                     remedy=f"The whole log is in {self.service.log}.",
                 )
             if self.service.is_ready() and self.exit_code is None:
+                self._write_record(ready=True)
                 return True
             if time.monotonic() > limit:
                 raise ServiceError(

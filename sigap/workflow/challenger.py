@@ -11,7 +11,6 @@ from sigap.bundle import DataEntry, SampleEntry, read_manifest
 from sigap.catalog import declaration
 from sigap.errors import BundleError, PipelineError, TrainingError
 from sigap.model_card import CARD, best, headline, model_card
-from sigap.registry.code import code
 from sigap.registry.models import ModelVersion, Registry
 from sigap.registry.tracking import Runs
 from sigap.settings import Settings, get_settings
@@ -142,7 +141,7 @@ def _registered(
                 origin=snapshot.get("origin", ""),
                 sample=SampleEntry(rows=drawn.rows, drawn=drawn.drawn) if drawn.drawn else None,
             ),
-            code=code(settings.root),
+            code=runs.code(parent),
             run_id=parent,
             candidate_runs=candidate_runs,
             previous=previous.bundle,

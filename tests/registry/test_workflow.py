@@ -62,6 +62,10 @@ def test_from_table_to_champion_and_the_same_again(line: Line) -> None:
         assert told in card
     manifest = read_manifest(line.registry.bundle(champion))
     assert {each.run_id for each in manifest.sweep} == {run.info.run_id for run in children}
+    # The commit of the pointer, which the run itself made, is none of the code.
+    codes = {run.data.tags["mlflow.source.git.commit"] for run in [*parents, *children]}
+    assert codes == {manifest.code.git_commit}
+    assert manifest.code.git_commit != manifest.data.git_commit
 
     again = line.run()
     assert (again["promoted"], again["rule"], again["champion"]) == (False, "equal", "v1")

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sigap.cli.status import state_of
 from sigap.errors import ServiceError
 from sigap.services.service import Service, alive, free_port, marked, port_is_free, recorded, relatives
 from sigap.services.supervisor import AlreadyRunningError, Supervisor, stop_supervisor, supervisor_record
@@ -43,6 +44,28 @@ def test_starts_all_and_ends_all_with_children_that_left_their_session(
     # A store is stopped after those that keep their data in it.
     assert [event.service for event in events if event.kind == "stopped"] == ["web", "other"]
     assert recorded(state) == []
+
+
+def test_what_does_not_answer_is_starting_until_it_first_did(state: Path, make_service: Make, tmp_path: Path) -> None:
+    may_listen = tmp_path / "may-listen"
+    waits = f"import time\nwhile not os.path.exists({str(may_listen)!r}): time.sleep(0.05)"
+    web = make_service("web", extra=waits)
+
+    def told() -> str:
+        (record,) = recorded(state)
+        return state_of(record, answers=web.is_ready(timeout=1))
+
+    with Supervisor(state) as supervisor:
+        supervisor.start([web])
+        wait_until(lambda: recorded(state), "a record")
+        assert told() == "starting"
+        may_listen.touch()
+        supervisor.wait_ready()
+        assert told() == "ready"
+        process = psutil.Process(int(str(recorded(state)[0]["pid"])))
+        process.suspend()
+        assert told() == "not answering"
+        process.resume()
 
 
 def test_who_ends_while_processes_are_read_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
