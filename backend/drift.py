@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from fastapi import APIRouter, Response
@@ -16,6 +16,7 @@ from backend.follower import Follower
 from backend.problems import RequestError
 from backend.provenance import asked
 from backend.registry_client import RegistryClient
+from backend.served import Served
 from sigap.bundle import Bilingual
 from sigap.catalog import Declaration
 from sigap.settings import Settings
@@ -25,6 +26,10 @@ log = logging.getLogger("sigap.api")
 QUERY_SECONDS = 5.0
 CONNECT_SECONDS = 2
 HISTORY = 144
+# The schedule of the pipeline `monitoring`, and how many of its turns may pass without a check: one may be long, and one
+# be left out for that.
+PERIOD_SECONDS = 600
+OVERDUE_PERIODS = 3
 REPORT_BYTES = 32 * 2**20
 AT_ONCE = 4
 # Evidently's page is one file with scripts of its own. It may run them, but as nobody's page: without cookies, storage
@@ -117,6 +122,10 @@ class DriftState(BaseModel):
     live: State
     table: State
     checked_at: datetime | None
+    overdue: bool = Field(
+        description="Whether the served champion is long without a check: for three periods of the schedule since the "
+        "newest one, and since the API serves it."
+    )
 
 
 class DriftStates(BaseModel):
@@ -154,7 +163,12 @@ def drift_routes(service: Watched) -> APIRouter:
     async def states() -> DriftStates:
         names = list(service.followers)
         found = await read([(_CHECKS, [name, subject, 1]) for name in names for subject in _SUBJECTS])
-        return DriftStates(models=[_short(name, found[2 * at : 2 * at + 2]) for at, name in enumerate(names)])
+        return DriftStates(
+            models=[
+                _short(name, found[2 * at : 2 * at + 2], service.followers[name].served)
+                for at, name in enumerate(names)
+            ]
+        )
 
     @router.get(
         "/models/{model}/drift", summary="Drift of live inputs and of the newest table", responses=problems(404, 503)
@@ -208,7 +222,7 @@ def _state(rows: Sequence[tuple[Any, ...]]) -> State:
     return "moved" if drifted else "steady"
 
 
-def _short(model: str, found: Sequence[list[tuple[Any, ...]]]) -> DriftState:
+def _short(model: str, found: Sequence[list[tuple[Any, ...]]], served: Served | None = None) -> DriftState:
     live, table = (_state(rows) for rows in found)
     times = [rows[0][1] for rows in found if rows]
     return DriftState(
@@ -217,7 +231,13 @@ def _short(model: str, found: Sequence[list[tuple[Any, ...]]]) -> DriftState:
         live=live,
         table=table,
         checked_at=max(times, default=None),
+        overdue=served is not None and _overdue([served.loaded_at, *times], datetime.now(UTC)),
     )
+
+
+def _overdue(times: Sequence[datetime], now: datetime) -> bool:
+    """Whether nothing of this has happened lately: a check, or that the champion was put into use."""
+    return (now - max(times)).total_seconds() > OVERDUE_PERIODS * PERIOD_SECONDS
 
 
 def _subject(

@@ -52,7 +52,7 @@ def serving(follower: Follower) -> Served:
             remedy=(
                 f"`./run pipeline {model}` trains again; better data or other candidates may pass."
                 if follower.refusal
-                else f"If none was trained yet, `./run pipeline {model}` does it; it is served within seconds."
+                else f"If no training is under way, `./run pipeline {model}` does it; it is served within seconds."
             ),
             headers={"retry-after": "5"},
         )

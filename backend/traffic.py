@@ -19,6 +19,7 @@ from prometheus_client import Metric
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.documentation import problems
+from backend.observed.runs import FAILED
 from backend.workers import Workers
 
 STEP_SECONDS = 10.0
@@ -107,6 +108,13 @@ class ShadowFigures(BaseModel):
     mean_difference: float | None = Field(description="Mean absolute difference of the two answers' number.")
 
 
+class FailedPipeline(BaseModel):
+    """A pipeline whose newest run failed."""
+
+    pipeline: str = Field(description="A model's name, or `monitoring`.")
+    failed_at: datetime
+
+
 class Monitoring(BaseModel):
     """How the API fared in a period that ends now."""
 
@@ -120,6 +128,9 @@ class Monitoring(BaseModel):
     shadow: list[ShadowFigures]
     kept: int = Field(description="Predictions written to the log.")
     dropped: int = Field(description="Predictions that the log could not keep.")
+    failed_pipelines: list[FailedPipeline] = Field(
+        description="Those whose newest run that came to an end failed, as Mage tells; empty where it can't be asked."
+    )
 
 
 class Sample(NamedTuple):
@@ -165,7 +176,7 @@ class Traffic:
         seen = [each for each in self._samples if each.at >= since] or list(self._samples)[-1:]
         # What started just now has nothing before this moment.
         samples = [*seen, now] if seen else [now, now]
-        return monitoring(samples, self._workers.count(), _shadow(families))
+        return monitoring(samples, self._workers.count(), _shadow(families), _failed(families))
 
 
 class Watched(Protocol):
@@ -228,7 +239,12 @@ def kind_of(status: int) -> Kind | None:
     return _KINDS.get(status, "input" if status < 500 else "fault")
 
 
-def monitoring(samples: Sequence[Sample], workers: int, shadow: Sequence[ShadowFigures]) -> Monitoring:
+def monitoring(
+    samples: Sequence[Sample],
+    workers: int,
+    shadow: Sequence[ShadowFigures],
+    failed_pipelines: Sequence[FailedPipeline] = (),
+) -> Monitoring:
     """What happened between the first and the last of at least two samples."""
     first, last = samples[0], samples[-1]
     grown = _grown(last.requests, first.requests)
@@ -254,6 +270,7 @@ def monitoring(samples: Sequence[Sample], workers: int, shadow: Sequence[ShadowF
         shadow=list(shadow),
         kept=int(max(last.kept - first.kept, 0.0)),
         dropped=int(max(last.dropped - first.dropped, 0.0)),
+        failed_pipelines=list(failed_pipelines),
     )
 
 
@@ -325,6 +342,11 @@ def _shadow(families: Iterable[Metric]) -> list[ShadowFigures]:
         mean = total("difference_sum", model=model) / measured if measured else None
         found.append(ShadowFigures(model=model, model_version=version, mean_difference=mean, **counts))
     return found
+
+
+def _failed(families: Iterable[Metric]) -> list[FailedPipeline]:
+    found = {each.labels["pipeline"]: each.value for family in families if family.name == FAILED for each in family.samples}
+    return [FailedPipeline(pipeline=name, failed_at=_moment(at)) for name, at in sorted(found.items())]
 
 
 def _grown(after: Mapping[K, float], before: Mapping[K, float]) -> dict[K, float]:

@@ -24,6 +24,7 @@ class State(Answer):
     live: str = "unchecked"
     table: str = "unchecked"
     checked_at: str | None = None
+    overdue: bool = False
 
 
 class Check(Answer):
@@ -125,7 +126,7 @@ def report(path: str) -> Callable[[], bytes]:
 
 
 def findings(titles: dict[str, str], words: Words) -> list[Finding]:
-    """Models that drift, or whose check fails, for whoever asks whether all is well."""
+    """Models that drift, or whose check fails or is overdue, for whoever asks whether all is well."""
     found = []
     for name, each in (states() or {}).items():
         if each.state in ("drifting", "failed"):
@@ -133,6 +134,10 @@ def findings(titles: dict[str, str], words: Words) -> list[Finding]:
             where = "live" if subject == each.live else "table"
             text = words(f"drift.finding_{each.state}", title=titles.get(name, name), where=words(f"drift.in_{where}"))
             # It wants a look; the service itself goes on.
+            found.append(Finding(WARN, text))
+        if each.overdue:
+            key = "drift.finding_overdue" if each.checked_at else "drift.finding_never"
+            text = words(key, title=titles.get(name, name), ago=words.ago(each.checked_at or ""))
             found.append(Finding(WARN, text))
     return found
 

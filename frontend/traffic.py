@@ -105,6 +105,13 @@ class ShadowFigures(Answer):
     mean_difference: float | None = None
 
 
+class FailedPipeline(Answer):
+    """A pipeline whose newest run failed."""
+
+    pipeline: str
+    failed_at: str
+
+
 class Traffic(Answer):
     """What happened in a period that ends now."""
 
@@ -118,6 +125,7 @@ class Traffic(Answer):
     shadow: tuple[ShadowFigures, ...] = ()
     kept: int = 0
     dropped: int = 0
+    failed_pipelines: tuple[FailedPipeline, ...] = ()
 
     def failed(self, kind: str) -> int:
         """How many requests met an error of that kind."""

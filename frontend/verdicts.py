@@ -14,6 +14,8 @@ FAILED_SHARE = 0.01
 # Beyond this, people notice that they wait.
 SLOW_MS = 1000.0
 GOOD, NOTE, WARN, BAD = range(4)
+# The pipeline that watches the models.
+MONITORING = "monitoring"
 
 
 class Finding(NamedTuple):
@@ -41,6 +43,7 @@ def findings(
         *_requests(traffic, words),
         *_models(health, decided, titles, words),
         *_trainings(decided, titles, words),
+        *_pipelines(traffic, decided, titles, words),
     ]
     return sorted(found, key=lambda each: -each.weight)
 
@@ -112,3 +115,17 @@ def _trainings(
             yield Finding(WARN, words("concern.failed", title=title))
         if last is not None and last.rule == "waiting":
             yield Finding(NOTE, words("concern.waiting", title=title))
+
+
+def _pipelines(
+    traffic: Traffic, decided: Mapping[str, Sequence[Decision] | None], titles: Mapping[str, str], words: Words
+) -> Iterator[Finding]:
+    for failed in traffic.failed_pipelines:
+        # A training that failed is told already; a run that ended before it became one is not.
+        last = next((each for each in decided.get(failed.pipeline) or () if each.outcome != "running"), None)
+        if last is not None and last.outcome == "failed":
+            continue
+        key = "watch.pipeline_monitoring" if failed.pipeline == MONITORING else "watch.pipeline_failed"
+        title = titles.get(failed.pipeline, failed.pipeline)
+        text = words(key, pipeline=failed.pipeline, title=title, ago=words.ago(failed.failed_at))
+        yield Finding(WARN, text)

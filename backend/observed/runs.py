@@ -14,6 +14,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 Json = dict[str, Any]
 
 ENDED = ("completed", "failed", "cancelled")
+# A run that somebody ended says nothing about whether the pipeline works.
+DECIDED = ("completed", "failed")
+FAILED = "sigap_pipeline_failed_timestamp_seconds"
 BUCKETS = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 PAGE = 25
 # Mage remembers every run; older ones than are on so many pages are not counted.
@@ -42,6 +45,7 @@ class Runs:
         self._sums: dict[str, float] = {}
         self._succeeded: dict[str, float] = {}
         self._last: dict[str, float] = {}
+        self._newest: dict[str, tuple[int, Json]] = {}
         self._counted: set[int] = set()
         self._going_on: dict[int, Json] = {}
         # How far the first reading of them all has come; it may take several looks.
@@ -75,6 +79,8 @@ class Runs:
     def _take(self, runs: Iterable[Json]) -> None:
         for run in runs:
             number = int(run["id"])
+            if str(run["status"]) in DECIDED and number >= self._newest.get(str(run["pipeline_uuid"]), (0,))[0]:
+                self._newest[str(run["pipeline_uuid"])] = number, run
             if str(run["status"]) not in ENDED:
                 self._going_on[number] = run
             elif number not in self._counted:
@@ -110,6 +116,11 @@ class Runs:
         succeeded = GaugeMetricFamily(
             "sigap_pipeline_last_success_timestamp_seconds", "When the last run completed.", labels=["pipeline"]
         )
+        failed = GaugeMetricFamily(
+            FAILED,
+            "When the newest run that came to an end failed; nothing where it completed.",
+            labels=["pipeline"],
+        )
         running = GaugeMetricFamily("sigap_pipeline_running", "Runs that go on.", labels=["pipeline"])
         moved = GaugeMetricFamily(
             "sigap_pipeline_moved_timestamp_seconds",
@@ -126,6 +137,9 @@ class Runs:
         for pipeline, at in self._succeeded.items():
             succeeded.add_metric([pipeline], at)
             last.add_metric([pipeline], self._last[pipeline])
+        for pipeline, (_, run) in list(self._newest.items())[:MOST_PIPELINES]:
+            if run["status"] == "failed" and (at := _seconds(run.get("completed_at")) or _moved(run)) is not None:
+                failed.add_metric([pipeline], at)
         going_on: dict[str, list[Json]] = {name: [] for name in self._ended}
         for run in self._going_on.values():
             going_on.setdefault(str(run["pipeline_uuid"]), []).append(run)
@@ -133,7 +147,7 @@ class Runs:
             running.add_metric([pipeline], len(each))
             if still := [when for when in map(_moved, each) if when is not None]:
                 moved.add_metric([pipeline], min(still))
-        return [runs, seconds, last, succeeded, running, moved]
+        return [runs, seconds, last, succeeded, failed, running, moved]
 
 
 def _moved(run: Json) -> float | None:

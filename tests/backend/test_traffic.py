@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.registry import Collector
 
 from backend.app import create_app
+from backend.observed.runs import Runs
 from backend.shadow import ShadowMetrics
 from backend.tally import Durations
 from backend.traffic import _shadow as shadow_figures
@@ -17,6 +19,16 @@ from backend.traffic import group_of, kind_of, latency, monitoring, sample
 from sigap.settings import Settings
 from tests.backend.bundles import EDUCATION
 from tests.backend.conftest import Client, Loop
+
+
+class Known(Collector):
+    """The metrics of runs that nobody looks for."""
+
+    def __init__(self, runs: Runs) -> None:
+        self.runs = runs
+
+    def collect(self) -> Iterable[Metric]:
+        return self.runs.metrics()
 
 
 @pytest.fixture
@@ -51,6 +63,20 @@ def test_before_the_first_look_there_is_nothing(client: Client) -> None:
     found = client.get("/monitoring").json()
     assert (found["period"]["seconds"], found["steps"], found["errors"]) == (0, [], [])
     assert found["latency"]["predict"]["p99_ms"] is None
+
+
+def test_a_pipeline_whose_newest_run_failed_is_told(application: FastAPI, client: Client) -> None:
+    runs = Runs(["car_price"])
+    run = {"id": 1, "pipeline_uuid": "monitoring", "status": "failed", "created_at": "2026-11-01 00:00:00"}
+    runs._take([run])
+    application.state.service.metrics.registry.register(Known(runs))
+    told = [{"pipeline": "monitoring", "failed_at": "2026-11-01T00:00:00Z"}]
+    assert client.get("/monitoring").json()["failed_pipelines"] == told
+    # One that goes on, or that somebody ended, says nothing yet; and Mage may have the failed one run again.
+    runs._take([run | {"id": 3, "status": "cancelled"}, run | {"id": 2, "status": "running"}])
+    assert client.get("/monitoring").json()["failed_pipelines"] == told
+    runs._take([run | {"id": 2, "status": "completed"}, run])
+    assert client.get("/monitoring").json()["failed_pipelines"] == []
 
 
 @pytest.mark.parametrize("minutes", ["0", "16", "x", "1e3", ""])

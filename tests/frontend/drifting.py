@@ -77,6 +77,7 @@ class DriftDesk:
 
     def __init__(self) -> None:
         self.checks = STEADY
+        self.overdue: frozenset[str] = frozenset()
 
     def routes(self) -> APIRouter:
         """The routes."""
@@ -84,7 +85,10 @@ class DriftDesk:
 
         @router.get("/drift")
         def states() -> DriftStates:
-            return DriftStates(models=[_short(each.name, self._of(each.name)) for each in declarations()])
+            told = [_short(each.name, self._of(each.name)) for each in declarations()]
+            return DriftStates(
+                models=[each.model_copy(update={"overdue": each.model in self.overdue}) for each in told]
+            )
 
         @router.get("/models/{model}/drift")
         def drift(model: str) -> Drift:

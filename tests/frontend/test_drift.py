@@ -12,7 +12,7 @@ from frontend.drift import Check, Feature
 from frontend.views.drift import badge, sentence
 from frontend.words import Words
 from tests.frontend.conftest import StandIn, opened, shown
-from tests.frontend.drifting import DRIFTING
+from tests.frontend.drifting import DRIFTING, check
 
 WIDTH = "document.querySelector('[data-testid=stMain]').scrollWidth"
 
@@ -48,6 +48,21 @@ def test_a_failed_check_says_why_and_what_it_means(app: AppTest) -> None:
     page = shown(app)
     assert Words("en")("drift.said_failed") in page
     assert "the snapshot is &lt;gone&gt;" in page
+
+
+def test_checks_that_do_not_come_are_told(app: AppTest, standin: StandIn) -> None:
+    words, desk = Words("en"), standin.app.state.drift
+    desk.overdue = frozenset({"car_price", "loan_approval"})
+    try:
+        page = shown(opened(app, "monitoring"))
+    finally:
+        desk.overdue = frozenset()
+    head = page.partition("</section>")[0]
+    assert words("watch.look") in head
+    assert words("watch.good") not in head
+    last = words.ago(check(29)[1].isoformat())
+    assert words("drift.finding_overdue", title="Car price", ago=last) in head
+    assert words("drift.finding_never", title="Loan approval") in head
 
 
 @pytest.mark.usefixtures("drifting")

@@ -11,7 +11,17 @@ from playwright.sync_api import Page, expect
 
 from frontend.catalogue import Decision
 from frontend.retrains import Retrain, history
-from frontend.traffic import Dependency, Errors, Health, Latency, ModelHealth, Period, ShadowFigures, Traffic
+from frontend.traffic import (
+    Dependency,
+    Errors,
+    FailedPipeline,
+    Health,
+    Latency,
+    ModelHealth,
+    Period,
+    ShadowFigures,
+    Traffic,
+)
 from frontend.verdicts import BAD, NOTE, WARN, findings
 from frontend.views.monitoring import milliseconds, shadow, wells
 from frontend.words import Words
@@ -88,6 +98,17 @@ def test_that_nothing_was_good_enough_is_no_trouble_but_a_failure_is() -> None:
     assert [each for each, _ in judge(none, None, Decision(outcome="running"))] == [WARN]
     failed = judge(none, None, Decision(outcome="running"), Decision(outcome="failed"))
     assert [each for each, _ in failed] == [BAD, WARN], "and the worst stands first"
+
+
+def test_a_pipeline_that_failed_is_told_once() -> None:
+    failed = [FailedPipeline(pipeline=name, failed_at="2026-11-20T06:00:00Z") for name in ("car_price", "monitoring")]
+    first, second = judge(FINE, traffic(failed_pipelines=tuple(failed)), Decision(outcome="promoted"))
+    assert (first[0], second[0]) == (WARN, WARN)
+    assert "Car price: the newest run of the pipeline “car_price” failed" in first[1]
+    assert "“monitoring” failed" in second[1]
+    # The training's own record tells it already.
+    told = judge(FINE, traffic(failed_pipelines=tuple(failed[:1])), Decision(outcome="failed"))
+    assert [text for _, text in told] == [Words("en")("concern.failed", title="Car price")]
 
 
 def test_a_time_beyond_what_is_measured_is_not_made_up() -> None:

@@ -7,6 +7,7 @@ import ast
 import pytest
 import yaml
 
+from backend.drift import PERIOD_SECONDS
 from sigap.catalog import declarations
 from sigap.settings import ROOT
 
@@ -63,6 +64,12 @@ def test_triggers_are_such_that_mage_leaves_the_file_alone_and_hold_no_token(nam
     for trigger in triggers:
         assert trigger["status"] == "inactive" or trigger["last_enabled_at"]
         assert "token" not in trigger
+
+
+def test_the_api_knows_how_often_drift_is_checked():
+    triggers = yaml.safe_load((PROJECT / "pipelines" / WATCHING / "triggers.yaml").read_text())["triggers"]
+    (scheduled,) = (each["schedule_interval"] for each in triggers if each["schedule_type"] == "time")
+    assert scheduled == f"*/{PERIOD_SECONDS // 60} * * * *"
 
 
 def test_every_model_is_trained_on_request_and_every_month():

@@ -158,6 +158,7 @@ def test_runs_of_pipelines_are_counted_once(tmp_path: Path, runner: asyncio.Runn
         assert told("sigap_dependency_up", dependency="mage") == 1
         assert told("sigap_pipeline_runs_total", pipeline="education", status="failed") == 4
         assert told("sigap_pipeline_runs_total", pipeline="education", status="completed") == PAGE - 1
+        assert told("sigap_pipeline_failed_timestamp_seconds", pipeline="education") is None, "the newest completed"
         assert told("sigap_pipeline_runs_total", pipeline="bitcoin_price", status="failed") == 0
         assert told("sigap_pipeline_run_seconds_count", pipeline="education") == PAGE - 1
         assert told("sigap_pipeline_running", pipeline="car_price") == 1
