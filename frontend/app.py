@@ -22,7 +22,7 @@ from frontend.api import ApiDownError, ChangedError
 from frontend.catalogue import Entry
 from frontend.palette import level_colors
 from frontend.views import batch, education, experiments, model, monitoring, operations, overview
-from frontend.words import LANGUAGES, Words
+from frontend.words import LANGUAGES, Words, spoken
 from sigap.settings import get_settings
 
 # How often an open page asks whether there is something new to show.
@@ -48,10 +48,9 @@ LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 172 40">
 
 
 def _language() -> str:
-    default = get_settings().language
     if st.session_state.get("lang") not in LANGUAGES:
-        asked = st.query_params.get("lang", default)
-        st.session_state["lang"] = asked if asked in LANGUAGES else default
+        asked = st.query_params.get("lang", ""), spoken(st.context.locale)
+        st.session_state["lang"] = next((each for each in asked if each in LANGUAGES), get_settings().language)
     return str(st.session_state["lang"])
 
 

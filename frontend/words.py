@@ -16,6 +16,11 @@ MISSING = "–"
 GROUPED = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+")
 
 
+def spoken(locale: str | None) -> str:
+    """The language of a browser's locale: `en` of `en-US`; empty where it tells none."""
+    return re.split("[-_]", locale or "")[0].lower()
+
+
 @lru_cache
 def vocabulary(language: str) -> dict[str, str]:
     """All texts of a language, by key."""

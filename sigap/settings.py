@@ -165,7 +165,9 @@ class Settings(BaseSettings):
     data_act_seconds: float = Field(
         300.0, gt=0, le=3600, description="Longest that the API lets an import or a rollback of data take."
     )
-    language: Literal["id", "en"] = Field("id", description="Language in which the dashboard opens.")
+    language: Literal["id", "en"] = Field(
+        "id", description="Language in which the dashboard opens where the browser's is neither Indonesian nor English."
+    )
     mlflow_page: str | None = Field(
         None,
         pattern=r"^https?://[^\s]+$",

@@ -12,6 +12,7 @@ from frontend.api import Clusters, Member, Model
 from frontend.boundaries import Boundaries, BoundariesError
 from frontend.charts.tiles import has_tiles
 from frontend.views import choice, figures, movement, provenance, scatter, scenario, standing
+from frontend.views.model import training
 from frontend.words import Words
 from sigap.settings import get_settings
 
@@ -29,14 +30,14 @@ def show(words: Words) -> None:
     """
     model = api.model(MODEL, catalogue.pulse())
     if not model.served:
-        parts.html(
-            parts.calm(
-                words("state.empty.title"),
-                words("state.empty.text"),
-                words("state.empty.remedy"),
-                code=f"./run pipeline {MODEL}",
-            )
-        )
+        decided = (catalogue.decisions((MODEL,)) or {}).get(MODEL) or ()
+        if training(decided):
+            first = all(each.outcome == "running" for each in decided)
+            page = parts.calm(words("state.empty.title"), words("none.running" if first else "none.again"), "")
+        else:
+            told = (words(f"state.empty.{name}") for name in ("title", "text", "remedy"))
+            page = parts.calm(*told, code=f"./run pipeline {MODEL}")
+        parts.html(page)
         return
     clusters = api.clusters(MODEL, model.model_version or "")
     member = choice.chosen(model, {each.entity: each for each in clusters.members})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
 
 from frontend import catalogue, charts, parts, scores
-from frontend.catalogue import Detail, Forecast
+from frontend.catalogue import Decision, Detail, Forecast
 from frontend.views import about, answers, ask, segments
 from frontend.words import Words
 
@@ -63,13 +64,21 @@ def _hero(model: Detail, words: Words) -> str:
 
 
 def _empty(model: Detail, words: Words) -> str:
-    """Why there is no champion, plainly, and what an administrator can do."""
-    reason = refusal(model, words)
-    return (
-        f'<section class="sg-panel sg-refused" role="status"><h3>{escape(words("none.why"))}</h3>{reason}'
-        f'<p class="sg-small" style="margin-top:.9rem">{escape(words("state.empty.remedy"))} '
-        f"<code>./run pipeline {escape(model.name)}</code></p></section>"
-    )
+    """Why there is no champion, plainly, and what an administrator can do where nothing is being done."""
+    head = f'<section class="sg-panel sg-refused" role="status"><h3>{escape(words("none.why"))}</h3>'
+    reason, remedy = refusal(model, words), ""
+    decided = (catalogue.decisions((model.name,)) or {}).get(model.name) or ()
+    if not training(decided):
+        remedy = f"{escape(words('state.empty.remedy'))} <code>./run pipeline {escape(model.name)}</code>"
+    elif any(each.outcome != "running" for each in decided):
+        remedy = escape(words("none.again"))
+    more = f'<p class="sg-small" style="margin-top:.9rem">{remedy}</p>' if remedy else ""
+    return f"{head}{reason}{more}</section>"
+
+
+def training(decided: Sequence[Decision]) -> bool:
+    """Whether the model is being trained now."""
+    return any(each.outcome == "running" for each in decided)
 
 
 def refusal(model: Detail, words: Words) -> str:
@@ -77,8 +86,7 @@ def refusal(model: Detail, words: Words) -> str:
     decided = (catalogue.decisions((model.name,)) or {}).get(model.name)
     last = next((each for each in decided or () if each.outcome != "running"), None)
     if last is None:
-        running = any(each.outcome == "running" for each in decided or ())
-        key = "none.unknown" if decided is None else "none.running" if running else "none.untrained"
+        key = "none.unknown" if decided is None else "none.running" if training(decided) else "none.untrained"
         return f"<p>{escape(words(key))}</p>"
     key = "none.failed" if last.outcome == "failed" else "none.refused"
     key = "none.waiting" if last.rule == "waiting" else key

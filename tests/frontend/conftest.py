@@ -144,9 +144,9 @@ LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
 
 
 @contextmanager
-def watched(browser: Browser, width: int = 1440) -> Iterator[Page]:
+def watched(browser: Browser, width: int = 1440, locale: str = "id-ID") -> Iterator[Page]:
     """A page that waits long enough, and fails its test when it asks anything but this machine."""
-    context = browser.new_context(viewport={"width": width, "height": 1000})
+    context = browser.new_context(viewport={"width": width, "height": 1000}, locale=locale)
     context.set_default_timeout(SLOW)
     opened = context.new_page()
     asked: list[str] = []

@@ -11,7 +11,7 @@ import math
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,8 @@ class Registry:
     refused: set[str] = field(default_factory=lambda: {REFUSED})
     away: bool = False
     manifests: dict[str, Manifest] = field(default_factory=dict)
+    # Models of which a training goes on, and whether one ended before it.
+    training: dict[str, bool] = field(default_factory=dict)
 
     async def versions(self, model: str) -> list[VersionEntry]:
         record = {"run_id": f"run-{model}", "promote": True, "rule": "first", "mode": "auto", "asked_by": "pipeline",
@@ -127,6 +129,9 @@ class Registry:
                 "promoted": "False",
             }
         newest = trials.run(model, f"run-{model}", tags)
+        if model in self.training:
+            going_on = replace(trials.run(model, f"now-{model}", {}), status="RUNNING", ended_at=None)
+            return [going_on, *([newest] if self.training[model] else [])]
         if model != "car_price":
             return [newest]
         before = {"data_version": "v0", "promoted": "False", "rule": "worse", "reason": "It is worse."}

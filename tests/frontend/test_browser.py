@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.frontend.conftest import StandIn
+from frontend.words import Words
+from tests.frontend.conftest import StandIn, watched
 from tests.frontend.standin import RISEN, answers
 
 pytestmark = pytest.mark.browser
@@ -45,6 +46,25 @@ def test_the_map_draws_38_provinces_and_the_coast_without_internet(
     assert box["width"] > 0.9 * frame["width"]
     # Nothing runs out of the page; on a phone the map is swiped within its frame.
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+
+
+@pytest.mark.parametrize(
+    ("locale", "path", "language"),
+    [
+        ("en-GB", "overview", "en"),
+        ("id-ID", "overview", "id"),
+        ("en-US", "overview?lang=id", "id"),
+        ("nl-NL", "overview", "id"),
+    ],
+)
+@pytest.mark.usefixtures("standin")
+def test_the_first_page_speaks_the_browsers_language(
+    browser: Browser, dashboard: str, locale: str, path: str, language: str
+) -> None:
+    with watched(browser, locale=locale) as page:
+        page.goto(f"{dashboard}/{path}")
+        expect(page.get_by_role("heading", name=Words(language)("overview.attention"))).to_be_visible()
+        expect(page).to_have_url(re.compile(f"lang={language}"))
 
 
 def test_a_click_on_the_map_shows_that_province(page: Page, dashboard: str) -> None:

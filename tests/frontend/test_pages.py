@@ -12,6 +12,7 @@ from frontend.views.model import refusal
 from frontend.views.overview import attention, concerns
 from frontend.words import Words
 from tests.frontend.conftest import StandIn, clear_caches, opened, shown
+from tests.frontend.five import REFUSED
 from tests.frontend.standin import answers
 
 
@@ -97,6 +98,21 @@ def test_without_a_champion_the_page_says_how_to_get_one(app: AppTest, standin: 
         app.run()
         assert not app.exception
         assert "./run pipeline education" in shown(app)
+
+
+def test_while_it_is_trained_nobody_is_told_to_train_it(app: AppTest, standin: StandIn) -> None:
+    words, registry = Words("en"), standin.app.state.five.registry
+    with standin.serving("empty"):
+        for ended, said in ((False, "none.running"), (True, "none.again")):
+            registry.training = {REFUSED: ended, "education": ended}
+            try:
+                clear_caches()
+                for name in registry.training:
+                    page = shown(opened(app, name))
+                    assert words(said) in page, name
+                    assert "./run pipeline" not in page, name
+            finally:
+                registry.training = {}
 
 
 def test_with_the_api_down_the_page_is_calm(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from string import Formatter
 
 import pytest
 
-from frontend.words import LANGUAGES, Words, vocabulary
+from frontend.words import LANGUAGES, Words, spoken, vocabulary
 
 FRONTEND = Path(__file__).resolve().parents[2] / "frontend"
 
@@ -22,6 +22,10 @@ def test_both_languages_say_the_same_things() -> None:
     assert one.keys() == other.keys()
     assert {k: _places(v) for k, v in one.items()} == {k: _places(v) for k, v in other.items()}
     assert all(text.strip() for text in (*one.values(), *other.values()))
+
+
+def test_the_language_of_a_locale() -> None:
+    assert [spoken(each) for each in ("en-US", "id", "ID_id", "nl-NL", "", None)] == ["en", "id", "id", "nl", "", ""]
 
 
 def test_every_text_is_used_and_every_used_text_is_there() -> None:
