@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from backend.app import create_app
@@ -136,6 +138,18 @@ def test_without_mage_the_answer_says_so_and_makes_up_no_password(api: Api, sett
     settings.secret("mage_password")
     assert "can't be reached" in start(api).json()["detail"]
     assert api.client.get(RUNS).headers["retry-after"] == "5"
+
+
+def test_a_mage_that_answers_late_is_not_called_away(
+    api: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.secret("mage_password")
+    monkeypatch.setattr("backend.mage.TIMEOUT", httpx.Timeout(0.3))
+    # Connections are taken, and nobody reads them.
+    with socket.create_server((settings.host, settings.mage_port)):
+        answer = api.client.get(RUNS)
+    assert answer.status_code == 503
+    assert "did not answer in time; it may be busy" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("fault", ["broken", "password"])

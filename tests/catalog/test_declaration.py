@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from sigap.catalog import Declaration, declaration, declarations
+from sigap.catalog.values import plain
 from sigap.errors import UnknownModelError
 
 
@@ -38,3 +39,15 @@ def test_a_declaration_that_contradicts_itself_is_refused(model: Declaration):
     ):
         with pytest.raises(ValidationError):
             Declaration.model_validate(broken)
+
+
+def test_both_ends_of_a_range_are_written_in_one_style() -> None:
+    ranges = [(1000, 1e8), (2000, 2100), (1e-8, 1e8), (-20_000, 1234.5), (0.5, 10)]
+    told = [(plain(low, high), plain(high, low)) for low, high in ranges]
+    assert told == [
+        ("1,000", "100,000,000"),
+        ("2000", "2100"),
+        ("0.00000001", "100,000,000"),
+        ("-20,000", "1,234.5"),
+        ("0.5", "10"),
+    ]
