@@ -26,8 +26,8 @@ log = logging.getLogger("sigap.api")
 QUERY_SECONDS = 5.0
 CONNECT_SECONDS = 2
 HISTORY = 144
-# The schedule of the pipeline `monitoring`, and how many of its turns may pass without a check: one may be long, and one
-# be left out for that.
+# The schedule of the pipeline `monitoring`, and how many of its turns may pass without a check: one may be long, and
+# the next be left out for that.
 PERIOD_SECONDS = 600
 OVERDUE_PERIODS = 3
 REPORT_BYTES = 32 * 2**20

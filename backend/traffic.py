@@ -345,7 +345,9 @@ def _shadow(families: Iterable[Metric]) -> list[ShadowFigures]:
 
 
 def _failed(families: Iterable[Metric]) -> list[FailedPipeline]:
-    found = {each.labels["pipeline"]: each.value for family in families if family.name == FAILED for each in family.samples}
+    found = {
+        each.labels["pipeline"]: each.value for family in families if family.name == FAILED for each in family.samples
+    }
     return [FailedPipeline(pipeline=name, failed_at=_moment(at)) for name, at in sorted(found.items())]
 
 

@@ -138,8 +138,9 @@ class Runs:
             succeeded.add_metric([pipeline], at)
             last.add_metric([pipeline], self._last[pipeline])
         for pipeline, (_, run) in list(self._newest.items())[:MOST_PIPELINES]:
-            if run["status"] == "failed" and (at := _seconds(run.get("completed_at")) or _moved(run)) is not None:
-                failed.add_metric([pipeline], at)
+            ended = _seconds(run.get("completed_at")) or _moved(run)
+            if run["status"] == "failed" and ended is not None:
+                failed.add_metric([pipeline], ended)
         going_on: dict[str, list[Json]] = {name: [] for name in self._ended}
         for run in self._going_on.values():
             going_on.setdefault(str(run["pipeline_uuid"]), []).append(run)

@@ -38,8 +38,9 @@ def status(settings: Settings) -> int:
     lines = table("Service", "State", "Pid", "Since", "Memory", "Address")
     for record, ready in zip(records, answers, strict=True):
         state = state_of(record, answers=ready)
+        shown = Text(state, "green" if ready else "yellow")
         lines.add_row(
-            str(record["name"]), Text(state, "green" if ready else "yellow"), str(record["pid"]), _since(record), _memory(record), str(record["address"])
+            str(record["name"]), shown, str(record["pid"]), _since(record), _memory(record), str(record["address"])
         )
     for name, address in missing(supervisor, records).items():
         lines.add_row(name, Text("starting", "yellow"), "-", "-", "-", address)

@@ -57,6 +57,21 @@ def test_a_block_is_thin_and_has_its_test(path):
     assert functions[0].end_lineno - functions[0].lineno < 10
 
 
+@pytest.mark.parametrize("path", BLOCKS, ids=lambda path: path.stem)
+def test_a_block_hands_on_no_list_of_its_own(path):
+    # Of a list Mage gives each item as an argument of its own, to the block's test and to the next block: none of an
+    # empty one. Only for the items of a dynamic block is that meant so.
+    dynamic = {
+        block["uuid"]
+        for name in PIPELINES
+        for block in pipeline(name)["blocks"]
+        if block.get("configuration", {}).get("dynamic")
+    }
+    function = next(node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef))
+    hands_on_list = ast.unparse(function.returns).partition("[")[0] in ("list", "tuple", "Sequence")
+    assert hands_on_list == (path.stem in dynamic)
+
+
 @pytest.mark.parametrize("name", [path.parent.name for path in PROJECT.glob("pipelines/*/triggers.yaml")])
 def test_triggers_are_such_that_mage_leaves_the_file_alone_and_hold_no_token(name):
     triggers = yaml.safe_load((PROJECT / "pipelines" / name / "triggers.yaml").read_text())["triggers"]
