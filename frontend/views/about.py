@@ -56,7 +56,7 @@ def _versions(model: Detail, words: Words) -> str:
         lines.append(rows + newest + (rejected if data.rows_rejected else ""))
     lines.append(f"{words('about.sources')}: {parts.sources(model, words)}")
     if model.note is not None:
-        lines.append(words.sentence(model.note(words.language)))
+        lines.append(words.sentence(scores.note(model.note(words.language), model, words)))
     if model.interval is not None:
         lines.append(
             words(
@@ -72,6 +72,8 @@ def _versions(model: Detail, words: Words) -> str:
 def _scored(model: Detail, words: Words) -> str:
     title = words("metrics.title" if model.baseline else "metrics.title_groups")
     note = words("metrics.note" if model.baseline else "metrics.note_groups")
+    if model.baseline and scores.tests_choice(model):
+        note = f"{note} {words('metrics.note_nested')}"
     return (
         f'<h2 class="sg-title" style="margin-top:1.3rem">{escape(title)}</h2>'
         f"{scores.table(model, words)}<p class='sg-small'>{escape(note)}</p>"
@@ -93,7 +95,7 @@ def _candidates(model: Detail, words: Words) -> None:
     if refused:
         lines = "".join(
             f"<li><b>{escape(scores.candidate(each.name, words))}</b>"
-            f"<span>{escape(each.reason(words.language))}</span></li>"
+            f"<span>{escape(scores.note(each.reason(words.language), model, words))}</span></li>"
             for each in refused
             if each.reason
         )

@@ -148,7 +148,9 @@ def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) 
     elif last is not None and last.outcome == "failed":
         found.append((2, words("concern.failed", title=title)))
     if model.baseline is not None and not model.baseline.better:
-        found.append((1, words("concern.ties", title=title, rule=model.baseline.text(words.language))))
+        found.append(
+            (1, words("concern.ties", title=title, rule=scores.outcomes(model.baseline.text(words.language), words)))
+        )
     if model.task == "forecasting" and model.data is not None and stale(model.data.period):
         found.append((1, words("concern.stale", title=title, period=words.period(model.data.period))))
     if model.calibrated is False:
