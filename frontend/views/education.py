@@ -154,7 +154,10 @@ def _more(model: Model, clusters: Clusters, member: Member, words: Words) -> Non
     titles = {name: title for title, name in names.items()}
     before = st.session_state.get("kept_tab") or st.query_params.get("tab")
     key = f"tab_{words.language}"
-    opened = st.tabs(list(names), default=titles.get(str(before), titles[TABS[0]]), key=key, on_change="rerun")
+    if key not in st.session_state:
+        # Another default in a later run would make the page open that one, whatever was clicked.
+        st.session_state["first_tab"] = titles.get(str(before), titles[TABS[0]])
+    opened = st.tabs(list(names), default=st.session_state["first_tab"], key=key, on_change="rerun")
     for tab, name in zip(opened, TABS, strict=True):
         if not tab.open:
             continue

@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from frontend.words import Words
 from tests.frontend.conftest import StandIn
 from tests.frontend.standin import RISEN, answers
 
@@ -107,6 +108,18 @@ def test_language_stays_while_pages_change(page: Page, dashboard: str) -> None:
     expect(page.get_by_text("What needs attention")).to_be_visible()
     page.get_by_role("link", name="Open Education readiness").click()
     expect(page.get_by_role("heading", name="What holds it back")).to_be_visible()
+
+
+def test_every_click_on_a_tab_opens_it_and_stands_in_the_address(page: Page, dashboard: str) -> None:
+    _open(page, dashboard, "education?lang=id&province=P35")
+    words = Words("id")
+    for name in ("beside", "moved", "try", "figures", "about", "compare", "moved"):
+        tab = page.get_by_role("tab", name=words(f"edu.tab.{name}"), exact=True)
+        tab.click()
+        expect(tab).to_have_attribute("aria-selected", "true")
+        page.wait_for_url(f"**{'tab=' + name if name != 'compare' else 'province=P35'}")
+        page.wait_for_timeout(500)
+        expect(tab).to_have_attribute("aria-selected", "true")
 
 
 def test_a_slider_moved_by_keys_asks_the_model(page: Page, dashboard: str) -> None:
