@@ -52,7 +52,7 @@ def _versions(model: Detail, words: Words) -> str:
     if data := model.data:
         rows = words("data.rows", version=data.version, rows=words.number(data.rows, 0))
         newest = f" · {words('data.newest', period=words.period(data.period))}" if data.period is not None else ""
-        rejected = f" · {words('about.rejected', count=words.number(data.rows_rejected, 0))}"
+        rejected = f" · {words.counted('about.rejected', data.rows_rejected)}"
         lines.append(rows + newest + (rejected if data.rows_rejected else ""))
     lines.append(f"{words('about.sources')}: {parts.sources(model, words)}")
     if model.note is not None:
@@ -154,7 +154,7 @@ def _fairness(model: Detail, words: Words) -> None:
                 group = words("ask.unknown") if each.value == MISSING else group
                 rows.append(
                     f'<tr><th scope="row">{escape(group)} <span class="sg-small">'
-                    f"{escape(words('fair.rows', count=words.number(each.rows, 0)))}</span></th>"
+                    f"{escape(words.counted('fair.rows', each.rows))}</span></th>"
                     f"<td>{scores.share(each.approval_rate, words)}</td>"
                     f"<td>{scores.share(each.actual_rate, words)}</td>"
                     f"<td>{words.number(each.disparate_impact, 2)}{mark}</td></tr>"
@@ -179,7 +179,7 @@ def _chain(found: Lineage, words: Words) -> str:
     data, run = found.data, found.run
     aliases = ", ".join(found.version.aliases)
     took = words("lineage.took", seconds=words.number(run.seconds, 0)) if run.seconds is not None else ""
-    rejected = f" · {words('about.rejected', count=words.number(data.rows_rejected, 0))}" if data.rows_rejected else ""
+    rejected = f" · {words.counted('about.rejected', data.rows_rejected)}" if data.rows_rejected else ""
     steps = [
         ("lineage.answer", found.version.model_version, aliases),
         ("lineage.run", run.run_id[:12] or MISSING, f"{words.date(run.started_at or '')} {took}".strip()),

@@ -122,7 +122,7 @@ def attention(model: Model, clusters: Clusters, words: Words) -> list[str]:
         names = ", ".join(m.name for m in clusters.not_assessed)
         notes.append(words("overview.not_assessed", count=len(clusters.not_assessed), names=names))
     if model.data and model.data.rows_rejected:
-        notes.append(words("overview.rejected", count=words.number(model.data.rows_rejected, 0)))
+        notes.append(words.counted("overview.rejected", model.data.rows_rejected))
     names_by_id = {m.entity: m.name for m in clusters.members}
     if broken := [f"{names_by_id.get(b.entity, b.entity)} ({b.period})" for b in clusters.breaks]:
         notes.append(words("overview.breaks", names=", ".join(broken)))
@@ -156,8 +156,7 @@ def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) 
     if model.calibrated is False:
         found.append((1, words("concern.uncalibrated", title=title)))
     if model.name != LEVELS and model.data is not None and model.data.rows_rejected:
-        count = words.number(model.data.rows_rejected, 0)
-        found.append((0, f"{title}: {words('overview.rejected', count=count)}"))
+        found.append((0, f"{title}: {words.counted('overview.rejected', model.data.rows_rejected)}"))
     return found
 
 
