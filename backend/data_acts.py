@@ -99,6 +99,7 @@ class Imported(BaseModel):
     doubles: int = Field(description="Repeat another row of the file.")
     rejected: int = Field(description="Set aside.")
     mock_removed: int = Field(description="Made-up rows that gave way.")
+    mock_said: int = Field(0, description="Rows of the file whose column `origin` says `mock`; they count as imported.")
     headings: dict[str, str] = Field(description="The file's heading by declared name.")
     missing: list[str] = Field(description="Declared names that the file does not bring: they stay as they are.")
     unused: list[str]

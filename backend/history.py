@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from backend.registry_client import RegistryClient, RunEntry, VersionEntry
 from sigap.bundle import TAG_DATA_MD5, TAG_DATA_VERSION, CodeEntry, Manifest
 from sigap.catalog import Declaration
-from sigap.promotion import CHALLENGER, Move, decision_of, moves_by_hand
+from sigap.promotion import CHALLENGER, Move, decision_of, in_indonesian, moves_by_hand
 
 DECISIONS_LISTED = 50
 RUNS_SEARCHED = 200
@@ -323,6 +323,7 @@ def _moved(version: VersionEntry, move: Move) -> Decision:
         champion=version.name,
         rule=move.rule,
         reason=move.reason,
+        reason_id=in_indonesian(move),
         data_version=version.tags.get(TAG_DATA_VERSION, ""),
         data_md5=version.tags.get(TAG_DATA_MD5, ""),
         git_commit="",

@@ -139,6 +139,8 @@ class Job:
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._stop = threading.Event()
         self._columns = [f"{field}={heading}" for field, heading in columns.items()]
+        # Headings that bring a field; what else the file has tells its rows apart.
+        self.taken = frozenset(columns.get(each.field) or each.heading for each in preview.columns)
         # The caches that hold the connection belong to the page's thread.
         work = threading.Thread(target=self._run, args=(api.connection(), file), daemon=True)
         work.start()

@@ -44,6 +44,7 @@ class Result:
         rows: The first rows with their numbers.
         refused_rows: The first refused rows with their numbers.
         reasons: By field: how many rows it had refused.
+        examples: By field: the first reason that a row was refused for.
         fault: Why the file could not be read to its end; empty when it was.
     """
 
@@ -53,6 +54,7 @@ class Result:
     rows: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     refused_rows: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, Reason] = field(default_factory=dict)
     fault: str = ""
 
     @property
@@ -73,7 +75,10 @@ def read(path: Path, delimiter: str) -> Result:
                 break
             if status == REFUSED:
                 found.refused += 1
-                found.reasons.update({reason.field for reason in reasons(problem)} or {""})
+                told = reasons(problem)
+                found.reasons.update({reason.field for reason in told} or {""})
+                for reason in told or (Reason("", problem, ""),):
+                    found.examples.setdefault(reason.field, reason)
                 if len(found.refused_rows) < SHOWN:
                     found.refused_rows.append((number, tuple(row)))
             else:

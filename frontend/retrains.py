@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from frontend import api
+from frontend import api, askers
 from frontend.api import Answer
 from frontend.tables import table
 from frontend.words import Words
@@ -69,7 +69,7 @@ def history(found: Sequence[Retrain] | None, titles: Mapping[str, str], words: W
 
 def _why(each: Retrain, words: Words) -> str:
     why = words.get(f"askedcause.{each.cause}", each.cause)
-    return f"{why} ({each.asked_by.removeprefix('api: ')})" if each.cause == "person" and each.asked_by else why
+    return (askers.told(each.asked_by, words) if each.cause == "person" else "") or why
 
 
 def _result(each: Retrain, words: Words) -> str:

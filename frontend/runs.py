@@ -106,6 +106,11 @@ class Comparison(Answer):
     metric: str = "silhouette"
     minimum_effect: float | None = None
 
+    @property
+    def same(self) -> bool:
+        """Whether both came out the same, whatever rows are drawn."""
+        return self.difference == self.low == self.high == 0
+
 
 class Headline(Answer):
     """The score that a decision was taken on."""

@@ -49,6 +49,7 @@ TOLD = (
     "smallest_cluster",
 )
 _NUMBERED = re.compile(r"(.+?)(?:-(\d+))?", re.DOTALL)
+_QUOTED = re.compile("“([^”]+)”")
 BESIDE = ("baseline_{}", "naive_{}", "{}_shuffled")
 
 
@@ -103,7 +104,37 @@ def amount(value: float | None, unit: str, words: Words) -> str:
 
 def share(value: float | None, words: Words, digits: int = 1) -> str:
     """A share of 1 in per cent."""
-    return MISSING if value is None else f"{words.number(100 * value, digits)} %"
+    return MISSING if value is None else f"{_hundredths(value, words, digits)} %"
+
+
+def _hundredths(value: float, words: Words, digits: int = 1) -> str:
+    # Rounded as a share first: 0.8225 is 0.823 where shares are told, and 100 times it must not become 82.2.
+    return words.number(100 * round(value, digits + 2), digits)
+
+
+def sign(value: float, text: str) -> str:
+    """The sign of a difference that is shown as `text`, its amount: none where nothing but zeros is shown."""
+    if not re.search("[1-9]", text):
+        return ""
+    return "−" if value < 0 else "+"
+
+
+def outcomes(text: str, words: Words) -> str:
+    """A sentence of the API with the answers that it quotes (“Loan Approved”) in the reader's words."""
+
+    def told(found: re.Match[str]) -> str:
+        name = found[1].lower().replace(" ", "_")
+        return f"“{words.get(f'outcome.{name}', found[1])}”"
+
+    return _QUOTED.sub(told, text)
+
+
+def note(text: str, model: Detail, words: Words) -> str:
+    """A sentence of the API as a page writes it: candidates by their names, a true minus, and a space before %."""
+    for each in sorted((tried.name for tried in model.candidates), key=len, reverse=True):
+        text = re.sub(rf"(?<![\w-]){re.escape(each)}(?![\w-])", candidate(each, words), text)
+    text = re.sub(r"(?<!\w)-(?=\d)", "−", text)
+    return re.sub(r"(?<=\d)%", " %", text)
 
 
 def bare(metric: str, value: float | None, words: Words, like: float | None = None) -> str:
@@ -111,7 +142,7 @@ def bare(metric: str, value: float | None, words: Words, like: float | None = No
     if value is None:
         return MISSING
     if metric in SHARES:
-        return words.number(100 * value, 1)
+        return _hundredths(value, words)
     if metric in AMOUNTS or metric == "smallest_cluster":
         size = abs(value if like is None else like)
         return words.number(value, 0 if size >= 100 or metric == "smallest_cluster" else 2)
@@ -147,14 +178,14 @@ def finding(model: Detail, words: Words) -> str:
     if beside is None:
         return grouping(model, words)
     if beside.same:
-        return words("finding.same", rule=beside.text(words.language))
+        return words("finding.same", rule=outcomes(beside.text(words.language), words))
     kind = "share" if beside.metric in SHARES else "error"
     key = f"finding.{kind}" if beside.better else f"finding.{kind}_ties"
     return words(
         key,
         model=score(beside.metric, beside.model, model, words),
         baseline=score(beside.metric, beside.baseline, model, words),
-        rule=beside.text(words.language),
+        rule=outcomes(beside.text(words.language), words),
     )
 
 
@@ -181,7 +212,7 @@ def beside(baseline: Baseline, model: Detail, words: Words, *, note: bool = True
         (baseline.model, baseline.spread, ceiling),
         "own",
     ) + _bar(
-        baseline.text(words.language),
+        outcomes(baseline.text(words.language), words),
         score(metric, baseline.baseline, model, words),
         (baseline.baseline, None, ceiling),
         "other",
@@ -223,6 +254,11 @@ def _spread(metric: str, value: float, spread: float | None, words: Words) -> st
     return bare(metric, value, words) + around
 
 
+def tests_choice(model: Detail) -> bool:
+    """Whether the choice among candidates was tested too, so that the scores have a column for it."""
+    return any(key.startswith("nested_") for key in model.metrics)
+
+
 def table(model: Detail, words: Words) -> str:
     """All scores for people, each with its spread and beside its baseline's."""
     rows = []
@@ -241,5 +277,5 @@ def table(model: Detail, words: Words) -> str:
     heads = [words("metrics.name"), words("score.model"), words("metrics.baseline"), words("metrics.nested")]
     body = f"<tr>{''.join(f'<th scope=col>{escape(head)}</th>' for head in heads)}</tr>{''.join(rows)}"
     # A column of dashes says nothing.
-    plain = "" if any(key.startswith("nested_") for key in model.metrics) else " no-nested"
+    plain = "" if tests_choice(model) else " no-nested"
     return f'<div class="sg-scroll"><table class="sg-table{plain}">{body}</table></div>'

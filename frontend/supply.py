@@ -46,6 +46,7 @@ class Imported(Answer):
     doubles: int
     rejected: int
     mock_removed: int
+    mock_said: int = 0
     headings: dict[str, str]
     missing: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()

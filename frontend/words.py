@@ -43,6 +43,10 @@ class Words:
         """The text `key` with its places filled in."""
         return self._texts[key].format(**values)
 
+    def counted(self, key: str, count: int) -> str:
+        """The text `key` with its count, or `key_one` for one."""
+        return self(f"{key}_one" if count == 1 else key, count=self.number(count, 0))
+
     def get(self, key: str, default: str) -> str:
         """The text `key`, or `default` where there is none: for names that somebody else may add to."""
         return self._texts.get(key, default)

@@ -418,6 +418,13 @@ def _rolled_back(before: ModelVersion | None, asked_by: str) -> Move:
     return _written("rollback", before, asked_by, reason)
 
 
+def in_indonesian(move: Move) -> str:
+    """Why somebody moved the alias, in Indonesian; the move itself keeps the English sentence."""
+    if move.rule == "rollback":
+        return f"Dipakai lagi sebagai ganti {move.before}." if move.before else "Dipakai lagi; sebelumnya tidak ada."
+    return "Dipakai atas perintah seseorang, tanpa lewat seleksi."
+
+
 def _written(rule: str, before: ModelVersion | None, asked_by: str, reason: str) -> Move:
     return Move(uuid.uuid4().hex, rule, _now(), asked_by, before.name if before else None, reason)
 

@@ -52,11 +52,11 @@ def _versions(model: Detail, words: Words) -> str:
     if data := model.data:
         rows = words("data.rows", version=data.version, rows=words.number(data.rows, 0))
         newest = f" · {words('data.newest', period=words.period(data.period))}" if data.period is not None else ""
-        rejected = f" · {words('about.rejected', count=words.number(data.rows_rejected, 0))}"
+        rejected = f" · {words.counted('about.rejected', data.rows_rejected)}"
         lines.append(rows + newest + (rejected if data.rows_rejected else ""))
     lines.append(f"{words('about.sources')}: {parts.sources(model, words)}")
     if model.note is not None:
-        lines.append(words.sentence(model.note(words.language)))
+        lines.append(words.sentence(scores.note(model.note(words.language), model, words)))
     if model.interval is not None:
         lines.append(
             words(
@@ -72,6 +72,8 @@ def _versions(model: Detail, words: Words) -> str:
 def _scored(model: Detail, words: Words) -> str:
     title = words("metrics.title" if model.baseline else "metrics.title_groups")
     note = words("metrics.note" if model.baseline else "metrics.note_groups")
+    if model.baseline and scores.tests_choice(model):
+        note = f"{note} {words('metrics.note_nested')}"
     return (
         f'<h2 class="sg-title" style="margin-top:1.3rem">{escape(title)}</h2>'
         f"{scores.table(model, words)}<p class='sg-small'>{escape(note)}</p>"
@@ -93,7 +95,7 @@ def _candidates(model: Detail, words: Words) -> None:
     if refused:
         lines = "".join(
             f"<li><b>{escape(scores.candidate(each.name, words))}</b>"
-            f"<span>{escape(each.reason(words.language))}</span></li>"
+            f"<span>{escape(scores.note(each.reason(words.language), model, words))}</span></li>"
             for each in refused
             if each.reason
         )
@@ -152,7 +154,7 @@ def _fairness(model: Detail, words: Words) -> None:
                 group = words("ask.unknown") if each.value == MISSING else group
                 rows.append(
                     f'<tr><th scope="row">{escape(group)} <span class="sg-small">'
-                    f"{escape(words('fair.rows', count=words.number(each.rows, 0)))}</span></th>"
+                    f"{escape(words.counted('fair.rows', each.rows))}</span></th>"
                     f"<td>{scores.share(each.approval_rate, words)}</td>"
                     f"<td>{scores.share(each.actual_rate, words)}</td>"
                     f"<td>{words.number(each.disparate_impact, 2)}{mark}</td></tr>"
@@ -177,7 +179,7 @@ def _chain(found: Lineage, words: Words) -> str:
     data, run = found.data, found.run
     aliases = ", ".join(found.version.aliases)
     took = words("lineage.took", seconds=words.number(run.seconds, 0)) if run.seconds is not None else ""
-    rejected = f" · {words('about.rejected', count=words.number(data.rows_rejected, 0))}" if data.rows_rejected else ""
+    rejected = f" · {words.counted('about.rejected', data.rows_rejected)}" if data.rows_rejected else ""
     steps = [
         ("lineage.answer", found.version.model_version, aliases),
         ("lineage.run", run.run_id[:12] or MISSING, f"{words.date(run.started_at or '')} {took}".strip()),

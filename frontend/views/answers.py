@@ -141,7 +141,7 @@ def _reasons(reasons: Sequence[Reason], words: Words) -> str:
         if reason.effect is not None:
             bar = _effect(reason.effect / most, outcome_color(yes=reason.effect > 0))
         rule = f'<b class="sg-tag">{escape(words("answer.rule"))}</b> ' if kind == "policy" else ""
-        lines.append(f"<li><span>{rule}{escape(reason.text(words.language))}</span>{bar}</li>")
+        lines.append(f"<li><span>{rule}{escape(scores.outcomes(reason.text(words.language), words))}</span>{bar}</li>")
     return f'<ul class="sg-reasons">{"".join(lines)}</ul>'
 
 
@@ -262,7 +262,7 @@ def forecast(model: Detail, answer: Forecast, words: Words) -> str:
         f'<p class="sg-big">{words.number(answer.naive_forecast, digits)} <small>{escape(unit)}</small></p>'
         f'<p class="sg-small">{escape(words("forecast.naive_text"))}</p></div></div>'
         f"<p>{escape(between)}</p><p class='sg-small'>{escape(held)}</p>"
-        f"<p class='sg-notice'>{escape(words.sentence(answer.note(words.language)))}</p>"
+        f"<p class='sg-notice'>{escape(words.sentence(scores.note(answer.note(words.language), model, words)))}</p>"
         f"<h4>{escape(words('answer.trust'))}</h4>{beside}"
         f'<p class="sg-small by">{escape(when)} {escape(source)} {escape(by)}</p></section>'
     )

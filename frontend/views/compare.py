@@ -91,11 +91,11 @@ def _scores(one: Tried, other: Tried, model: Detail, words: Words) -> Iterator[L
         mine, theirs = one.metrics.get(metric), other.metrics.get(metric)
         note = ""
         if mine is not None and theirs is not None and mine != theirs:
-            sign = "+" if mine > theirs else "−"
             points = metric in scores.SHARES or metric in scores.PERCENT
             unit = words("score.points") if points else scores.unit(metric, model, words)
             # With the digits of the scores themselves.
-            note = f"{sign}{scores.bare(metric, abs(mine - theirs), words, mine)} {unit}".rstrip()
+            apart = scores.bare(metric, abs(mine - theirs), words, mine)
+            note = f"{scores.sign(mine - theirs, apart)}{apart} {unit}".rstrip()
         first, second = (
             scores.score(metric, run.metrics.get(metric), model, words, run.metrics.get(f"{metric}_sd"))
             for run in (one, other)

@@ -12,6 +12,7 @@ from frontend.acts import Act, Outcome
 from frontend.views import intake, simulation
 from frontend.views.trouble import alert
 from frontend.words import Words
+from sigap.settings import get_settings
 
 _TITLES = {
     "approve": "ops.approve_title",
@@ -112,7 +113,15 @@ def _import_lines(act: Act, title: str, words: Words) -> list[str]:
         lines.append(words("supply.import_aside", count=words.number(found.rejected, 0)))
     if found.mock_removed:
         lines.append(words("supply.mock_gives_way", count=words.number(found.mock_removed, 0)))
-    return [*lines, words("supply.import_then")]
+    if found.mock_said:
+        lines.append(words("supply.mock_said", count=words.number(found.mock_said, 0)))
+    return [*lines, words("supply.import_then"), words(f"supply.import_by_{'itself' if by_itself(act) else 'hand'}")]
+
+
+def by_itself(act: Act) -> bool:
+    """Whether the watcher has the model trained when its rows change; the dashboard shares its settings."""
+    listed = get_settings().retrain_on_change.replace(",", " ").split()
+    return listed == ["all"] or act.model in listed
 
 
 def counts(found: supply.Imported, words: Words) -> dict[str, str]:
@@ -172,4 +181,6 @@ def _panel(head: str, more: str, by: str) -> None:
 def _next(act: Act, words: Words) -> str:
     """What an operator may want to do then."""
     key = {"import": "supply.import_next", "data": "supply.data_next"}.get(act.kind)
+    if act.kind == "import" and by_itself(act):
+        key = "supply.import_next_itself"
     return f"<p>{escape(words(key))}</p>" if key else ""

@@ -15,6 +15,9 @@ from frontend.palette import glyphs, ink_on, level_colors
 from frontend.views import choice
 from frontend.words import Words
 
+# As the education table calls them, so that the file can go into it again.
+KEY = ("provinsi_id", "provinsi", "tahun")
+
 
 def _ordered(clusters: Clusters) -> list[Member]:
     return sorted(clusters.members, key=lambda m: (m.cluster, m.name))
@@ -39,30 +42,43 @@ def table(model: Model, shown: Sequence[Member], words: Words) -> pd.DataFrame:
 
 
 def as_csv(model: Model, shown: Sequence[Member]) -> bytes:
-    """The members for another program: declared names, commas, decimal points, UTF-8 with the mark that Excel needs."""
+    """The members for another program: declared names, commas, decimal points, UTF-8 with the mark that Excel needs.
+
+    A figure stands under its declared name only if it is of the row's own year. One that is carried forward stands
+    beside it, with its year: taken in again, it must not become a figure of a year that it is not of.
+    """
+    names = [f.name for f in model.features]
     rows = [
         {
-            "code": m.entity,
-            "name": m.name,
-            "period": m.period,
-            "level": m.cluster + 1,
+            **dict(zip(KEY, (m.entity, m.name, m.period), strict=True)),
+            "cluster": m.cluster,
             "level_id": model.levels[m.cluster].label.id,
             "level_en": model.levels[m.cluster].label.en,
-            **{f.name: m.features.get(f.name) for f in model.features},
-            **{f"{f.name}_period": m.figure_period.get(f.name) for f in model.features},
+            **{name: None if _carried(m, name) else m.features.get(name) for name in names},
+            **{f"{name}_carried": m.features.get(name) if _carried(m, name) else None for name in names},
+            **{f"{name}_carried_from": m.figure_period.get(name) if _carried(m, name) else None for name in names},
             "distance_to_center": m.distance,
-            "capital": m.place.ibukota,
-            "latitude": m.place.lat,
-            "longitude": m.place.lon,
+            "ibukota": m.place.ibukota,
+            "lat": m.place.lat,
+            "lon": m.place.lon,
             "model_version": model.model_version,
             "data_version": model.data.version if model.data else "",
         }
         for m in shown
     ]
-    years = {f"{f.name}_period": "Int64" for f in model.features}
-    return (
-        pd.DataFrame(rows).astype(years if rows else {}).to_csv(index=False, lineterminator="\r\n").encode("utf-8-sig")
-    )
+    kinds: dict[str, str] = {f"{name}_carried_from": "Int64" for name in names}
+    kinds |= {each: "float" for name in names for each in (name, f"{name}_carried")}
+    frame = pd.DataFrame(rows).astype(kinds if rows else {})
+    # What nobody needed to carry forward has no columns of its own.
+    carried = [each for each in frame if "_carried" in str(each)]
+    frame = frame.drop(columns=[each for each in carried if frame[each].isna().all()])
+    return frame.to_csv(index=False, lineterminator="\r\n").encode("utf-8-sig")
+
+
+def _carried(member: Member, name: str) -> bool:
+    """Whether the figure is of an earlier year than the row."""
+    year = member.figure_period.get(name)
+    return year is not None and year != member.period
 
 
 def _picked(shown: Sequence[Member], key: str) -> None:

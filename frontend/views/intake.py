@@ -133,6 +133,8 @@ def _told(found: Imported, model: Detail, words: Words) -> None:
     told = []
     if found.mock_removed:
         told.append(words("supply.mock_gives_way", count=words.number(found.mock_removed, 0)))
+    if found.mock_said:
+        told.append(words("supply.mock_said", count=words.number(found.mock_said, 0)))
     if found.missing:
         names = ", ".join(_field(name, model, words) for name in found.missing)
         told.append(words("supply.missing", names=names))
@@ -161,7 +163,7 @@ def refused(found: Imported, model: Detail, words: Words, key: str = "preview") 
     language = words.language
     lines = "".join(
         f"<li><span>{escape(_field(each.field, model, words))}: {_expected(each, model, words)}</span>"
-        f"<b>{escape(words('batch.rows', count=words.number(each.rows, 0)))}</b></li>"
+        f"<b>{escape(words.counted('batch.rows', each.rows))}</b></li>"
         for each in found.reasons[:MOST_REASONS]
     )
     parts.html(f'<h4>{escape(words("supply.why"))}</h4><ul class="sg-list">{lines}</ul>')

@@ -6,7 +6,7 @@ from html import escape
 
 import streamlit as st
 
-from frontend import parts, runs, scores
+from frontend import askers, parts, runs, scores
 from frontend.catalogue import Detail
 from frontend.runs import Comparison, Judged
 from frontend.views.about import outcome
@@ -34,7 +34,7 @@ def show(model: Detail, words: Words) -> None:
 
 def _told(each: Judged, model: Detail, words: Words) -> str:
     when = f"{words.moment(each.decided_at)} · {words.ago(each.decided_at)}" if each.decided_at else ""
-    who = words("runs.asked_by", who=each.asked_by) if each.asked_by and each.asked_by != "pipeline" else ""
+    who = askers.told(each.asked_by, words)
     what = [each.model_version or "", words("decided.data", data=each.data_version) if each.data_version else "", who]
     told, language = each.told(words.language)
     own = f'<p class="sg-quote" lang="{language}">{escape(told)}</p>' if told else ""
@@ -63,6 +63,16 @@ def _told(each: Judged, model: Detail, words: Words) -> str:
 def compared(found: Comparison, needed: float | None, champion: str | None, model: Detail, words: Words) -> str:
     """Challenger against champion: the difference with its interval on a line, beside nothing and what was needed."""
     metric, needed = found.metric, needed or 0.0
+    if found.same:
+        # Bars and an interval of nothing would look like a measurement.
+        told = words(
+            "runs.compared_same",
+            metric=scores.name(metric, words),
+            rows=words.number(found.rows, 0),
+            score=scores.score(metric, found.challenger, model, words),
+            before=champion or "",
+        )
+        return f'<p class="sg-small">{escape(told)}</p>'
     reach = max(abs(found.low), abs(found.high), needed) * 1.15 or 1.0
 
     def at(value: float) -> float:
@@ -97,5 +107,5 @@ def compared(found: Comparison, needed: float | None, champion: str | None, mode
 
 
 def _signed(metric: str, value: float, model: Detail, words: Words) -> str:
-    sign = "−" if value < 0 else "+"
-    return f"{sign}{scores.difference(metric, abs(value), model, words)}"
+    text = scores.difference(metric, abs(value), model, words)
+    return f"{scores.sign(value, text)}{text}"

@@ -83,7 +83,7 @@ def steps(title: str, found: Lineage, answered: Origin | None, words: Words) -> 
         (
             words("lineage.rows"),
             words.number(data.rows, 0),
-            words("about.rejected", count=words.number(data.rows_rejected, 0)) if data.rows_rejected else "",
+            words.counted("about.rejected", data.rows_rejected) if data.rows_rejected else "",
         ),
     ]
     return links

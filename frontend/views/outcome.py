@@ -13,7 +13,7 @@ from frontend.answered import Told
 from frontend.batch import JOB, MEBIBYTE, Job, stem
 from frontend.catalogue import Detail
 from frontend.palette import outcome_color
-from frontend.results import REFUSED, SHOWN, WORKBOOK_ROWS, Result, reasons
+from frontend.results import REFUSED, SHOWN, WORKBOOK_ROWS, Reason, Result, reasons
 from frontend.views.ask import limits as range_of
 from frontend.views.trouble import told
 from frontend.words import Words
@@ -22,6 +22,8 @@ PULSE_SECONDS = 0.5
 MOST_REASONS = 6
 # So many columns of an answer stand before the reason why there is none: the answer, and how sure it is.
 LEADING = 2
+# So many of the file's columns that the model does not read stand first: they tell whose row it is.
+APART = 3
 
 
 def show(job: Job, model: Detail, words: Words) -> None:
@@ -92,15 +94,31 @@ def _told(job: Job, found: Result, model: Detail, words: Words) -> None:
 
 
 def _why(found: Result, model: Detail, words: Words) -> str:
-    """Which fields had how many rows refused."""
+    """Which fields had how many rows refused, and why."""
     if not found.reasons:
         return ""
     lines = "".join(
-        f"<li><span>{escape(model.titled(name, words.language) if name else words('batch.whole_row'))}</span>"
-        f"<b>{escape(words('batch.rows', count=words.number(count, 0)))}</b></li>"
+        f"<li><span>{_cause(found.examples.get(name), name, model, words)}</span>"
+        f"<b>{escape(words.counted('batch.rows', count))}</b></li>"
         for name, count in found.reasons.most_common(MOST_REASONS)
     )
     return f'<h4>{escape(words("batch.why"))}</h4><ul class="sg-list">{lines}</ul>'
+
+
+def _cause(example: Reason | None, name: str, model: Detail, words: Words) -> str:
+    """A field with what it has to hold and what stands there instead, as HTML."""
+    title = f"<b>{escape(model.titled(name, words.language) if name else words('batch.whole_row'))}</b>"
+    if example is None:
+        return title
+    if not name:
+        return f'{title}<br><span class="sg-muted" lang="en">{escape(example.found)}</span>'
+    expected = expected_of(model, name, words) or example.expected
+    told = words("batch.why_field", expected=expected, found=_found(example, words))
+    return f'{title}<br><span class="sg-muted">{escape(told)}</span>'
+
+
+def _found(each: Reason, words: Words) -> str:
+    return words("batch.nothing") if each.found == "nothing" else f"“{each.found}”"
 
 
 def _downloads(job: Job, found: Result, words: Words) -> None:
@@ -151,30 +169,51 @@ def _table(job: Job, found: Result, model: Detail, words: Words) -> None:
     if wanted == "refused":
         # None of them has an answer: the reason stands first.
         told = [Told("", str) for _ in told]
-    shown = [_row(number, cells, own, told, found, model, words) for number, cells in rows]
+    told = without_empty(told, [cells[own:-3] for _, cells in rows], found.columns[own:-3])
+    apart = [at for at, heading in enumerate(job.preview.headings) if heading and heading not in job.taken]
+    shown = [_row(number, cells, (own, apart), told, found, model, words) for number, cells in rows]
     wide = {
         words("batch.row"): st.column_config.NumberColumn(width=60, pinned=True),
         words("batch.status"): st.column_config.TextColumn(width=110, pinned=True),
         words("batch.reason"): st.column_config.TextColumn(width="medium"),
+        words("column.decided_by"): st.column_config.TextColumn(help=words("batch.decided_help")),
     }
     st.dataframe(shown, hide_index=True, key="batch_rows", column_config=wide)
+
+
+def without_empty(told: Sequence[Told], rows: Sequence[Sequence[str]], names: Sequence[str]) -> list[Told]:
+    """The answer's columns without who decided and by which rule, where no rule decided anything."""
+    ruled = {at for at, name in enumerate(names) if name.endswith("policy")}
+    if any(row[at] for row in rows for at in ruled):
+        return list(told)
+    return [
+        Told("", str) if name.endswith(("policy", "decided_by")) else each
+        for each, name in zip(told, names, strict=True)
+    ]
 
 
 def _row(
     number: int,
     cells: tuple[str, ...],
-    own: int,
+    file: tuple[int, Sequence[int]],
     told: Sequence[Told],
     found: Result,
     model: Detail,
     words: Words,
 ) -> dict[str, Any]:
-    """A row as the table has it: its status, its answer, why it has none, and then the file's `own` columns."""
+    """A row as the table has it: what tells it apart, its status and answer, why it has none, the file's columns.
+
+    `file` is how many columns the file brings, and the places of those that the model does not read.
+    """
+    own, apart = file
     refused = cells[-2] == REFUSED
     shown: dict[str, Any] = {
         words("batch.row"): number,
         words("batch.status"): f"✕ {words('batch.refused')}" if refused else f"✓ {words('batch.answered')}",
     }
+    for at in apart[:APART]:
+        name = found.columns[at]
+        shown[name if name not in shown else f"{name} "] = cells[at]
     answers = [(each, cell) for each, cell in zip(told, cells[own:-3], strict=True) if each.title]
     for at, (each, cell) in enumerate(answers):
         if found.refused and at == LEADING:
@@ -183,8 +222,9 @@ def _row(
     if found.refused:
         shown.setdefault(words("batch.reason"), reason(cells[-1], model, words))
     # The file's own columns as they are; one that is called like an answer stands behind it by its own name.
-    for name, cell in zip(found.columns[:own], cells[:own], strict=True):
-        shown[name if name not in shown else f"{name} "] = cell
+    for at, (name, cell) in enumerate(zip(found.columns[:own], cells[:own], strict=True)):
+        if at not in apart[:APART]:
+            shown[name if name not in shown else f"{name} "] = cell
     return shown
 
 
@@ -206,7 +246,7 @@ def reason(problem: str, model: Detail, words: Words) -> str:
     lines = []
     for each in known:
         expected = expected_of(model, each.field, words)
-        found = words("batch.nothing") if each.found == "nothing" else f"“{each.found}”"
+        found = _found(each, words)
         title = model.titled(each.field, words.language)
         lines.append(words("batch.found", title=title, found=found, expected=expected or each.expected))
     return " ".join(lines)

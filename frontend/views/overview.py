@@ -122,7 +122,7 @@ def attention(model: Model, clusters: Clusters, words: Words) -> list[str]:
         names = ", ".join(m.name for m in clusters.not_assessed)
         notes.append(words("overview.not_assessed", count=len(clusters.not_assessed), names=names))
     if model.data and model.data.rows_rejected:
-        notes.append(words("overview.rejected", count=words.number(model.data.rows_rejected, 0)))
+        notes.append(words.counted("overview.rejected", model.data.rows_rejected))
     names_by_id = {m.entity: m.name for m in clusters.members}
     if broken := [f"{names_by_id.get(b.entity, b.entity)} ({b.period})" for b in clusters.breaks]:
         notes.append(words("overview.breaks", names=", ".join(broken)))
@@ -148,14 +148,15 @@ def concerns(model: Detail, decided: tuple[Decision, ...] | None, words: Words) 
     elif last is not None and last.outcome == "failed":
         found.append((2, words("concern.failed", title=title)))
     if model.baseline is not None and not model.baseline.better:
-        found.append((1, words("concern.ties", title=title, rule=model.baseline.text(words.language))))
+        found.append(
+            (1, words("concern.ties", title=title, rule=scores.outcomes(model.baseline.text(words.language), words)))
+        )
     if model.task == "forecasting" and model.data is not None and stale(model.data.period):
         found.append((1, words("concern.stale", title=title, period=words.period(model.data.period))))
     if model.calibrated is False:
         found.append((1, words("concern.uncalibrated", title=title)))
     if model.name != LEVELS and model.data is not None and model.data.rows_rejected:
-        count = words.number(model.data.rows_rejected, 0)
-        found.append((0, f"{title}: {words('overview.rejected', count=count)}"))
+        found.append((0, f"{title}: {words.counted('overview.rejected', model.data.rows_rejected)}"))
     return found
 
 

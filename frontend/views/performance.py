@@ -17,10 +17,6 @@ from frontend.verdicts import WARN, Finding
 from frontend.words import MISSING, Words
 
 State = Literal["fine", "worse", "alarm", "few", "none", "failed"]
-EXAMPLE = (
-    "curl -X POST …/models/car_price/outcomes -d "
-    '\'{"outcomes": [{"request_id": "8a5edab282632443219e051e", "outcome": 9850}]}\''
-)
 
 
 def show(models: Mapping[str, Detail], words: Words) -> None:
@@ -67,9 +63,7 @@ def section(found: Mapping[str, Performance | None], models: Mapping[str, Detail
         return f"{head}<p>{escape(words('more.not_now'))}</p>"
     if not any(each.outcomes or state(each) != "none" for each in known.values()):
         return (
-            f"{head}<p>{escape(words('live.none_text'))}</p>"
-            f'<p class="sg-small" style="overflow-wrap:anywhere"><code>{escape(EXAMPLE)}</code></p>'
-            f'<p class="sg-small">{escape(words("live.none_more"))}</p>'
+            f'{head}<p>{escape(words("live.none_text"))}</p><p class="sg-small">{escape(words("live.none_more"))}</p>'
         )
     days = next(iter(known.values())).window_days
     rows = "".join(_row(models[name], each, words) for name, each in known.items())

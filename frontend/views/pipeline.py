@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from frontend import acts, parts, scores
+from frontend import acts, askers, parts, scores
 from frontend.acts import Act, Block, Run, RunDetail
 from frontend.api import ApiDownError
 from frontend.operator import DeniedError, Operator, SignedOutError
@@ -91,7 +91,8 @@ def in_order(run: RunDetail) -> tuple[list[Block], bool]:
 def _newest(run: RunDetail, words: Words) -> str:
     blocks, planned = in_order(run)
     steps = "".join(_step(block, words, planned=planned) for block in blocks)
-    by = f" · {words('ops.by', name=run.asked_by.removeprefix('api: '))}" if run.asked_by else ""
+    who = askers.told(run.asked_by, words)
+    by = f" · {who}" if who else ""
     began = words.ago(run.started_at) if run.started_at else ""
     done = sum(block.status == "completed" for block in blocks)
     # How many candidates there are is known once they are planned: until then the total would jump.
@@ -132,7 +133,7 @@ def _former(known: tuple[Run, ...], words: Words) -> str:
     lines = "".join(
         f"<li><span>{escape(words('ops.run', run=each.run))}"
         f" · {escape(words.moment(each.started_at) if each.started_at else '–')}"
-        f"{escape(' · ' + each.asked_by.removeprefix('api: ') if each.asked_by else '')}</span>"
+        f"{escape(' · ' + who if (who := askers.told(each.asked_by, words)) else '')}</span>"
         f'<span class="sg-muted">{escape(_state(each.status, words))}</span></li>'
         for each in known
     )

@@ -32,7 +32,16 @@ def show(model: Detail, run: Run, words: Words) -> None:
     ]
     if found.origin in parts.IMPORTED:
         facts.append((words("about.sources"), words(f"data.{found.origin}"), ""))
-    parts.html(parts.facts(facts) + _changes(found, model, words) + _columns(found, model, words))
+    parts.html(parts.facts(facts) + _changes(found, model, words) + columns(found, model, used(model, run), words))
+
+
+def used(model: Detail, run: Run) -> frozenset[str] | None:
+    """The features that the model of a run was fitted with; None where the run does not tell."""
+    if run.model_version and run.model_version == model.model_version and model.features_used:
+        return frozenset(model.features_used)
+    tried = runs.run(model.name, run.run_id)
+    listed = tried.params.get("features_used", "") if tried else ""
+    return frozenset(name.strip() for name in listed.split(",") if name.strip()) or None
 
 
 def _changes(found: Profile, model: Detail, words: Words) -> str:
@@ -61,9 +70,10 @@ def _changes(found: Profile, model: Detail, words: Words) -> str:
     return f"{head}<p>{escape(text)}</p>{listed}"
 
 
-def _columns(found: Profile, model: Detail, words: Words) -> str:
+def columns(found: Profile, model: Detail, used: frozenset[str] | None, words: Words) -> str:
+    """Every column with what it was for, as HTML; `used` are the features that the model was fitted with."""
     heads = ("runs.column", "runs.missing", "runs.spread", "runs.typical", "runs.shape")
-    rows = "".join(_row(each, model, words) for each in found.columns)
+    rows = "".join(_row(each, model, used, words) for each in found.columns)
     head = "".join(f"<th scope=col>{escape(words(key))}</th>" for key in heads)
     return (
         f'<h2 class="sg-title" style="margin-top:1.3rem">{escape(words("runs.columns"))}</h2>'
@@ -82,34 +92,47 @@ def _is_target(name: str, model: Detail) -> bool:
     return model.target is not None and name == model.target.name
 
 
-def _row(column: Column, model: Detail, words: Words) -> str:
+def role(column: Column, used: frozenset[str] | None, words: Words) -> str:
+    """What a column was for: of a declared feature, what the model of this run made of it."""
+    if column.role != "feature" or used is None:
+        return words(f"runs.role_{column.role}")
+    return words("runs.role_used" if column.name in used else "runs.role_unused")
+
+
+def _row(column: Column, model: Detail, used: frozenset[str] | None, words: Words) -> str:
     feature = model.feature(column.name) or (model.target if _is_target(column.name, model) else None)
     unit = feature.unit(words.language) if feature and feature.unit else ""
     missing = scores.share(column.missing_share, words) if column.missing else MISSING
-    role = f'<br><span class="sg-small">{escape(words(f"runs.role_{column.role}"))}</span>'
+    part = f'<br><span class="sg-small">{escape(role(column, used, words))}</span>'
     return (
-        f'<tr><th scope="row">{escape(title(column.name, model, words))}{role}</th><td>{escape(missing)}</td>'
+        f'<tr><th scope="row">{escape(title(column.name, model, words))}{part}</th><td>{escape(missing)}</td>'
         f"<td>{escape(_spread(column, unit, words))}</td><td>{escape(_typical(column, unit, words))}</td>"
         f"<td>{bars(column, words)}</td></tr>"
     )
 
 
 def _spread(column: Column, unit: str, words: Words) -> str:
-    low, high = (_value(end, words) for end in (column.minimum, column.maximum))
+    low, high = (_value(end, column, words) for end in (column.minimum, column.maximum))
     if low and high:
         return words("try.range", minimum=low, maximum=high, unit=unit).strip()
     return words("runs.distinct", count=words.number(column.distinct, 0))
 
 
-def _value(value: float | str | None, words: Words) -> str:
+def _value(value: float | str | None, column: Column, words: Words) -> str:
     if isinstance(value, str):
         return words.period(value)
-    return "" if value is None else words.figure(round(value, 2))
+    if value is None:
+        return ""
+    # A year or a number that names something is no amount: 2024 and not 2,024.
+    return f"{value:.10g}" if column.role == "key" else words.figure(round(value, 2))
 
 
 def _typical(column: Column, unit: str, words: Words) -> str:
     """The median of a number, the most frequent values of anything else."""
     middle = column.quantiles.get("0.5")
+    if column.role == "key":
+        # Half of all years, or of all numbers of rows, tells nothing.
+        return MISSING
     if middle is not None:
         return words("runs.median", value=words.figure(round(middle, 2)), unit=unit).strip()
     return ", ".join(list(column.top)[:FREQUENT]) or MISSING

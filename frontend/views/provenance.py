@@ -49,7 +49,7 @@ def _versions(model: Model, words: Words) -> str:
     if data := model.data:
         lines.append(
             words("about.data", version=data.version, rows=words.number(data.rows, 0), period=data.period)
-            + (f" · {words('about.rejected', count=data.rows_rejected)}" if data.rows_rejected else "")
+            + (f" · {words.counted('about.rejected', data.rows_rejected)}" if data.rows_rejected else "")
         )
     lines.append(f"{words('about.sources')}: {parts.sources(model, words)}")
     body = "".join(f"<p>{escape(line)}</p>" for line in lines)

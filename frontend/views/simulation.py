@@ -6,7 +6,7 @@ from html import escape
 
 import streamlit as st
 
-from frontend import acts, catalogue, parts, simulation
+from frontend import acts, catalogue, drift, parts, simulation
 from frontend.acts import Act
 from frontend.catalogue import Detail
 from frontend.operator import DeniedError, Operator
@@ -138,5 +138,24 @@ def told(done: Simulated, model: Detail, words: Words) -> str:
         f"<details><summary>{escape(words('sim.moved', count=len(done.moved)))}</summary>"
         f'<ul class="sg-list">{listed}</ul><p class="sg-small">{escape(words("sim.got_help"))}</p></details>'
     )
-    following = words("sim.table_next") if done.into == "table" else words("sim.live_next")
-    return f'{refused}{features if listed else ""}<p style="margin-top:.4rem">{escape(following)}</p>'
+    tested = sum(each.tested for each in done.moved)
+    personal = ""
+    if tested < len(done.moved):
+        told = words("sim.personal", tested=tested, count=len(done.moved))
+        personal = f'<p class="sg-small">{escape(told)}</p>'
+    following = " ".join(
+        (words("sim.table_next" if done.into == "table" else "sim.live_next"), again(done, model, words))
+    )
+    return f'{refused}{features if listed else ""}{personal}<p style="margin-top:.4rem">{escape(following)}</p>'
+
+
+def again(done: Simulated, model: Detail, words: Words) -> str:
+    """How many windows an alarm takes, as the model's last check had it, and what to do for it."""
+    known = drift.drift(model.name)
+    subject = (known.table if done.into == "table" else known.live) if known else None
+    last = subject.check or next(iter(subject.history), None) if subject else None
+    rules = last.details.get("rules", {}) if last else {}
+    need, of = rules.get("drifted_windows"), rules.get("windows")
+    if not need or not of:
+        return words("sim.again")
+    return words("sim.again_table" if done.into == "table" else "sim.again_live", need=need, of=of)

@@ -49,7 +49,17 @@ def import_told(settings: Settings, name: str, path: Path, options: Options, ask
         done = import_file(settings, name, path, options, asked_by=asked_by)
     counts = {
         each: getattr(done, each)
-        for each in ("rows", "inserted", "changed", "unchanged", "doubles", "rejected", "mock_removed", "dry_run")
+        for each in (
+            "rows",
+            "inserted",
+            "changed",
+            "unchanged",
+            "doubles",
+            "rejected",
+            "mock_removed",
+            "mock_said",
+            "dry_run",
+        )
     }
     told = {each: getattr(done, each) for each in ("table", "model", "file", "kind", "missing", "unused", "notes")}
     return {**told, **counts, "headings": dict(done.headings), **_refused(done.rejects_path)}
@@ -100,6 +110,12 @@ def show(done: Imported) -> None:
     if done.doubles:
         counts += f", {done.doubles:,} repeated in the file"
     say(f"{counts}, {done.rejected:,} set aside.", style="bold")
+    if done.mock_said:
+        say(
+            f"{done.mock_said:,} rows say that they are mock (column origin). Brought in, they count as imported rows "
+            "of yours and are called mock nowhere any more.",
+            style="yellow",
+        )
     if done.mock_removed:
         say(f"{done.mock_removed:,} mock rows give way.")
     if done.rejects_path:

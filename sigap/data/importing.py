@@ -68,6 +68,7 @@ class Imported:
         rejected: Rows that were set aside.
         rejects_path: CSV with the reasons, or None.
         mock_removed: Mock rows that gave way.
+        mock_said: Rows of the file whose own column `origin` says `mock`; they are imported rows from then on.
         headings: Heading by declared name.
         missing: Declared names without heading or value; they stay as they are, and are empty in new rows.
         unused: Headings that were not needed.
@@ -92,6 +93,7 @@ class Imported:
     unused: tuple[str, ...]
     notes: tuple[str, ...]
     dry_run: bool
+    mock_said: int = 0
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ def import_file(
         unused=understanding.headings.unused,
         notes=tuple(notes),
         dry_run=options.dry_run,
+        mock_said=understanding.mock_said,
     )
 
 

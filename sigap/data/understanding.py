@@ -57,6 +57,7 @@ class Understanding:
         headings: Which heading stands for which declared name.
         words: What is declared of each column that the rows give, in the declaration's order.
         rows: Rows in the file, without those that `Part.broken` tells.
+        mock_said: Rows whose column `origin`, where the model reads none, says `mock`: such as an export of mock rows.
 
     Raises:
         FileError: The columns don't fit, or there are no rows.
@@ -77,7 +78,8 @@ class Understanding:
         self._commas = {name: Commas(semicolons=file.semicolons) for name in numbers}
         self._respelt: dict[str, int] = {}
         self._spellings: dict[str, set[str]] = {}
-        self.rows = 0
+        self.rows = self.mock_said = 0
+        self._origins = [each for each in self.headings.unused if each.strip().lower() == "origin"]
         for part in file.parts():
             self._look(part)
             self.rows += len(part.frame)
@@ -113,6 +115,8 @@ class Understanding:
         return part.frame[self.headings.found[word.name]]
 
     def _look(self, part: Part) -> None:
+        for heading in self._origins:
+            self.mock_said += int((cleaned(part.frame[heading]).str.lower() == "mock").sum())
         for word in self.words:
             if word.name in self._commas:
                 self._commas[word.name].see(self._raw(word, part))

@@ -64,6 +64,11 @@ class Comparison:
     metric: str = "silhouette"
     minimum_effect: float = MINIMUM_EFFECT
 
+    @property
+    def same(self) -> bool:
+        """Whether both came out the same, whichever rows are drawn."""
+        return self.difference == self.low == self.high == 0
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -246,6 +251,13 @@ def _measured(
             f"The challenger is worse on the same rows: {en}.",
             f"Penantang lebih buruk pada baris yang sama: {id_}.",
         )
+    if not same_data and comparison.same:
+        return verdict(
+            True,
+            "new_data",
+            f"The data is new: {en}. The challenger has learnt from the new rows, so it takes the place of {champion}.",
+            f"Datanya baru: {id_}. Penantang telah mempelajari baris yang baru, jadi ia menggantikan {champion}.",
+        )
     if not same_data:
         return verdict(
             True,
@@ -309,8 +321,18 @@ def _has_silhouette(labels: NDArray[np.int64]) -> bool:
 def _in_words(comparison: Comparison, champion: str) -> tuple[str, str]:
     """The comparison in English and in Indonesian."""
     ours, theirs = _number(comparison.challenger), _number(comparison.champion)
-    difference, low, high = (f"{'+' if value > 0 else ''}{_number(value)}" for value in _difference(comparison))
-    gain, metric, rows = f"{difference} [{low}, {high}]", comparison.metric, comparison.rows
+    metric, rows = comparison.metric, comparison.rows
+    if comparison.same:
+        # Figures of a gain would look like a measurement: the same recipe on the same rows can't come out otherwise.
+        what = ("groups", "kelompok") if metric == "silhouette" else ("recipes", "resep")
+        return (
+            f"the {what[0]} of the challenger and of {champion}, both computed anew on the same {rows} rows, "
+            f"come out the same ({metric} {ours})",
+            f"{what[1]} penantang dan {champion}, keduanya dihitung ulang pada {rows} baris yang sama, "
+            f"hasilnya sama ({metric_in_indonesian(metric)} {in_indonesian(ours)})",
+        )
+    difference, low, high = (_signed(value) for value in _difference(comparison))
+    gain = f"{difference} [{low}, {high}]"
     return (
         f"{metric} {ours} against {theirs} of {champion}, gain {gain} on {rows} rows",
         f"{metric_in_indonesian(metric)} {in_indonesian(ours)} dibanding {in_indonesian(theirs)} milik {champion}, "
@@ -320,6 +342,12 @@ def _in_words(comparison: Comparison, champion: str) -> tuple[str, str]:
 
 def _difference(comparison: Comparison) -> tuple[float, float, float]:
     return comparison.difference, comparison.low, comparison.high
+
+
+def _signed(value: float) -> str:
+    text = _number(value)
+    # What is written as zero has no sign.
+    return f"+{text}" if value > 0 and float(text.replace(",", "")) else text
 
 
 def _number(value: float) -> str:

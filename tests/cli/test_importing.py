@@ -40,6 +40,7 @@ def test_the_commonest_reasons_and_what_a_missing_column_means_are_said(
             unused=(),
             notes=(),
             dry_run=True,
+            mock_said=2,
         )
     )
     said = capsys.readouterr().out.splitlines()
@@ -51,3 +52,4 @@ def test_the_commonest_reasons_and_what_a_missing_column_means_are_said(
         "  1 × row: expected as many cells as headings; found 3 cells in row 12",
     ]
     assert str(rejects) in said[first + 3]
+    assert "2 rows say that they are mock (column origin)." in " ".join(said)

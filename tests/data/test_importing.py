@@ -119,6 +119,19 @@ def test_the_published_cars_take_the_mock_rows_place(
     ]
 
 
+def test_rows_that_say_they_are_mock_are_told_of(settings: Settings, tmp_path: Path, execute: Execute) -> None:
+    frame = pd.DataFrame(execute("SELECT * FROM cars ORDER BY car_id"))
+    frame.columns = [name for (name,) in execute(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'cars' ORDER BY ordinal_position"
+    )]  # fmt: skip
+    path = tmp_path / "export.csv"
+    frame.to_csv(path, index=False)
+    trial = import_file(settings, "cars", path, Options(dry_run=True))
+    assert (trial.rows, trial.mock_said) == (300, 300)
+    frame.drop(columns="origin").to_csv(path, index=False)
+    assert import_file(settings, "cars", path, Options(dry_run=True)).mock_said == 0
+
+
 def test_the_published_customers_keep_their_missing_cells(settings: Settings, execute: Execute) -> None:
     done = import_file(settings, "customers", shared("customers", "automobile_customers.csv"))
     assert (counts(done), done.unused) == ((8068, 0, 0, 0), ("Segmentation",))

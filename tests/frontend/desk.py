@@ -91,6 +91,7 @@ def imported(content: bytes, name: str) -> dict[str, Any]:
     reason = {"field": "horsepower", "expected": "a whole number", "rows": 1}
     return {"model": "car_price", "table": "cars", "file": name, "kind": "CSV", "rows": rows, "inserted": rows - 1,
             "changed": 0, "unchanged": 0, "doubles": 0, "rejected": 1, "mock_removed": 250,
+            "mock_said": content.count(b",mock"),
             "headings": {"price": "Price", "horsepower": "hp"}, "missing": ["enginesize"], "unused": ["colour"],
             "notes": [], "reasons": [reason], "refused": [aside]}  # fmt: skip
 
@@ -204,7 +205,10 @@ def desk_routes(desk: Desk) -> APIRouter:
         if desk.shifted and not live and not undone:
             return problem(409, "simulation", "The table of car_price holds a simulated shift already.")
         desk.shifted = desk.shifted if live else not undone
-        moved = [{"feature": "horsepower", "asked": body["shift"], "got": 0.9, "clipped": 0.1, "tested": True}]
+        moved = [
+            {"feature": "horsepower", "asked": body["shift"], "got": 0.9, "clipped": 0.1, "tested": True},
+            {"feature": "carlength", "asked": body["shift"], "got": 0.9, "clipped": 0.1, "tested": not live},
+        ]
         return {"model": model, "into": body["into"], "undone": undone, "table": None if live else "cars",
                 "rows": body["rows"], "answered": body["rows"] - 1 if live else None, "left": 2 if undone else 0,
                 "refusal": "422: Too much." if live else "", "moved": [] if undone else moved,

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from frontend import answered, batch, catalogue, results
 from frontend.batch import Job, RefusedFileError
-from frontend.views.outcome import reason
+from frontend.views.outcome import reason, without_empty
 from frontend.words import Words
 from sigap.catalog.loan_approval import LOAN_APPROVAL
 from tests.frontend.conftest import StandIn, clear_caches, opened, shown
@@ -86,6 +86,14 @@ def test_answers_are_read_in_the_reader_s_words_and_numbers(here: Path) -> None:
     assert filled.read("horsepower citympg") == "Tenaga, Konsumsi di kota"
     (hidden,) = answered.columns(people, ["cluster"], Words("en"))
     assert hidden.title == ""
+
+
+def test_a_rule_that_decided_keeps_its_columns() -> None:
+    names = ["prediction", "decided_by", "policy"]
+    told = [answered.Told(name, str) for name in names]
+    assert [each.title for each in without_empty(told, [["yes", "model", ""]], names)] == ["prediction", "", ""]
+    ruled = [["yes", "model", ""], ["no", "policy", "past default"]]
+    assert [each.title for each in without_empty(told, ruled, names)] == names
 
 
 def test_headings_of_another_name_are_suggested_and_named(here: Path) -> None:
@@ -219,10 +227,16 @@ def test_a_file_is_mapped_answered_and_left_on_the_page(app: AppTest) -> None:
     # A second click finds it there.
     page.run()
     assert page.session_state[batch.JOB] is job
-    assert "18 of 20 rows were answered, 2 were refused." in shown(page)
+    assert "18 of 20 rows were answered; refused: 2." in shown(page)
+    assert "Every answer is by model version v3." in shown(page)
+    # Why, and not only where.
+    assert "there stands, for instance, “x”" in shown(page)
+    assert "<b>2 rows</b>" in shown(page)
     shown_rows = page.dataframe[0].value
-    assert list(shown_rows)[:5] == ["Row", "Status", "Decision", "Probability of yes", "Why refused"]
-    assert "LoanAmount" not in list(shown_rows)[:8]
+    assert list(shown_rows)[:6] == ["Row", "Status", "No", "Decision", "Probability of yes", "Why refused"]
+    assert shown_rows["No"][3] == "3", "what tells a row apart stands beside it"
+    assert not {"Rule", "Decided by"} & {*shown_rows}, "no rule decided anything"
+    assert "loan amount" not in list(shown_rows)[:9]
     assert "Loan amount: “x” stands there, expected is" in shown_rows["Why refused"][3]
     assert shown_rows["Decision"][0] == "Loan approved"
     assert shown_rows["Probability of yes"][0].endswith(" %")

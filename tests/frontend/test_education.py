@@ -12,8 +12,10 @@ from streamlit.testing.v1 import AppTest
 from frontend import causes
 from frontend.api import Clusters, Model
 from frontend.charts.radar import scaled
-from frontend.views import movement, scenario
+from frontend.views import figures, movement, scenario
 from frontend.views.figures import as_csv
+from sigap.catalog.education import EDUCATION
+from sigap.data.mapping import map_headings
 from tests.frontend.conftest import StandIn, shown
 from tests.frontend.standin import RISEN, USED, answers, predict, story
 
@@ -149,13 +151,30 @@ def test_the_radar_turns_figures_of_which_fewer_are_better(model: Model, cluster
 def test_the_file_is_for_programs_and_opens_in_excel(model: Model, clusters: Clusters) -> None:
     written = as_csv(model, clusters.members)
     assert written.startswith("\N{BOM}".encode())
-    read = pd.read_csv(io.BytesIO(written), encoding="utf-8-sig").set_index("code")
+    read = pd.read_csv(io.BytesIO(written), encoding="utf-8-sig").set_index("provinsi_id")
     member = next(m for m in clusters.members if m.entity == "P35")
     assert len(read) == 38
     assert read.loc["P35", "rata_lama_sekolah"] == member.features["rata_lama_sekolah"]
-    assert read.loc["P35", "level"] == member.cluster + 1
+    # 0 is the highest, as the API has it.
+    assert read.loc["P35", "cluster"] == member.cluster
     assert read.loc["P35", "level_en"] == "Middle Readiness"
     assert as_csv(model, ()).startswith("\N{BOM}".encode())
+
+
+def test_a_figure_of_an_earlier_year_does_not_go_back_as_one_of_this_year(model: Model, clusters: Clusters) -> None:
+    source = EDUCATION.source
+    assert (source.entity, source.entity_name, source.time) == figures.KEY
+    member = next(m for m in clusters.members if m.entity == "P35")
+    name = "rata_lama_sekolah"
+    carried = member.model_copy(update={"figure_period": {**member.figure_period, name: member.period - 1}})
+    read = pd.read_csv(io.BytesIO(as_csv(model, [carried])), encoding="utf-8-sig")
+    assert {*figures.KEY, "ibukota", "lat", "lon"} <= {*read}
+    (row,) = read.to_dict("records")
+    assert pd.isna(row[name])
+    assert (row[f"{name}_carried"], row[f"{name}_carried_from"]) == (member.features[name], member.period - 1)
+    # The importer takes none of the carried ones for a figure of the row's own year.
+    found = map_headings(EDUCATION, list(read), {}).found
+    assert {found[each.name] for each in EDUCATION.features} == {each.name for each in EDUCATION.features}
 
 
 def test_years_are_compared_with_their_figures(clusters: Clusters) -> None:

@@ -11,12 +11,13 @@ import pytest
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
-from frontend import axes, runs, sweeps
+from frontend import askers, axes, runs, sweeps
 from frontend.catalogue import Detail
 from frontend.palette import LIGHT
-from frontend.runs import Comparison, Profile, Trial, Tried
+from frontend.runs import Column, Comparison, Profile, Trial, Tried
 from frontend.views import judged, profile
 from frontend.words import Words
+from sigap.promotion import Move, in_indonesian
 from tests.frontend.conftest import StandIn, clear_caches, shown
 from tests.frontend.trials import earlier
 
@@ -160,6 +161,58 @@ def test_a_gain_is_told_with_its_interval_and_what_was_needed() -> None:
     assert "between −186 and +429" in text
     assert "at least 21.00 is needed" in text
     assert 'class="zero" style="left:50.0%"' in text
+
+
+def test_what_came_out_the_same_is_no_measured_gain() -> None:
+    found = Comparison(rows=300, challenger=1440.2, champion=1440.2, difference=0, low=0, high=0, metric="rmse")
+    text = judged.compared(found, 14.4, "v1", MODEL, Words("en"))
+    assert "Both were computed anew on these rows and came out the same." in text
+    assert "confidence" not in text
+    assert "sg-gap" not in text
+    tiny = found.model_copy(update={"difference": -0.0001, "low": -0.0002, "metric": "accuracy"})
+    shown_as = judged.compared(tiny, 0.01, "v1", MODEL, Words("en"))
+    assert "−0.0" not in shown_as
+
+
+@pytest.mark.parametrize(
+    ("asked_by", "indonesian", "english"),
+    [
+        ("pipeline", "", ""),
+        (None, "", ""),
+        ("person: root", "oleh root, di baris perintah", "by root, on the command line"),
+        ("api: operator6", "oleh operator6", "by operator6"),
+        ("change", "karena baris data berubah", "because rows changed"),
+        ("schedule", "menurut jadwal", "by the schedule"),
+        ("alert:SigapDrift", "karena alarm SigapDrift", "because of the alert SigapDrift"),
+        ("mage", "di halaman Mage", "on Mage's page"),
+        ("<new>", "oleh <new>", "by <new>"),
+    ],
+)
+def test_who_asked_is_told_in_the_reader_s_words(asked_by: str | None, indonesian: str, english: str) -> None:
+    assert [askers.told(asked_by, Words(each)) for each in ("id", "en")] == [indonesian, english]
+
+
+def test_a_way_back_is_told_in_both_languages() -> None:
+    move = Move("k", "rollback", "2026-11-22T02:17:00+00:00", "api: sari", "v1", "Served again instead of v1.")
+    assert in_indonesian(move) == "Dipakai lagi sebagai ganti v1."
+    assert "seleksi" in in_indonesian(move._replace(rule="by_hand"))
+
+
+def test_years_are_no_amounts_and_what_was_learnt_is_what_the_model_used() -> None:
+    year = Column(name="tahun", kind="integer", role="key", missing=0, missing_share=0, distinct=6,
+                  minimum=2019, maximum=2024, quantiles={"0.5": 2021.5})  # fmt: skip
+    used = Column(name="rasio_guru_murid", kind="number", role="feature", missing=0, missing_share=0, distinct=6)
+    left = used.model_copy(update={"name": "angka_melek_huruf"})
+    words = Words("en")
+    told = profile.columns(
+        Profile(version="v1", rows=6, columns=(year, used, left)), MODEL, frozenset({used.name}), words
+    )
+    assert "2019–2024" in told
+    assert "2,0" not in told
+    assert [profile.role(each, frozenset({used.name}), words) for each in (used, left)] == [
+        "used for learning", "not used by this version"
+    ]  # fmt: skip
+    assert profile.role(used, None, words) == "declared for learning"
 
 
 def test_axes_are_what_differs() -> None:

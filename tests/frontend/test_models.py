@@ -255,6 +255,34 @@ def test_an_unknown_metric_or_rule_is_shown_as_it_is(name: str) -> None:
     assert scores.name(name, Words("id")) == name.replace("_", " ")
 
 
+def test_shares_are_rounded_as_shares() -> None:
+    # 0.8225 is told as 0.823 by the command line and the card.
+    assert scores.share(0.8225, Words("en")) == "82.3 %"
+    assert scores.share(0.5, Words("id"), 0) == "50 %"
+
+
+def test_what_the_api_says_is_written_in_the_page_s_words(everything: StandIn) -> None:
+    assert scores.outcomes("di atas 0,5 → “Loan Approved”, selain itu “x”", Words("id")) == (
+        "di atas 0,5 → “Pinjaman disetujui”, selain itu “x”"
+    )
+    model = Detail.model_validate(_get(everything, "/models/bitcoin_price"))
+    tried = model.candidates[0].model_copy(update={"name": "ridge-2"})
+    told = scores.note(
+        "Yang terdekat, ridge-2: keunggulan -0,11% [-0,33%; +0,10%]", model.model_copy(update={"candidates": (tried,)}),
+        Words("id"),
+    )  # fmt: skip
+    assert told == "Yang terdekat, Regresi ridge 2: keunggulan −0,11 % [−0,33 %; +0,10 %]"
+    assert scores.candidate("naive", Words("id")) == "Ramalan naif"
+
+
+def test_a_footnote_tells_of_the_columns_there_are(app: AppTest, everything: StandIn) -> None:
+    words = Words("en")
+    for name in ("bitcoin_price", "loan_approval"):
+        model = Detail.model_validate(_get(everything, f"/models/{name}"))
+        _open(app, name)
+        assert (words("metrics.note_nested") in shown(app)) == scores.tests_choice(model)
+
+
 def test_why_the_most_accurate_candidate_is_not_in_use(everything: StandIn) -> None:
     told = _get(everything, "/models/loan_approval")
     beside = told["baseline"] | {"metric": "accuracy"}

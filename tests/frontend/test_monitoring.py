@@ -137,7 +137,7 @@ def test_a_challenger_in_the_shadow_is_shown_with_how_often_it_agrees() -> None:
         ({"cause": "drift", "decision": "refused_running"}, ("have shifted", "one went on already")),
         ({"cause": "change", "decision": "started"}, ("rows have changed", "goes on")),
         ({"cause": "person", "asked_by": "api: sari", "decision": "started", "ended_at": "2026-11-20T06:05:00Z",
-          "outcome": "promoted", "model_version": "v4"}, ("by hand (sari)", "v4: in use now")),
+          "outcome": "promoted", "model_version": "v4"}, ("by sari", "v4: in use now")),
         ({"cause": "<b>", "decision": "unheard_of"}, ("&lt;b&gt;", "unheard_of")),
     ],
 )  # fmt: skip

@@ -216,6 +216,34 @@ def test_a_file_is_looked_at_then_asked_for_then_brought_in_once(app: AppTest, d
     assert len(desk.acts) == 1
 
 
+def test_rows_that_say_they_are_mock_are_warned_of(app: AppTest, desk: Desk) -> None:
+    page = dropped(signed_in(app), "mobil.csv", b"Price,hp,origin\n1,=1+1,mock\n9000,90,mock\n")
+    warning = "These rows say that they are mock (2, column origin)."
+    assert warning in shown(page)
+    page.button(key="operator_import").click().run()
+    assert shown(page).count(warning) == 2, "before it is asked for, and where it is confirmed"
+
+
+@pytest.mark.parametrize(
+    ("watched", "before", "after"),
+    [
+        ("all", "starts by itself", "Nothing more is needed: training on them starts by itself"),
+        ("education, car_price", "starts by itself", "Nothing more is needed: training on them starts by itself"),
+        ("none", "are not trained on by themselves here", "Start the pipeline to train on them"),
+        ("education", "are not trained on by themselves here", "Start the pipeline to train on them"),
+    ],
+)
+def test_whether_a_training_follows_an_import_is_said(
+    app: AppTest, desk: Desk, monkeypatch: pytest.MonkeyPatch, watched: str, before: str, after: str
+) -> None:
+    monkeypatch.setenv("SIGAP_RETRAIN_ON_CHANGE", watched)
+    page = dropped(signed_in(app), "mobil.csv", CARS)
+    page.button(key="operator_import").click().run()
+    assert before in shown(page)
+    page.button(key="operator_confirm").click().run()
+    assert after in shown(page)
+
+
 def test_a_file_that_does_not_fit_changes_nothing(app: AppTest, desk: Desk) -> None:
     page = dropped(signed_in(app), "mobil.csv", b"\xff\xfe\x00")
     assert "The file can&#x27;t be used as it is" in shown(page)
@@ -260,6 +288,9 @@ def test_live_inputs_are_shifted_once_and_what_came_of_it_is_told(app: AppTest, 
     assert "422: Too much." in shown(page)
     assert "<span>Power</span><b>+0.9 standard deviations</b>" in shown(page)
     assert not [button for button in page.button if button.key == "operator_unshift"]
+    # One go raises no alarm, and what can't be tested is no part of what the check tells.
+    assert "an alarm takes 2 of the last 3 windows: after the next check, shift once more." in shown(page)
+    assert "1 of these 2 features are checked. The others are personal" in shown(page)
 
 
 def test_a_shifted_table_is_taken_back(app: AppTest, desk: Desk) -> None:

@@ -100,7 +100,9 @@ def test_what_could_not_be_computed_is_told_apart_from_what_is_not_known() -> No
 def test_without_outcomes_it_is_said_calmly_how_to_send_them(app: AppTest) -> None:
     page = shown(opened(app, "monitoring"))
     assert Words("en")("live.none_text") in page.replace("&#x27;", "'")
-    assert "/models/car_price/outcomes" in page
+    # Whoever looks at a page types no commands: where to read on is said instead.
+    assert "docs/outcomes.md" in page
+    assert "curl" not in page
 
 
 def test_a_score_of_no_outcomes_is_nothing_to_show() -> None:

@@ -112,6 +112,23 @@ def test_what_needs_no_measuring(facts: dict[str, object], promote: bool, rule: 
     assert Decision.from_dict({**verdict.as_dict(), "run_id": "x"}) == verdict
 
 
+def test_the_same_recipe_on_new_rows_is_told_as_such() -> None:
+    same = Comparison(300, 1440.2, 1440.2, 0.0, 0.0, 0.0, metric="rmse", minimum_effect=14.4)
+    verdict = decide(admissible=True, champion="v1", same_data=False, comparison=same)
+    assert (verdict.promote, verdict.rule) == (True, "new_data")
+    assert "both computed anew on the same 300 rows, come out the same (rmse 1,440)" in verdict.reason
+    assert "takes the place of v1" in verdict.reason
+    assert "dihitung ulang pada 300 baris yang sama, hasilnya sama (rmse 1.440)" in verdict.reason_id
+    assert "menggantikan v1" in verdict.reason_id
+    assert "0.000" not in verdict.reason + verdict.reason_id
+
+
+def test_a_gain_that_is_shown_as_nothing_has_no_sign() -> None:
+    tiny = Comparison(300, 0.5, 0.4999, 0.0001, -0.0001, 0.0003)
+    verdict = decide(admissible=True, champion="v1", same_data=False, comparison=tiny)
+    assert "gain 0.000 [0.000, 0.000]" in verdict.reason
+
+
 def test_what_was_measured_is_told_in_both_languages() -> None:
     measured = Comparison(38, 1843.2, 2012.0, 168.8, 12.25, 301.0, metric="rmse", minimum_effect=20.0)
     verdict = decide(admissible=True, champion="v1", same_data=True, comparison=measured)

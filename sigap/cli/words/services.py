@@ -43,7 +43,11 @@ def stop() -> None:
 
 def logs(
     service: Annotated[
-        str, typer.Argument(help="`postgres`, `mlflow`, `api`, `dashboard` or `mage`; all if left out.")
+        str,
+        typer.Argument(
+            help="`run` (`./run` itself), `postgres`, `mlflow`, `api`, `dashboard`, `mage`, `watcher`, `prometheus` "
+            "or another whose file `NAME.log` is there; all if left out."
+        ),
     ] = "",
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 30,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing new lines until Ctrl-C.")] = False,
