@@ -184,7 +184,14 @@ class _Run:
 
     def _result(self, blocks: list[Json]) -> Json:
         last = self.api.last_block(self.model)
-        return self.api.output(next(block["id"] for block in blocks if block["block_uuid"] == last))
+        ids = {block["block_uuid"]: block["id"] for block in blocks}
+        if last not in ids:
+            # So does a Mage that was killed before it had written down the run's steps.
+            raise _LostRunError(
+                f"Mage calls run {self.run} of the pipeline {self.model} done, without its step {last}.",
+                remedy="See .sigap/logs/mage.log, and run it again: no step doubles anything.",
+            )
+        return self.api.output(ids[last])
 
     def _failure(self, status: str, blocks: list[Json]) -> PipelineError:
         failed = next((block for block in blocks if block["status"] == "failed"), None)

@@ -57,9 +57,13 @@ class Mage:
         self._asked(lambda: self._api.cancel(run))
 
     def result(self, run: Json) -> Json:
-        """What the last block of a completed run returned."""
+        """What the last block of a completed run returned.
+
+        Raises:
+            LookupError: It has no such block.
+        """
         last = self._asked(lambda: self._api.last_block(str(run["pipeline_uuid"])))
-        block = next(block for block in run["block_runs"] if block["block_uuid"] == last)
+        block = {each["block_uuid"]: each for each in run["block_runs"]}[last]
         return self._asked(lambda: self._api.output(int(block["id"])))
 
     def _asked(self, call: Callable[[], T]) -> T:

@@ -122,7 +122,7 @@ class RunKeeper:
             run = self._ended(id_, number)
             if run is None:
                 continue
-            if run.get("status") == "cancelled" and outcome == "stuck":
+            if (run.get("status") == "cancelled" and outcome == "stuck") or _never_began(run):
                 self._again(connection, id_, next_mark, run)
             else:
                 finish(connection, id_, *self._outcome(run))
@@ -177,6 +177,11 @@ class RunKeeper:
             return
         about = {"model": model, "pipeline_run": number}
         log.warning("%s: run %d takes the place of run %d, which stuck.", model, number, run["id"], extra=about)
+
+
+def _never_began(run: Json) -> bool:
+    """Whether a Mage that was killed takes a run for done of which it had written down no step yet."""
+    return run.get("status") == "completed" and not run["block_runs"]
 
 
 def adopt(connection: Connection, run: Json) -> None:
