@@ -43,7 +43,7 @@ def test_a_file_from_the_drop_to_the_download(page: Page, dashboard: str, theme:
     expect(page.get_by_text("Diusulkan karena namanya mirip")).to_be_visible()
     assert page.evaluate(WIDTH) <= width
     page.get_by_role("button", name="Jawab berkas ini").dblclick()
-    expect(page.get_by_role("heading", name="2.700 dari 3.000 baris dijawab, 300 ditolak.")).to_be_visible()
+    expect(page.get_by_role("heading", name="2.700 dari 3.000 baris dijawab; ditolak: 300.")).to_be_visible()
     assert page.evaluate(WIDTH) <= width
     with page.expect_download() as download:
         page.get_by_role("button", name="Unduh sebagai CSV").click()
