@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import psutil
 
+from sigap.services.service import relatives
+
 _NUMPY_1 = {
     "float_": np.float64,
     "complex_": np.complex128,
@@ -29,7 +31,6 @@ for _name, _value in _NUMPY_1.items():
         setattr(np, _name, _value)
 
 from sigap.services import mage_queue, mage_schedule  # noqa: E402 - import Mage, which uses the names above
-from sigap.services.service import relatives  # noqa: E402
 
 mage_queue.install()
 mage_schedule.install()

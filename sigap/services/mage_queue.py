@@ -14,6 +14,9 @@ table says what became of it. Its four faults, in runs of a few seconds, met one
 A fifth fault lies before the queue: server and scheduler each make the steps of a run that is asked for over the API.
 On a busy machine the scheduler finds the run before the server has made its first step, and every step is there twice.
 Here the scheduler makes them, which holds a lock while it does.
+
+A sixth: the steps are written down one by one, and a Mage that is killed in between and started again calls the run
+done when those that it had written down are. Here all are written down at once.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from mage_ai.orchestration.db.models.schedules import PipelineRun
@@ -50,6 +54,24 @@ def install() -> None:
         return create(**{**values, "create_block_runs": False})
 
     PipelineRun.create = staticmethod(create_without_steps)
+    PipelineRun.create_block_runs = _in_one_commit(PipelineRun.create_block_runs)
+
+
+def _in_one_commit(create_steps: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def create_all(run: Any) -> Any:
+        create_step = run.create_block_run
+        run.create_block_run = partial(create_step, commit=False)
+        try:
+            steps = create_steps(run)
+            run.session.commit()
+        except BaseException:
+            run.session.rollback()
+            raise
+        finally:
+            del run.create_block_run
+        return steps
+
+    return create_all
 
 
 class SteadyQueue(ProcessQueue):  # type: ignore[misc]

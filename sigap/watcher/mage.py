@@ -56,13 +56,17 @@ class Mage:
         """Ends a run and the processes of its blocks."""
         self._asked(lambda: self._api.cancel(run))
 
+    def last_block(self, pipeline: str) -> str:
+        """The block that stands last in a pipeline's file."""
+        return self._asked(lambda: self._api.last_block(pipeline))
+
     def result(self, run: Json) -> Json:
         """What the last block of a completed run returned.
 
         Raises:
             LookupError: It has no such block.
         """
-        last = self._asked(lambda: self._api.last_block(str(run["pipeline_uuid"])))
+        last = self.last_block(str(run["pipeline_uuid"]))
         block = {each["block_uuid"]: each for each in run["block_runs"]}[last]
         return self._asked(lambda: self._api.output(int(block["id"])))
 

@@ -122,7 +122,7 @@ class RunKeeper:
             run = self._ended(id_, number)
             if run is None:
                 continue
-            if (run.get("status") == "cancelled" and outcome == "stuck") or _never_began(run):
+            if (run.get("status") == "cancelled" and outcome == "stuck") or self._cut_off(run):
                 self._again(connection, id_, next_mark, run)
             else:
                 finish(connection, id_, *self._outcome(run))
@@ -136,6 +136,16 @@ class RunKeeper:
             return {} if self._refusals[id_] >= _MOST_REFUSALS else None
         self._refusals.pop(id_, None)
         return run if run["status"] in ("completed", "failed", "cancelled") else None
+
+    def _cut_off(self, run: Json) -> bool:
+        """Whether a Mage that was killed calls a run done that has not come to its last step."""
+        if run.get("status") != "completed":
+            return False
+        try:
+            last = self.mage.last_block(str(run["pipeline_uuid"]))
+        except RefusedError:  # the pipeline is there no more
+            return False
+        return last not in {each["block_uuid"] for each in run["block_runs"]}
 
     def _outcome(self, run: Json) -> tuple[Outcome, str | None]:
         status = run.get("status")
@@ -177,11 +187,6 @@ class RunKeeper:
             return
         about = {"model": model, "pipeline_run": number}
         log.warning("%s: run %d takes the place of run %d, which stuck.", model, number, run["id"], extra=about)
-
-
-def _never_began(run: Json) -> bool:
-    """Whether a Mage that was killed takes a run for done of which it had written down no step yet."""
-    return run.get("status") == "completed" and not run["block_runs"]
 
 
 def adopt(connection: Connection, run: Json) -> None:

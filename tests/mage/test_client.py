@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import httpx
 import psutil
@@ -179,6 +183,51 @@ def test_a_step_whose_process_keeps_dying_is_given_up(mage_settings, tmp_path):
     finally:
         over.set()
         killer.join()
+
+
+KILLED_AMONG_THE_STEPS = """
+import os
+import psutil
+import sigap.services.mage_launch
+from mage_ai.orchestration.db.database_manager import database_manager
+from mage_ai.orchestration.db.models.schedules import BlockRun, PipelineRun
+from mage_ai.settings.repo import get_repo_path, set_repo_path
+
+set_repo_path(get_repo_path())
+database_manager.run_migrations()
+run = PipelineRun.create(pipeline_uuid="fan")
+save, saved = BlockRun.save, []
+
+def save_two(self, *arguments, **options):
+    if len(saved) == 2:
+        for child in psutil.Process().children():  # the queue's table, which would outlive this process
+            child.kill()
+        os._exit(7)
+    saved.append(save(self, *arguments, **options))
+
+if {killed}:
+    BlockRun.save = save_two
+run.create_block_runs()
+"""
+
+
+@pytest.mark.parametrize(("killed", "steps"), [(True, 0), (False, 4)], ids=["killed", "left in peace"])
+def test_a_run_has_all_its_steps_or_none_though_mage_is_killed_among_them(own_settings, killed, steps):
+    service = mage_service(own_settings)
+    service.prepare()
+    script = KILLED_AMONG_THE_STEPS.format(killed=killed)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | service.env,
+        cwd=own_settings.root,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == (7 if killed else 0), done.stderr
+    (database,) = (own_settings.state / "mage").rglob("mage-ai.db")
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*) FROM pipeline_run").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM block_run").fetchone() == (steps,)
 
 
 def test_a_wrong_trigger_token_is_an_error(mage_settings):

@@ -16,9 +16,10 @@ from tests.conftest import Checkout
 
 
 class OddMage:
-    """Calls each run done at once, and has no step of it."""
+    """Calls each run done at once, and has only these steps of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: list[str]) -> None:
+        self.steps = steps
         self.started: list[Json] = []
 
     def going_on(self) -> list[Json]:
@@ -30,7 +31,10 @@ class OddMage:
     def run(self, number: int) -> Json:
         variables = self.started[number - 1]
         return {"id": number, "status": "completed", "pipeline_uuid": "education", "variables": variables,
-                "block_runs": []}  # fmt: skip
+                "block_runs": [{"block_uuid": each, "status": "completed"} for each in self.steps]}  # fmt: skip
+
+    def last_block(self, _: str) -> str:
+        return "promote_champion"
 
     def start(self, _: str, variables: dict[str, Any]) -> int:
         self.started.append(variables)
@@ -42,8 +46,9 @@ def settings(checkout: Checkout, seeded_database: str) -> Settings:
     return checkout.settings(database=seeded_database)
 
 
-def test_a_run_that_never_began_is_repeated_once_and_then_told(settings: Settings) -> None:
-    mage = OddMage()
+@pytest.mark.parametrize("steps", [[], ["snapshot_table", "clean"]], ids=["no step", "the first steps"])
+def test_a_run_that_was_cut_off_is_repeated_once_and_then_told(settings: Settings, steps: list[str]) -> None:
+    mage = OddMage(steps)
     keeper = RunKeeper(settings, cast(Mage, mage), frozenset({"education"}))
     request(settings, Ask("education", "change", "f", "Rows changed.", "change"), cast(Any, mage))
     with psycopg.connect(settings.dsn, autocommit=True) as connection:
