@@ -409,7 +409,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except NotRegisteredError as error:
-        raise unknown_version(error) from error
+        raise unknown_version(error.message) from error
     except BundleError as error:
         raise _not_servable(error) from error
     except NothingBeforeError as error:

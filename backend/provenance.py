@@ -130,28 +130,14 @@ def number_of(model: str, version: str) -> str:
         RequestError: 404, it is none.
     """
     if not re.fullmatch("v?[0-9]{1,9}", version):
-        raise _unknown_version(model, version)
+        raise unknown_version(f"{model} has no version {version[:80]!r}.", model)
     return version.removeprefix("v")
 
 
-def _unknown_version(model: str, version: str) -> RequestError:
+def unknown_version(detail: str, model: str = "MODEL") -> RequestError:
+    """The problem of a version that there is not, 404."""
     return RequestError(
-        404,
-        "unknown-version",
-        "There is no such version",
-        f"{model} has no version {version[:80]!r}.",
-        remedy=f"`./run model versions {model}` lists them.",
-    )
-
-
-def unknown_version(error: NotRegisteredError) -> RequestError:
-    """The problem of a version that the registry does not have, 404."""
-    return RequestError(
-        404,
-        "unknown-version",
-        "There is no such version",
-        error.message,
-        remedy="`./run model versions MODEL` lists them.",
+        404, "unknown-version", "There is no such version", detail, remedy=f"`./run model versions {model}` lists them."
     )
 
 
@@ -164,7 +150,7 @@ async def asked(answer: Awaitable[T]) -> T:
     try:
         return await answer
     except NotRegisteredError as error:
-        raise unknown_version(error) from error
+        raise unknown_version(error.message) from error
     except (RegistryError, BundleError) as error:
         raise RequestError(
             503,

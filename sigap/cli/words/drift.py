@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -81,31 +82,12 @@ def simulate_drift(
 
     if into not in ("live", "table"):
         raise typer.BadParameter(f"{into!r} is neither live nor table.", param_hint="--into")
+
+    def act(how: Callable[..., Any]) -> Any:
+        which = {"feature": feature, "by": shift, "rows": rows, "undo": undo}
+        return how(running_settings(), name, into, **which, key=key, yes=yes, asked_by=asked_by)
+
     if as_json:
-        tell_program(
-            lambda: simulate_told(
-                running_settings(),
-                name,
-                into,
-                feature=feature,
-                by=shift,
-                rows=rows,
-                undo=undo,
-                key=key,
-                yes=yes,
-                asked_by=asked_by,
-            )
-        )
+        tell_program(lambda: act(simulate_told))
     else:
-        simulate(
-            running_settings(),
-            name,
-            into,
-            feature=feature,
-            by=shift,
-            rows=rows,
-            undo=undo,
-            key=key,
-            yes=yes,
-            asked_by=asked_by,
-        )
+        act(simulate)
