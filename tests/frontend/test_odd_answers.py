@@ -11,7 +11,8 @@ import pytest
 
 from frontend import acts, answered, api, catalogue, drift, operator, parts, retrains, runs, scores, sweeps, verdicts
 from frontend.api import ApiDownError, ChangedError, Clusters, Model
-from frontend.catalogue import Decision, Detail, Forecast, Group, Verdict
+from frontend.batch import Job
+from frontend.catalogue import Decision, Detail, Estimate, Forecast, Group, Verdict
 from frontend.charts import forecast as forecast_chart
 from frontend.palette import LIGHT
 from frontend.performance import performances
@@ -21,14 +22,21 @@ from frontend.views import (
     about,
     answers,
     ask,
+    batch,
     compare,
+    confirmation,
     experiments,
     intake,
     judged,
     movement,
     operations,
+    origin,
     overview,
+    performance,
+    pipeline,
     profile,
+    request,
+    run_choice,
     segments,
     simulation,
     versions,
@@ -613,9 +621,9 @@ def test_titles_of_columns_are_those_of_the_declaration() -> None:
     target = {"name": "price", "title": both("Price"), "unit": both("USD")}
     model = detail(target=target)
     assert [profile.title(name, model, EN) for name in ("price", "turbo", "colour")] == ["Price", "Turbo", "colour"]
-    told = profile._row(profile.Column(name="price", kind="date", role="target", missing=0, missing_share=0,
-                                       distinct=3, minimum="2026-01-01", maximum="2026-11-20"), model, None, EN)  # fmt: skip
-    assert "1 January 2026" in told
+    day = profile.Column(name="price", kind="date", role="target", missing=0, missing_share=0, distinct=3,
+                         minimum="2026-01-01", maximum="2026-11-20")  # fmt: skip
+    assert "1 January 2026" in profile._row(day, model, None, EN)
 
 
 def test_the_features_that_a_run_used_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -736,3 +744,129 @@ def test_findings_of_models_that_were_never_trained_or_failed() -> None:
     waiting = Decision(outcome="refused", rule="waiting")
     found = list(verdicts._trainings({"a": None, "b": (failed,), "c": (waiting,)}, {"b": "B", "c": "C"}, EN))
     assert [each.text for each in found] == [EN("concern.failed", title="B"), EN("concern.waiting", title="C")]
+
+
+def test_a_price_without_classes_has_no_chip() -> None:
+    fields = {
+        "model_version": "v1",
+        "value": 7.5,
+        "interval": {"low": 5, "high": 9, "confidence": 0.9, "coverage": 0.9},
+    }
+    text = answers.told(detail(), Estimate.model_validate(fields), {}, EN)
+    assert "7.50" in text
+    assert "sg-chip" not in text
+
+
+@pytest.mark.parametrize("text", ["", "# Card"])
+def test_a_lineage_that_can_t_be_told_is_no_chain(monkeypatch: pytest.MonkeyPatch, told: list[str], text: str) -> None:
+    monkeypatch.setattr(catalogue, "lineage", lambda *_: None)
+    about._lineage(detail(), EN)
+    monkeypatch.setattr(runs, "lineage", lambda *_: None)
+    origin._chain("car_price", "v3", None, EN)
+    assert told == [f"<p>{EN('more.not_now').replace(chr(39), '&#x27;')}</p>"] * 2
+
+
+def test_a_run_without_version_leads_to_no_answers(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
+    monkeypatch.setattr(origin.st, "session_state", {"runs_request": " "})
+    monkeypatch.setattr(origin.st, "text_input", lambda *_, **__: "")
+    origin.show(detail(), run(), EN)
+    assert told[-1] == f"<p>{EN('runs.no_version')}</p>"
+
+
+def test_lengths_are_told_in_seconds_then_minutes() -> None:
+    assert [run_choice.duration(each, EN) for each in (41, 600)] == ["41 seconds", "10 minutes"]
+
+
+def test_an_answer_without_id_has_nothing_to_copy(told: list[str]) -> None:
+    request.show("car_price", "", EN)
+    assert told == []
+    request.show("car_price", "some-id", EN)
+    assert EN("pages.request") in told[0], "and no link where there is no such page"
+
+
+def test_decisions_that_are_all_asked_for_are_all_shown(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
+    monkeypatch.setattr(judged.st, "session_state", {"runs_judged_all": True})
+    monkeypatch.setattr(runs, "judged", lambda _model: tuple(decided(at) for at in range(judged.SHOWN + 3)))
+    judged.show(detail(), EN)
+    assert told[-1].count("<li>") == judged.SHOWN + 3
+
+
+def test_what_will_be_done_is_said_before_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "detail", lambda _name: detail())
+    first = confirmation._lines(acts.Act("approve", "car_price", after="v1"), EN)
+    assert first[0] == EN("ops.first_what", title="Car price", after="v1")
+    session: dict[str, Any] = {}
+    monkeypatch.setattr(confirmation.st, "session_state", session)
+    wanted = acts.Act("import", "car_price", after="cars.csv")
+    assert confirmation._lines(wanted, EN) == [], "the file is gone"
+    found = SimpleNamespace(rows=9, inserted=1, changed=0, unchanged=8, rejected=0, mock_removed=0, mock_said=0)
+    monkeypatch.setattr(
+        confirmation, "counts", lambda *_: dict.fromkeys(("rows", "inserted", "changed", "unchanged"), "1")
+    )
+    session[confirmation.supply.INTAKE] = SimpleNamespace(found=found)
+    plain = len(confirmation._lines(wanted, EN))
+    found.rejected = found.mock_removed = found.mock_said = 3
+    assert len(confirmation._lines(wanted, EN)) == plain + 3
+
+
+def test_a_request_in_one_language_alone_is_told_in_it() -> None:
+    assert run(reason="No gain.").told("id") == ("No gain.", "en")
+    assert run(reason="No gain.", reason_id="Tidak lebih baik.").told("id") == ("Tidak lebih baik.", "id")
+
+
+def test_of_no_former_runs_nothing_is_listed_and_a_step_that_waits_has_no_length() -> None:
+    assert pipeline._former((), EN) == ""
+    assert pipeline._seconds(SimpleNamespace(started_at=None, status="running")) is None  # type: ignore[arg-type]
+
+
+def test_a_measure_without_spread_has_no_range() -> None:
+    found = SimpleNamespace(metric="rmse", value=1454.0, low=None, high=None)
+    assert performance._error(None, detail(), EN) == "–"
+    assert "(" not in performance._error(found, detail(), EN)  # type: ignore[arg-type]
+
+
+def test_without_a_last_check_nothing_is_said_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift, "drift", lambda _model: None)
+    done = SimpleNamespace(into="table")
+    assert simulation.again(done, detail(), EN) == EN("sim.again")  # type: ignore[arg-type]
+
+
+def test_a_model_whose_state_is_behind_the_registry_is_a_finding() -> None:
+    states = {
+        "a": SimpleNamespace(model_version=None, held=None, status="no_model"),
+        "b": SimpleNamespace(model_version=None, held=None, status="no_model"),
+        "c": SimpleNamespace(model_version="v3", held="v3", status="ok"),
+    }
+    decided = {"a": (Decision(outcome="refused"),), "b": (Decision(outcome="running"),)}
+    health = SimpleNamespace(models=states)
+    found = list(verdicts._models(health, decided, {}, EN))  # type: ignore[arg-type]
+    told = [EN("watch.refused", title="a"), EN("pages.training", title="b"), EN("watch.held", title="c", version="v3")]
+    assert [each.text for each in found] == told
+
+
+def test_a_batch_that_has_no_model_of_rows_says_so(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
+    monkeypatch.setattr(catalogue, "entries", lambda: ())
+    batch.show(EN)
+    assert EN("state.empty.text").replace("'", "&#x27;") in told[-1]
+
+
+def test_a_file_that_is_on_its_way_is_not_sent_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    session: dict[str, Any] = {batch.JOB: "on its way"}
+    monkeypatch.setattr(batch.st, "session_state", session)
+    batch._start(detail(), None, None, {})  # type: ignore[arg-type]
+    assert session == {batch.JOB: "on its way"}
+
+
+def test_a_file_of_unknown_length_has_no_share() -> None:
+    known = SimpleNamespace(sent=5, rows=1, lines=2, preview=SimpleNamespace(size=10, kind="CSV"))
+    assert Job.share.fget(known) == pytest.approx(0.5)  # type: ignore[attr-defined]
+    known.preview.kind = "XLSX"
+    assert Job.share.fget(known) is None  # type: ignore[attr-defined]
+
+
+def test_a_file_that_is_too_large_is_not_looked_at(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
+    monkeypatch.setattr(intake.batch, "limits", lambda: SimpleNamespace(max_file_bytes=2**20))
+    monkeypatch.setattr(intake.st, "session_state", {})
+    monkeypatch.setattr(intake.st, "file_uploader", lambda *_, **__: SimpleNamespace(size=2**21))
+    assert intake._take("car_price", EN) is None
+    assert EN("batch.too_large", size="2.0", most="1") in told[-1]
