@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import math
+import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,15 +19,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from psycopg.errors import DeadlockDetected
+from starlette.requests import Request
 
-from backend import outcome_rows
+from backend import outcome_rows, v2
 from backend.alias_store import AliasStore
-from backend.columns import number_column, text_column, within
+from backend.columns import Columns, number_column, text_column, within
 from backend.drift import _words
+from backend.edge import Edge
 from backend.explain import explain
+from backend.files import upload
 from backend.files.formats import XLSX_ROWS, _check_rows
 from backend.files.job import blocks_of
 from backend.files.text import MOST_COLUMNS, TextFile
+from backend.metrics import Metrics
 from backend.newest import NewestRows
 from backend.observed import runs as observed_runs
 from backend.observed.runs import Runs
@@ -33,20 +39,23 @@ from backend.outcome_items import reader
 from backend.performance import _versions
 from backend.problems import RequestError
 from backend.registry_client import NotRegisteredError
+from backend.requests import Validator
 from backend.scoring import output as scoring_output
 from backend.scoring.partition import OTHER, REASONS, _few, _served
 from backend.scoring.rows import UnreadableError, plain
 from backend.security.body import Body, Patience
-from backend.served import Served
+from backend.served import Served, load
 from backend.shadow import compared
 from backend.tasks.classification import _check, _strongest
 from backend.tasks.regression import target_of
+from backend.tensors import Tensor
 from backend.traffic import _quantile
 from sigap.catalog import Kind
 from sigap.catalog.bitcoin_price import BITCOIN_PRICE
 from sigap.catalog.car_price import CAR_PRICE
 from sigap.errors import BundleError, FileError, RegistryError
 from tests.backend.bundles import BODY, EDUCATION
+from tests.backend.task_bundles import write_task_bundle
 
 # Values in blocks
 
@@ -357,3 +366,108 @@ def test_a_body_at_fault_stays_so(messages: tuple[Any, ...], length: int | None,
             assert again.value is first.value
 
     asyncio.run(run())
+
+
+# Files on their way, and answers that break off
+
+HEAD = b'--b\r\ncontent-disposition: form-data; name="file"; filename="cars.csv"\r\n\r\n'
+END = b"\r\n--b--\r\n"
+
+
+def received(tmp_path: Path, *parts: bytes, limit: int = 10) -> bytes:
+    """What is kept of a form that comes in these parts."""
+    waiting = [{"type": "http.request", "body": each, "more_body": True} for each in parts]
+    waiting.append({"type": "http.request", "body": b"", "more_body": False})
+
+    async def receive() -> Any:
+        return waiting.pop(0)
+
+    scope = {"type": "http", "headers": [(b"content-type", b"multipart/form-data; boundary=b")]}
+    path = tmp_path / "upload"
+    with path.open("wb") as file:
+        asyncio.run(upload.receive(Request(scope, receive), path, file, limit))
+    return path.read_bytes()
+
+
+def test_a_file_may_come_in_any_parts_up_to_its_limit(tmp_path: Path) -> None:
+    assert received(tmp_path, HEAD, b"12345", b"67890", END) == b"1234567890"
+    whole = HEAD + b"1234567890" + END
+    assert received(tmp_path, *(whole[at : at + 1] for at in range(len(whole)))) == b"1234567890"
+
+
+def test_a_file_that_is_too_long_is_refused_and_read_on_only_so_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RequestError, match="more than 10 bytes") as refused:
+        received(tmp_path, HEAD, b"12345", b"678901", b"23", END)
+    assert refused.value.status == 413
+    monkeypatch.setattr(upload, "OVERHEAD_BYTES", 0)
+    monkeypatch.setattr(upload, "DRAINED_BYTES", 100)
+    with pytest.raises(RequestError, match="more than 10 bytes"):
+        received(tmp_path, HEAD, *[b"x" * 60] * 4)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [((HEAD, b"123"), "breaks off"), ((b"--b--\r\n",), "malformed|0 files"), ((b"no form",), "malformed"),
+     ((HEAD + b"1\r\n" + HEAD + b"2" + END,), "holds 2 files")],
+)  # fmt: skip
+def test_a_form_that_is_none_is_refused(tmp_path: Path, parts: tuple[bytes, ...], said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        received(tmp_path, *parts)
+
+
+def test_what_a_killed_worker_left_is_cleared_away(tmp_path: Path) -> None:
+    for name, age in (("old", 2 * upload.STALE_SECONDS), ("new", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    with upload.temporary(tmp_path) as (path, file):
+        file.write(b"x")
+        assert path.exists()
+    assert [each.name for each in tmp_path.iterdir()] == ["new"]
+
+
+def test_more_rows_than_are_taken_are_refused_before_they_are_made() -> None:
+    with pytest.raises(RequestError, match="The tensors have 3 rows") as refused:
+        v2._rows(CAR_PRICE, {"horsepower": Tensor("horsepower", "FP64", [1.0] * 3)}, 2)
+    assert refused.value.status == 413
+
+
+def test_a_price_without_classes_and_one_without_end(tmp_path: Path) -> None:
+    sha256 = write_task_bundle(tmp_path / "b", CAR_PRICE)
+    served = load(tmp_path / "b", CAR_PRICE, Validator(CAR_PRICE), version="1", manifest_sha256=sha256, origin="disk")
+    predictor: Any = served.predictor
+    row = served.validated(dict(CAR_PRICE.example))
+    predictor._segments = ()
+    predictor._manifest = predictor._manifest.model_copy(update={"segments": []})
+    assert "segment" not in predictor.answer(row)
+    assert "segment" not in predictor.flat(Columns.of(CAR_PRICE, [row]))
+    with pytest.raises(BundleError, match="no finite ends"):
+        predictor._told(1.0, 0.0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [((), 500), ((True,), 200), ((False,), 200)], ids=["nothing", "half", "whole"]
+)
+def test_a_fault_nobody_foresaw_is_a_problem_unless_an_answer_is_out(sent: tuple[bool, ...], status: int) -> None:
+    async def failing(_scope: Any, _receive: Any, send: Any) -> None:
+        for more in sent:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x", "more_body": more})
+        raise ZeroDivisionError
+
+    told: list[Any] = []
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    async def run() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
+        await Edge(failing, Metrics())(scope, None, send)  # type: ignore[arg-type]
+
+    if sent == (True,):
+        with pytest.raises(ZeroDivisionError):
+            asyncio.run(run())
+    else:
+        asyncio.run(run())
+    assert told[0]["status"] == status
