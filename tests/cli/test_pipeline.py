@@ -13,6 +13,7 @@ from sigap.cli.up import missing_champions, served_by_api, show_addresses, show_
 from sigap.errors import ServiceError, UnknownModelError
 from sigap.services.supervisor import Supervisor
 from sigap.settings import Settings
+from tests.conftest import Checkout
 from tests.registry.conftest import free_port
 
 
@@ -77,24 +78,20 @@ def test_events_of_a_run_become_steps_and_what_is_fanned_out_only_its_parts(caps
                 show({"event": "block", "block": block, "status": status})
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines() if line.strip()]
     names = [line[1] for line in lines[1:]]
-    assert names == [
-        "cars: Mage lost the run and it is started once more: its process ended",
-        "cars: load",
-        "cars: fit_candidate ridge",
-        "cars: gate",
-    ]
-    assert any("failed" in part for part in lines[-1])
+    assert names.pop(0) == "cars: Mage lost the run and it is started once more: its process ended"
+    assert [name.removesuffix(" done").split() for name in names] == [
+        ["cars:", "load"], ["cars:", "fit_candidate", "ridge"], ["cars:", "gate"],
+    ]  # fmt: skip
+    assert ["failed" in " ".join(line) for line in lines[2:]] == [False, False, True]
 
 
-def test_while_sigap_is_just_starting_a_pipeline_waits_for_nobody(tmp_path: Path) -> None:
-    settings = Settings(_env_file=None, state_dir=tmp_path, root=tmp_path)
-    with Supervisor(tmp_path), pytest.raises(ServiceError, match="just starting or stopping"):
+def test_while_sigap_is_just_starting_a_pipeline_waits_for_nobody(checkout: Checkout) -> None:
+    settings = checkout.settings(_env_file=None)
+    with Supervisor(settings.state), pytest.raises(ServiceError, match="just starting or stopping"):
         run_word(settings, "education", {})
 
 
-def test_a_pipeline_that_can_not_be_run_holds_up_no_other(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_pipeline_that_can_not_be_run_holds_up_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = away(tmp_path)
     assert train(settings, []) == {}
     failures = train(settings, ["education", "car_price"])
@@ -118,7 +115,8 @@ def test_a_pipeline_that_can_not_be_run_holds_up_no_other(
 
 
 def test_only_what_was_never_judged_is_trained_at_a_start(tmp_path: Path) -> None:
-    assert missing_champions(away(tmp_path, train_at_start="education,car_price"))[0] == ["car_price", "education"]
+    untried, refused = missing_champions(away(tmp_path, train_at_start="education,car_price"))
+    assert ({*untried}, refused) == ({"education", "car_price"}, [])
     with pytest.raises(UnknownModelError, match="boats"):
         missing_champions(away(tmp_path, train_at_start="boats"))
 
