@@ -151,7 +151,7 @@ def test_the_word_shows_its_steps_and_a_file_that_is_none_fails_in_one(
     assert "This was a dry run; nothing was changed." in said
     with pytest.raises(FileError, match="no table 'boats'"):
         run_import(given, "boats", tmp_path / "boats.csv", Options())
-    with pytest.raises(SigapError, match="nowhere.csv"):
+    with pytest.raises(SigapError, match=r"nowhere\.csv"):
         run_import(given, "education", tmp_path / "nowhere.csv", Options())
     empty = tmp_path / "empty.csv"
     empty.write_text("")

@@ -154,7 +154,7 @@ def test_without_mlflow_words_name_what_is_away_and_the_summary_still_comes(tmp_
     with pytest.raises(RegistryError, match="does not answer at MLFLOW_TRACKING_URI"):
         list_models(away, MODEL)
     own = away.model_copy(update={"mlflow_tracking_uri": None, "mlflow_port": 9})
-    with pytest.raises(RegistryError, match="does not answer at http://127.0.0.1:9"):
+    with pytest.raises(RegistryError, match=r"does not answer at http://127\.0\.0\.1:9"):
         list_models(own, MODEL)
     lines = summary(away, {MODEL: "Mage is away."})
     assert {(each.decision, each.reason) for each in lines if each.model == MODEL} == {

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -200,7 +201,7 @@ def test_a_folder_that_can_not_be_used_is_named(tmp_path: Path) -> None:
     half.mkdir()
     (half / RESTORING).write_text("{}")
     for _ in range(2):
-        with pytest.raises(ServiceError, match="A restore of .* was broken off"), Supervisor(half):
+        with pytest.raises(ServiceError, match=r"A restore of .* was broken off"), Supervisor(half):
             pass
     with Supervisor(half, restoring=True):
         pass
@@ -251,7 +252,7 @@ def test_an_end_is_told_in_words() -> None:
 
 
 def test_ready_is_what_answers(make_service: Make) -> None:
-    assert make_service(port=0, ready_url=None).is_ready(), "what has no port runs as soon as it runs"
+    assert replace(make_service(ready_url=None), port=0).is_ready(), "what has no port runs as soon as it runs"
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         listening = make_service(port=port, ready_url=None)
