@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import threading
 import time
@@ -24,8 +25,22 @@ from sigap.errors import SigapError
 
 # Into a file or a pipe, lines are not cut to the 80 columns that nobody has there.
 _WIDTH = None if sys.stdout.isatty() else 200
-console = Console(highlight=False, width=_WIDTH)
-errors = Console(highlight=False, stderr=True)
+
+
+class Speaker(Console):
+    """A console that falls silent when its reader went away, where rich would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more: say nothing from now on, not at the interpreter's end either."""
+        self.quiet = True
+        with contextlib.suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.file.fileno())
+            os.close(nowhere)
+
+
+console: Console = Speaker(highlight=False, width=_WIDTH)
+errors: Console = Speaker(highlight=False, stderr=True)
 
 
 def say(text: str | Table | Text = "", style: str = "") -> None:

@@ -271,7 +271,7 @@ def _csv_parts(path: Path, encoding: str, delimiter: str, headings: list[str]) -
 
 def _encoding(path: Path, start: bytes) -> str:
     marked = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
-    for encoding in (marked, "cp1252", "latin-1"):
+    for encoding in (marked, "cp1252"):
         try:
             with path.open(encoding=encoding, newline="") as text:
                 while text.read(_BLOCK):
@@ -279,7 +279,7 @@ def _encoding(path: Path, start: bytes) -> str:
         except UnicodeError:
             continue
         return encoding
-    raise FileError(f"The file {path} is no text.", remedy="Export the table as CSV or XLSX.")
+    return "latin-1"  # in which every byte is a letter
 
 
 def _delimiter(sample: str) -> str:

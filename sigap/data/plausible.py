@@ -75,7 +75,9 @@ class Sample:
         self._kept = np.concatenate([self._kept, values.to_numpy()[first :: self._step]])
         self._count += len(values)
         given = values[values != 0]
-        self._low, self._high = min(given.min(), self._low), max(given.max(), self._high)
+        # Of no number at all the least is NaN, beside which what was seen before would be forgotten.
+        if len(given):
+            self._low, self._high = min(given.min(), self._low), max(given.max(), self._high)
         if len(self._kept) > _SAMPLE:
             self._kept = self._kept[::2].copy()
             self._step *= 2

@@ -182,7 +182,7 @@ def calibration(pairs: Pairs) -> Score:
     probability, actual = pairs.predicted, pairs.actual
     count = max(1, min(BINS, len(pairs) // ROWS_A_BIN))
     told, error = [], 0.0
-    for low, high, inside in _filled(probability, count):
+    for low, high, inside in bins(probability, count):
         n, hits = int(inside.sum()), int(actual[inside].sum())
         given, came = float(probability[inside].mean()), hits / n
         ends = wilson(hits, n)
@@ -193,12 +193,6 @@ def calibration(pairs: Pairs) -> Score:
     certain = float((np.square(1 - 2 * probability) * probability * (1 - probability)).sum())
     z = float(((actual - probability) * (1 - 2 * probability)).sum()) / math.sqrt(certain) if certain > 0 else None
     return Score("calibration_error", error, None, None, len(pairs), detail={"bins": told, "z": z})
-
-
-def _filled(probability: Floats, count: int) -> list[tuple[float, float, NDArray[np.bool_]]]:
-    if np.ptp(probability) == 0:  # one probability for all is one bin
-        return [(float(probability[0]), float(probability[0]), np.ones(len(probability), bool))]
-    return list(bins(probability, count))
 
 
 def _error_losses(pairs: Pairs) -> list[_Loss]:

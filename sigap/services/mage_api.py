@@ -139,7 +139,9 @@ class MageApi:
         except ValueError:
             answer = {}
         # NOTE: an error comes with status 200 too, and a wrong trigger token with an empty body.
+        answer = answer if isinstance(answer, dict) else {}
         if response.is_success and answer and "error" not in answer:
-            return dict(answer)
+            return answer
         error = answer.get("error") or {}
-        raise RefusedError(str(error.get("exception") or error.get("message") or f"status {response.status_code}"))
+        told = error.get("exception") or error.get("message") if isinstance(error, dict) else error
+        raise RefusedError(str(told or f"status {response.status_code}"))

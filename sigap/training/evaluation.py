@@ -176,8 +176,9 @@ def sampled(count: int, limit: int, seed: int) -> NDArray[np.int64]:
 
 
 def bins(values: Floats, count: int) -> Iterator[tuple[float, float, NDArray[np.bool_]]]:
-    """Up to `count` slices of equally many rows by rising value: lowest, highest, which rows."""
+    """Up to `count` slices of equally many rows by rising value: lowest, highest, which rows; equal values are one."""
     edges = np.unique(np.quantile(values, np.linspace(0, 1, count + 1)))
+    edges = np.repeat(edges, 2) if len(edges) == 1 else edges
     for low, high in itertools.pairwise(edges):
         inside = (values >= low) & ((values < high) | (high == edges[-1]))
         if inside.any():

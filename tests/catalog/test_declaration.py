@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from sigap.catalog import Declaration, declaration, declarations
+from sigap import catalog
+from sigap.catalog import Declaration, Feature, Kind, declaration, declarations
+from sigap.catalog.declaration import Forecasting, Text
 from sigap.catalog.values import plain
-from sigap.errors import UnknownModelError
+from sigap.errors import ConfigurationError, UnknownModelError
 
 
 def test_a_shortfall_points_to_the_better_side_only():
@@ -36,9 +38,34 @@ def test_a_declaration_that_contradicts_itself_is_refused(model: Declaration):
         content | {"features": (*content["features"], content["features"][0])},
         content | {"source": content["source"] | {"time": "no_such_column"}},
         content | {"example": {"no_such_field": 1}},
+        content | {"target": None if content["target"] else {**content["features"][0], "name": "wanted"}},
     ):
         with pytest.raises(ValidationError):
             Declaration.model_validate(broken)
+
+
+def test_a_feature_that_contradicts_itself_is_refused_by_name() -> None:
+    years = declaration("education").feature("rata_lama_sekolah").model_dump()
+    with pytest.raises(ValidationError, match=r"rata_lama_sekolah: minimum 9.0 is not below maximum 9.0"):
+        Feature.model_validate(years | {"minimum": 9, "maximum": 9})
+    category = next(each for each in declaration("car_price").features if each.kind is Kind.CATEGORY).model_dump()
+    label = Text(id="Satu", en="One").model_dump()
+    with pytest.raises(ValidationError, match="3 categories have 1 labels"):
+        Feature.model_validate(category | {"categories": ("a", "b", "c"), "category_labels": (label,)})
+
+
+def test_what_a_declaration_has_not_is_named() -> None:
+    education = declaration("education")
+    with pytest.raises(KeyError, match="horsepower"):
+        education.feature("horsepower")
+    with pytest.raises(KeyError, match="horsepower"):
+        education.column("horsepower")
+    with pytest.raises(TypeError, match="education is a clustering, not a forecasting"):
+        education.task_as(Forecasting)
+    with pytest.raises(ValueError, match="k is 1; labels need at least two"):
+        education.task.labels(1)
+    with pytest.raises(ConfigurationError, match=r"catalog/values.py holds no declaration named 'values'"):
+        catalog._in_file("values")
 
 
 def test_both_ends_of_a_range_are_written_in_one_style() -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
 import pytest
 from rich.console import Console
 
+from sigap import decisions
 from sigap.cli import output, summary
 from sigap.cli.summary import Line, show_summary
+from sigap.decisions import Record
 from sigap.model_card import Headline
+from sigap.settings import Settings
 
 SCORE = Headline("accuracy", 0.845, 0.022, 0.845, "one column rule", ties=True)
 LINES = [
@@ -44,3 +52,101 @@ def test_where_there_is_room_it_is_a_table(monkeypatch: pytest.MonkeyPatch, caps
     assert head.split() == ["Model", "Rows", "Version", "Data", "Score", "Baseline", "Decision"]
     assert first.index("v_2025_Q1 (mock)") == head.index("Data")
     assert second.split()[:5] == ["credit_approval", "-", "-", "-", "-"]
+
+
+@contextmanager
+def registry(answer: Callable[[str], tuple[int, bytes]]) -> Iterator[str]:
+    """A server that answers to who asks for an alias."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answer(self.path)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join(60)
+
+
+def served(version: str) -> Callable[[str], tuple[int, bytes]]:
+    def answer(path: str) -> tuple[int, bytes]:
+        there = version and "name=education&" in path
+        return (200, b'{"model_version": {"version": "%s"}}' % version.encode()) if there else (404, b"{}")
+
+    return answer
+
+
+def decision(rule: str, version: str, run: str, **changes: object) -> Record:
+    values: dict[str, object] = {
+        "model": "education", "run_id": run, "model_version": version, "champion_before": None,
+        "champion_after": None, "promoted": False, "rule": rule, "reason": f"It is {rule}.",
+    }  # fmt: skip
+    return Record(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("alias", "kept", "failed", "version", "told"),
+    [
+        ("", [], "", "", "not trained yet"),
+        ("", [], "Mage is away.", "", "no champion: its pipeline failed"),
+        ("", [decision("inadmissible", "", "a")], "", "", "no champion: no admissible candidate"),
+        ("", [decision("waiting", "v1", "a")], "", "v1", "waits for approval"),
+        ("", [decision("of later days", "v1", "a")], "", "v1", "no champion: of later days"),
+        ("4", [], "", "v4", "served"),
+        ("4", [decision("first", "v1", "a")], "", "v4", "served"),
+        ("1", [decision("first", "v1", "a", promoted=True)], "", "v1", "champion: the first"),
+        (
+            "1",
+            [decision("first", "v1", "a", promoted=True), decision("worse", "v2", "b")],
+            "",
+            "v1",
+            "champion: the first; v2 refused: worse than the champion",
+        ),
+        (
+            "1",
+            [decision("first", "v1", "a", promoted=True), decision("inadmissible", "", "b")],
+            "Mage is away.",
+            "v1",
+            "champion: the first; a later run no admissible candidate",
+        ),
+    ],
+)
+def test_a_line_says_what_is_served_and_what_became_of_later_runs(
+    alias: str, kept: list[Record], failed: str, version: str, told: str, seeded_database: str
+) -> None:
+    with registry(served(alias)) as uri:
+        settings = Settings(_env_file=None, DATABASE_URL=seeded_database, MLFLOW_TRACKING_URI=uri)
+        for each in kept:
+            assert decisions.write(settings, each)
+        lines = {line.model: line for line in summary.summary(settings, {"education": failed} if failed else None)}
+    line = lines.pop("education")
+    assert (line.version, line.decision, line.served) == (version, told, bool(alias))
+    if failed:
+        assert line.reason == failed
+    assert {other.decision for other in lines.values()} == {"not trained yet"}
+
+
+def test_without_a_score_or_a_database_a_line_still_comes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = "postgresql://nobody:nothing@127.0.0.1:9/none"
+    with registry(served("2")) as uri:
+        lines = summary.summary(Settings(_env_file=None, DATABASE_URL=away, MLFLOW_TRACKING_URI=uri))
+    assert {line.decision for line in lines} == {"served", "not trained yet"}
+    bare = [Line("education", "v2", served=True, decision="served", score=Headline("accuracy", None))]
+    console = Console(width=30, highlight=False)
+    monkeypatch.setattr(output, "console", console)
+    monkeypatch.setattr(summary, "console", console)
+    summary.show_summary(bare)
+    narrow = capsys.readouterr().out.splitlines()
+    assert narrow[0] == "education  served"
+    assert narrow[1].startswith("  v2")
+    assert "baseline" not in narrow[1]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sigap.catalog import Column, Declaration, Feature, Kind, Text, declaration
-from sigap.data.contract import Contract, Reject
+from sigap.data.contract import Contract, Reject, expected
 
 EDUCATION = declaration("education")
 NAMES = [word.name for word in (*EDUCATION.columns, *EDUCATION.features)]
@@ -191,4 +191,22 @@ def test_times_categories_and_exact_numbers() -> None:
         (("3",), "seen", "a point in time"),
         (("4",), "fuel", "one of gas, diesel"),
         (("5",), "price", "a number of at least 0"),
+    ]
+
+
+def test_no_rows_at_all_are_no_fault() -> None:
+    nothing = batch(row()).slice(0, 0)
+    assert check(nothing) == ([], [], 0)
+    assert check(nothing, batch(row()), nothing)[2] == 0
+
+
+def test_what_is_expected_is_said_with_the_ends_that_there_are() -> None:
+    word = EDUCATION.feature("rata_lama_sekolah")
+    ends = [(0.0, 20.0), (0.0, None), (None, 20.0), (None, None)]
+    told = [expected(word.model_copy(update={"minimum": low, "maximum": high})) for low, high in ends]
+    assert told == [
+        "a number from 0 to 20 years",
+        "a number of at least 0 years",
+        "a number of at most 20 years",
+        "a number",
     ]

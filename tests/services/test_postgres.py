@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import stat
@@ -155,6 +156,63 @@ def test_an_interrupted_first_start_leaves_nothing_half_made(
         pass
 
 
+def programs(folder: Path, *, version: str = "echo 'postgres (PostgreSQL) 16.2'", initdb: str = "exit 0") -> Path:
+    """A PostgreSQL whose programs are scripts, in its `bin` folder."""
+    made = folder / "package" / "pginstall" / "bin"
+    made.mkdir(parents=True, exist_ok=True)
+    for name, text in (("postgres", version), ("initdb", initdb)):
+        (made / name).write_text(f"#!/bin/sh\n{text}\n")
+        (made / name).chmod(0o755)
+    for each in (folder, *made.parents[:2]):
+        each.chmod(0o755)
+    return made
+
+
+def test_a_program_of_another_machine_is_named(
+    settings: Settings, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = programs(state.parent / "broken", version="echo 'cannot execute binary file' >&2; exit 126")
+    monkeypatch.setenv("PG_BINDIR", str(broken))
+    with pytest.raises(ServiceError, match=f"{broken}/postgres does not run on this machine") as caught:
+        EmbeddedPostgres(settings).service()
+    assert "PG_BINDIR" in caught.value.remedy
+
+
+def test_a_first_start_that_fails_says_why_and_leaves_no_password(
+    settings: Settings, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = programs(state.parent / "full", initdb="echo 'creating directory'; echo 'No space left' >&2; exit 1")
+    monkeypatch.setenv("PG_BINDIR", str(full))
+    server = EmbeddedPostgres(settings)
+    with pytest.raises(ServiceError, match=r"(?s)initdb failed with exit code 1:.*No space left") as caught:
+        server.service()
+    assert settings.secret("postgres_password") not in str(caught.value)
+    assert not server.data.exists()
+    assert not (server.home / ".password").exists()
+    # What went wrong once is no obstacle later.
+    programs(state.parent / "full", initdb='for last; do :; done; echo 16 > "$last/PG_VERSION"')
+    assert Path(server.service().command[0]) == full / "postgres"
+
+
+def test_data_of_checkouts_that_vanished_is_deleted_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "OUTSIDE", tmp_path / "outside")
+    standing = tmp_path / "checkout"
+    places = {name: tmp_path / "outside" / name for name in ("vanished", "standing", "elsewhere", "unreadable")}
+    standing.symlink_to(places["standing"])
+    links = {
+        "vanished": str(tmp_path / "gone"), "standing": str(standing), "elsewhere": "/no/such/checkout",
+    }  # fmt: skip
+    for name, place in places.items():
+        place.mkdir(parents=True)
+        if name in links:
+            (place / "checkout").write_text(links[name])
+    (places["unreadable"] / "checkout").mkdir()
+    postgres._forget_vanished()
+    assert {name for name, place in places.items() if place.exists()} == {*places} - {"vanished"}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server under another account")
 class TestAsRoot:
     def test_the_server_runs_under_an_ordinary_account(self, settings: Settings) -> None:
@@ -179,3 +237,39 @@ class TestAsRoot:
             assert server.home.is_symlink()
             assert server.home.resolve().is_relative_to(outside)
         assert {path: path.stat().st_mode for path in rights} == rights
+
+    def test_programs_that_the_account_can_not_reach_are_copied_once_with_their_libraries(
+        self, settings: Settings, state: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        closed = state.parent / "closed"
+        found = programs(closed, initdb='for last; do :; done; echo 16 > "$last/PG_VERSION"')
+        (closed / "package.libs").mkdir()
+        (closed / "package.libs" / "libpq.so").write_text("a library")
+        closed.chmod(0o700)
+        monkeypatch.setenv("PG_BINDIR", str(found))
+        server = EmbeddedPostgres(settings)
+        used = Path(server.service().command[0])
+        assert used.is_relative_to(server.home.resolve())
+        assert (used.parents[3] / "package.libs" / "libpq.so").read_text() == "a library"
+        before = used.stat().st_ino
+        assert Path(server.service().command[0]).stat().st_ino == before
+
+    def test_a_link_to_data_that_is_gone_is_made_anew(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with tempfile.TemporaryDirectory(prefix="sigap-test-outside-") as outside:
+            Path(outside).chmod(0o755)
+            given = programs(Path(outside) / "bin", initdb='for last; do :; done; echo 16 > "$last/PG_VERSION"')
+            monkeypatch.setenv("PG_BINDIR", str(given))
+            monkeypatch.setattr(postgres, "OUTSIDE", Path(outside) / "data")
+            server = EmbeddedPostgres(Settings(root=tmp_path, state_dir=tmp_path / "state"))
+            server.home.parent.mkdir(parents=True)
+            server.home.symlink_to(tmp_path / "gone")
+            server.service()
+            assert server.home.resolve().is_relative_to(Path(outside) / "data")
+            assert (server.data / "PG_VERSION").read_text() == "16\n"
+
+    def test_who_owns_the_state_folder_runs_the_server(self, settings: Settings, state: Path) -> None:
+        entry = pwd.getpwnam("daemon")
+        os.chown(state, entry.pw_uid, entry.pw_gid)
+        account = EmbeddedPostgres(settings).service().account
+        assert account is not None
+        assert (account.uid, account.gid) == (entry.pw_uid, entry.pw_gid)
