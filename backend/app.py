@@ -8,7 +8,7 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -62,12 +62,13 @@ from backend.simulations import simulation_routes
 from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
 from backend.traffic import Traffic, traffic_routes
+from backend.usable import served
 from backend.v2 import v2_routes
 from backend.workers import Workers
 from sigap import __version__
-from sigap.catalog import Declaration, declaration, declarations
+from sigap.catalog import Declaration, declaration
 from sigap.catalog.declaration import Forecasting
-from sigap.errors import ServiceError
+from sigap.errors import ConfigurationError, ServiceError
 from sigap.logs import set_up
 from sigap.production import require_secrets
 from sigap.settings import Settings, get_settings
@@ -86,11 +87,21 @@ class Service:
     Args:
         settings: Where the registry is, which alias is followed and where bundles are kept.
         models: The models to serve.
+        left_out: Why others can't be, by model.
+
+    Raises:
+        ConfigurationError: The default model is one of those.
+        UnknownModelError: The default model is not in the catalogue.
     """
 
-    def __init__(self, settings: Settings, models: tuple[Declaration, ...]) -> None:
+    def __init__(
+        self, settings: Settings, models: tuple[Declaration, ...], left_out: Mapping[str, ConfigurationError]
+    ) -> None:
         self.settings = settings
         self.default = declaration(settings.default_model).name
+        if self.default in left_out:
+            raise left_out[self.default]
+        self.left_out = left_out
         self.metrics = Metrics()
         self.workers = Workers(settings.state / "api-workers", self.metrics.registry)
         self.registry = RegistryClient(settings.tracking_uri)
@@ -154,8 +165,16 @@ class Service:
         """The follower of `model`.
 
         Raises:
-            RequestError: 404, there is no such model.
+            RequestError: 404, there is no such model; 503, its declaration can't be used.
         """
+        if model in self.left_out:
+            raise RequestError(
+                503,
+                "unusable-declaration",
+                "The model's declaration can't be used",
+                f"The model {model!r} is declared in a way that can't be used.",
+                remedy="The API's log and `./run status` say what is wrong in which file.",
+            )
         if model not in self.followers:
             raise RequestError(
                 404,
@@ -229,12 +248,12 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
         models: The models to serve; by default the whole catalogue.
 
     Raises:
-        ConfigurationError: A setting can't be used.
+        ConfigurationError: A setting can't be used, or the default model's declaration.
         UnknownModelError: The default model is not in the catalogue.
     """
     settings = settings or get_settings()
     require_secrets(settings)
-    service = Service(settings, models or declarations())
+    service = Service(settings, *served(models))
     app = Api(
         title="Sigap API",
         version=__version__,

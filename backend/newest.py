@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigap.catalog import Declaration, Feature, Kind
 from sigap.catalog.declaration import Target
+from sigap.catalog.names import expression
 from sigap.errors import SigapError
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ class NewestRows:
         source, target = declaration.source, declaration.target
         if target is None or not source.time:
             raise TypeError(f"{declaration.name} is no series")
-        time_sql = declaration.column(source.time).sql or f"t.{source.time}"
+        time_sql = expression(source.time, declaration.column(source.time).sql)
         words: list[Target | Feature] = [target, *(each for each in declaration.features if each.kind is Kind.NUMBER)]
         self.names = tuple(word.name for word in words)
         # Only the declaration's own words get into it.
-        numbers = ", ".join(word.sql or f"t.{word.name}" for word in words)
+        numbers = ", ".join(expression(word.name, word.sql) for word in words)
         self._query = (
             f"SELECT {time_sql}, {numbers} FROM {source.relation}"  # noqa: S608
             f" ORDER BY {time_sql} DESC LIMIT %s"

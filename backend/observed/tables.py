@@ -11,6 +11,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from sigap.catalog import Declaration
+from sigap.catalog.names import expression
 from sigap.settings import Settings
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ class Tables:
         for each in self._models:
             if each.task.kind == "forecasting" and each.source.time:
                 # Only the declaration's own words get into it.
-                column = each.column(each.source.time).sql or f"t.{each.source.time}"
+                column = expression(each.source.time, each.column(each.source.time).sql)
                 query = f"SELECT max({column}) FROM {each.source.relation}"  # noqa: S608
                 for (at,) in await self._rows(query):
                     if isinstance(at, datetime):

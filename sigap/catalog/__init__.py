@@ -1,14 +1,13 @@
 """The catalogue: every model that Sigap knows, one file each.
 
-A file `boats.py` in this folder that holds a declaration named `boats` is a model; nothing else has to be told of it.
+A file `boats.py` in this folder that holds a declaration named `boats` is a model; nothing else has to be told of it. A
+file that can't be used bars no other model: it is told wherever models are listed, and by whoever asks for it.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
 from sigap.catalog.declaration import Clustering, Column, Declaration, Feature, Kind, Source, Text
+from sigap.catalog.loading import load
 from sigap.errors import ConfigurationError, UnknownModelError
 
 __all__ = [
@@ -19,44 +18,39 @@ __all__ = [
     "Kind",
     "Source",
     "Text",
+    "brought_along",
     "declaration",
     "declarations",
     "named",
+    "unusable",
 ]
 
 # Shown in this order; what somebody adds follows by name.
 _ORDER = ("education", "car_price", "customer_segments", "loan_approval", "credit_approval", "bitcoin_price")
 
-
-def _found() -> dict[str, Declaration]:
-    files = {module.name for module in pkgutil.iter_modules(__path__)} - {"declaration", "values"}
-    added = sorted(name for name in files.difference(_ORDER) if not name.startswith("_"))
-    return {name: _in_file(name) for name in (*_ORDER, *added)}
-
-
-def _in_file(name: str) -> Declaration:
-    held = vars(importlib.import_module(f"{__name__}.{name}")).values()
-    for value in held:
-        if isinstance(value, Declaration) and value.name == name:
-            return value
-    raise ConfigurationError(
-        f"sigap/catalog/{name}.py holds no declaration named {name!r}.",
-        remedy="A model's file and its declaration carry the same name; see any other file there.",
-    )
-
-
-_DECLARATIONS = _found()
+_DECLARATIONS, _UNUSABLE = load(__name__, __path__, _ORDER)
 
 
 def declarations() -> tuple[Declaration, ...]:
-    """All declared models, in the catalogue's order."""
+    """All declared models that can be used, in the catalogue's order."""
     return tuple(_DECLARATIONS.values())
+
+
+def unusable() -> dict[str, ConfigurationError]:
+    """Why a model's file can't be used, by model; empty where all can."""
+    return dict(_UNUSABLE)
+
+
+def brought_along(model: str) -> bool:
+    """Whether Sigap makes this model's table itself, and fills it at first."""
+    return model in _ORDER
 
 
 def named(text: str) -> tuple[Declaration, ...]:
     """The models that a setting names: `all`, `none`, or names with commas.
 
     Raises:
+        ConfigurationError: It names one whose declaration can't be used.
         UnknownModelError: It names one that there is not.
     """
     asked = text.replace(",", " ").split()
@@ -67,8 +61,12 @@ def declaration(name: str) -> Declaration:
     """The declaration of the model `name`.
 
     Raises:
+        ConfigurationError: It can't be used; the message names file and field.
         UnknownModelError: There is none; the message lists those there are.
     """
+    if name in _UNUSABLE:
+        fault = _UNUSABLE[name]
+        raise ConfigurationError(fault.message, remedy=fault.remedy)
     try:
         return _DECLARATIONS[name]
     except KeyError:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sigap.catalog.names import ANSWER_FIELDS, field_fault, quoted
+
 
 class Word(BaseModel):
     """Base of the words: immutable, and strict about names."""
@@ -376,6 +378,21 @@ class Declaration(Word):
             if column.name == name:
                 return column
         raise KeyError(name)
+
+    @model_validator(mode="after")
+    def _names_can_be_used(self) -> Declaration:
+        for word in (*self.columns, *self.features, *([self.target] if self.target else [])):
+            if fault := field_fault(word.name):
+                raise ValueError(
+                    f"{self.name}: the {type(word).__name__.lower()} {word.name!r} can't be called so. {fault} "
+                    f"Give it another name, and the column's to `sql`: sql='t.{quoted(word.name)}'."
+                )
+        if self.target is not None and self.target.name in ANSWER_FIELDS:
+            raise ValueError(
+                f"{self.name}: the target can't be called {self.target.name!r}, for every answer has a field of that "
+                f"name. Give it another name, and the column's to `sql`: sql='t.{quoted(self.target.name)}'."
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Declaration:

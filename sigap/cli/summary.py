@@ -10,7 +10,7 @@ import httpx
 from rich.table import Table
 from rich.text import Text
 
-from sigap.catalog import declarations
+from sigap.catalog import declarations, unusable
 from sigap.cli.output import console, say, table
 from sigap.errors import ServiceError
 from sigap.model_card import Headline
@@ -85,6 +85,8 @@ def summary(settings: Settings, failures: Mapping[str, str] | None = None) -> li
         rows = decided.get(declaration.name, [])
         failed = (failures or {}).get(declaration.name, "")
         lines.append(_line(declaration.name, served, rows, failed))
+    for model, fault in unusable().items():
+        lines.append(Line(model, decision="left out: its file can't be used", reason=str(fault)))
     return lines
 
 
@@ -108,7 +110,8 @@ def show_summary(lines: list[Line]) -> None:
     if reasons:
         say()
     for line in reasons:
-        say(f"{line.model}: {line.reason}", style="yellow")
+        # Some reasons begin with the name themselves.
+        say(f"{line.model}: {line.reason.removeprefix(f'{line.model}: ')}", style="yellow")
 
 
 def show_lines(lines: list[Line]) -> None:

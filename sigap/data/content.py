@@ -16,9 +16,9 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from sigap.catalog import Declaration
+from sigap.catalog.names import expression
 from sigap.data.origin import origin_of
 from sigap.data.postgres import Connection, connect, translated
 from sigap.settings import Settings
@@ -167,10 +167,7 @@ def counted_now(settings: Settings, declaration: Declaration) -> dict[str, str]:
 def _rows(declaration: Declaration) -> str:
     target = (declaration.target,) if declaration.target is not None else ()
     words = (*declaration.columns, *declaration.features, *target)
-    selected = ", ".join(
-        f"{word.sql or sql.SQL('t.{}').format(sql.Identifier(word.name)).as_string()} AS c{at}"
-        for at, word in enumerate(words)
-    )
+    selected = ", ".join(f"{expression(word.name, word.sql)} AS c{at}" for at, word in enumerate(words))
     return f"SELECT {selected} FROM {declaration.source.relation}"  # noqa: S608 - declared, not given
 
 

@@ -6,7 +6,6 @@ break their declaration are set aside with a reason and counted, never dropped i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from sigap.catalog import Column, Declaration, Feature, Kind
 from sigap.catalog.declaration import Target
+from sigap.catalog.names import selected_column
 from sigap.catalog.values import FLAG_WORDS, plain
 
 Mask = NDArray[np.bool_]
@@ -79,10 +79,7 @@ def declaration_words(declaration: Declaration) -> tuple[Word, ...]:
 
 def table_column(word: Word) -> str | None:
     """Name of the column of the model's own table that a word stands for; None where it comes from elsewhere."""
-    if not word.sql:
-        return word.name
-    found = re.fullmatch(r't\."?(\w+)"?', word.sql)
-    return found[1] if found else None
+    return selected_column(word.sql) if word.sql else word.name
 
 
 class Contract:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
 import psycopg
 import pyarrow as pa
-from psycopg import sql
 
-from sigap.catalog import Declaration, Kind
+from sigap.catalog import Declaration, Kind, brought_along
+from sigap.catalog.names import expression, quoted
 from sigap.data.content import digest
 from sigap.data.contract import Word, declaration_words, table_column
 from sigap.data.origin import origin_of
@@ -113,13 +112,13 @@ def consistent_reading(declaration: Declaration, settings: Settings) -> Iterator
 def _column_types(connection: Connection, declaration: Declaration) -> dict[str, str]:
     """PostgreSQL's type name of each declared column, after all were found fit."""
     table = declaration.source.table
-    present = _present_columns(connection, table)
+    present = _present_columns(connection, declaration)
     words = declaration_words(declaration)
     for word in words:
         column = table_column(word)
         if column is not None and column not in present:
             raise _missing_column(declaration, column, present)
-    select = ", ".join(f"{_selected(word)} AS {_quoted(word.name)}" for word in words)
+    select = ", ".join(f"{_selected(word)} AS {quoted(word.name)}" for word in words)
     try:
         cursor = connection.execute(f"SELECT {select} FROM {declaration.source.relation} LIMIT 0".encode())  # noqa: S608
     except psycopg.errors.InsufficientPrivilege:
@@ -127,7 +126,10 @@ def _column_types(connection: Connection, declaration: Declaration) -> dict[str,
     except psycopg.ProgrammingError as error:
         raise ContractError(
             f"The tables behind the model {declaration.name!r} are not as declared: {error.diag.message_primary}.",
-            remedy="`./run` brings Sigap's own tables up to date; a table of your own needs the declared columns.",
+            remedy="`./run` brings Sigap's own tables up to date."
+            if brought_along(declaration.name)
+            else f"Correct `sql` in {_file(declaration)}, or the table. PostgreSQL reads a name in small letters unless "
+            'it stands in double quotes: t."Engine Power".',
         ) from error
     oids = [column.type_code for column in cursor.description or ()]
     by_oid: dict[int, str] = dict(
@@ -146,7 +148,8 @@ def _column_types(connection: Connection, declaration: Declaration) -> dict[str,
     return types
 
 
-def _present_columns(connection: Connection, table: str) -> list[str]:
+def _present_columns(connection: Connection, declaration: Declaration) -> list[str]:
+    table = declaration.source.table
     rows = connection.execute(
         "SELECT attname::text FROM pg_attribute"
         " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
@@ -155,7 +158,10 @@ def _present_columns(connection: Connection, table: str) -> list[str]:
     if not rows:
         raise ContractError(
             f"There is no table {table} in the database.",
-            remedy="`./run` makes and fills it; check that DATABASE_URL names the right database.",
+            remedy="`./run` makes and fills it; check that DATABASE_URL names the right database."
+            if brought_along(declaration.name)
+            else f"Bring it back, or correct `table` in {_file(declaration)}; check that DATABASE_URL names the right "
+            "database.",
         )
     return [row[0] for row in rows]
 
@@ -163,21 +169,31 @@ def _present_columns(connection: Connection, table: str) -> list[str]:
 def _missing_column(declaration: Declaration, name: str, present: list[str]) -> ContractError:
     table = declaration.source.table
     known = {table_column(word) for word in declaration_words(declaration)}
+    if same := next((column for column in present if column.lower() == name.lower()), None):
+        return ContractError(
+            f"The table {table} has no column {name!r}; it has {same!r}, which is written with other capitals.",
+            remedy=f"Write t.{quoted(same)} for it in {_file(declaration)}: PostgreSQL reads a name in small letters "
+            "unless it stands in double quotes.",
+        )
     near = difflib.get_close_matches(name, [column for column in present if column not in known], n=1, cutoff=0.5)
     if near:
         return ContractError(
             f"The table {table} has no column {name!r}; it has {near[0]!r}, which looks like it.",
-            remedy=f"If that is the column: ALTER TABLE {table} RENAME COLUMN {_quoted(near[0])} TO {_quoted(name)}",
+            remedy=f"If that is the column: ALTER TABLE {table} RENAME COLUMN {quoted(near[0])} TO {quoted(name)}",
         )
     return ContractError(
         f"The table {table} has no column {name!r}; it has {', '.join(present)}.",
-        remedy=f"Add it ({declaration.name!r} is declared in sigap/catalog/{declaration.name}.py).",
+        remedy=f"Add it ({declaration.name!r} is declared in {_file(declaration)}).",
     )
+
+
+def _file(declaration: Declaration) -> str:
+    return f"sigap/catalog/{declaration.name}.py"
 
 
 def _query(declaration: Declaration, types: Mapping[str, str]) -> str:
     words = declaration_words(declaration)
-    select = ", ".join(f"{_selected(word)} AS {_quoted(word.name)}" for word in words)
+    select = ", ".join(f"{_selected(word)} AS {quoted(word.name)}" for word in words)
     # Texts by their bytes: the order, and with it the file, must not depend on the server's language.
     order = ", ".join(
         _selected(declaration.column(name)) + (' COLLATE "C"' if types[name] in _TEXTS else "")
@@ -195,10 +211,11 @@ def _count(connection: Connection, declaration: Declaration) -> int:
     counted = f"SELECT count(*) FROM ({some} LIMIT {_COUNTED + 1}) AS counted"  # noqa: S608 - declared, not given
     found = connection.execute(counted.encode()).fetchone()
     if found is None or found[0] == 0:
+        brought = brought_along(declaration.name)
+        seeds = "; what Sigap brings along comes back when its line in `seeds` is deleted too" if brought else ""
         raise ContractError(
             f"The table {declaration.source.table} is empty.",
-            remedy=f"Load rows into it first (`./run import {declaration.source.table} FILE`); what Sigap brings along "
-            "comes back when its line in `seeds` is deleted too.",
+            remedy=f"Load rows into it first (`./run import {declaration.source.table} FILE`){seeds}.",
         )
     if found[0] <= _COUNTED:
         return int(found[0])
@@ -229,8 +246,4 @@ def _ambiguous_names(connection: Connection, declaration: Declaration) -> dict[s
 
 
 def _selected(word: Word) -> str:
-    return word.sql or f"t.{_quoted(word.name)}"
-
-
-def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else sql.Identifier(name).as_string()
+    return expression(word.name, word.sql)

@@ -10,6 +10,7 @@ from typing import Any
 
 from sigap.catalog import Declaration
 from sigap.catalog.declaration import Forecasting
+from sigap.catalog.names import expression
 from sigap.data import postgres
 from sigap.data.postgres import Connection
 from sigap.errors import SigapError
@@ -123,7 +124,7 @@ def _values(
     source, target = declaration.source, declaration.target
     time = declaration.column(source.time)
     # Only the declaration's own words get into it.
-    begun, value = time.sql or f"t.{time.name}", (target.sql or f"t.{target.name}") if target else ""
+    begun, value = expression(time.name, time.sql), expression(target.name, target.sql) if target else ""
     first = moments[0] - STEPS[declaration.task_as(Forecasting).step] * steps
     # A LIKE among them is no place for a value.
     begun, value, relation = (word.replace("%", "%%") for word in (begun, value, source.relation))

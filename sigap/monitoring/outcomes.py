@@ -9,6 +9,7 @@ import numpy as np
 
 from sigap.catalog import Declaration
 from sigap.catalog.declaration import Classification, Clustering, Forecasting
+from sigap.catalog.names import expression
 from sigap.data.postgres import Connection
 from sigap.monitoring.scores import Pairs
 
@@ -99,8 +100,8 @@ def feed_from_table(connection: Connection, declaration: Declaration, days: int)
     source = declaration.source
     column = declaration.column(source.time)
     words = {
-        "time": column.sql or f"t.{column.name}",
-        "target": target.sql or f"t.{target.name}",
+        "time": expression(column.name, column.sql),
+        "target": expression(target.name, target.sql),
         "relation": source.relation,
     }
     # Only the declaration's own words get into it; a LIKE among them is no place for a value.

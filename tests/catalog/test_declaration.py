@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from sigap import catalog
 from sigap.catalog import Declaration, Feature, Kind, declaration, declarations
+from sigap.catalog.loading import in_file
 from sigap.catalog.declaration import Forecasting, Text
 from sigap.catalog.values import plain
 from sigap.errors import ConfigurationError, UnknownModelError
@@ -65,7 +65,7 @@ def test_what_a_declaration_has_not_is_named() -> None:
     with pytest.raises(ValueError, match="k is 1; labels need at least two"):
         education.task.labels(1)
     with pytest.raises(ConfigurationError, match=r"catalog/values.py holds no declaration named 'values'"):
-        catalog._in_file("values")
+        in_file("sigap.catalog", "values")
 
 
 def test_both_ends_of_a_range_are_written_in_one_style() -> None:
