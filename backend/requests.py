@@ -201,6 +201,7 @@ class Validator:
         self._validator = self.request.__pydantic_validator__
         columns = {name: _expected_column(declaration.column(name)) for name in declaration.request_columns}
         self._expected = columns | {feature.name: expected_value(feature) for feature in declaration.features}
+        self._flags = {feature.name for feature in declaration.features if feature.flag}
         may_lack = {name for name in columns if not declaration.column(name).required}
         self._nullable = may_lack | {feature.name for feature in declaration.features}
         if isinstance(declaration.task, Forecasting) and declaration.target:
@@ -248,7 +249,12 @@ class Validator:
             free = name in self._nullable and name not in used
             remedy = "Add the field; it may be null, for the model does without it." if free else "Add the field."
             return FieldProblem(field=name, value=None, expected=expected, remedy=remedy)
-        return FieldProblem(field=name, value=shown(value), expected=expected, remedy=_remedy(kind))
+        return FieldProblem(field=name, value=shown(value), expected=expected, remedy=self._remedy(kind, last, value))
+
+    def _remedy(self, kind: str, field: str, value: Any) -> str:
+        if isinstance(value, bool) and kind in ("float_type", "int_type"):
+            return "Send 1 for yes, 0 for no." if field in self._flags else "Send a JSON number, not true or false."
+        return _remedy(kind)
 
     def _needed(self, name: str) -> FieldProblem:
         return FieldProblem(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 import time
@@ -25,6 +26,7 @@ LIMIT = 0.30
 
 def main() -> None:
     """Prints the time of a sweep with and without tracking, medians of rounds in turn, and their ratio."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory(prefix="sigap-bench-") as folder:
         # Nobody's PostgreSQL is at that address: the file lock alone guards, as in a pipeline without one.
         settings = Settings(

@@ -13,9 +13,11 @@ _UNQUOTED = re.compile(r"[a-z_][a-z0-9_]*")
 _COLUMN = re.compile(r't\.(?:(?P<plain>\w+)|"(?P<quoted>(?:[^"]|"")+)")(?:::text)?')
 
 ANSWER_FIELDS = frozenset(
-    ("interval", "baseline", "segment", "segment_label", "segment_bounds", "mock", "prediction_id", "as_of")
-    + ("model", "model_version", "data_version", "features_used", "features_left_out")
-    + ("out_of_training_range", "filled_in", "unseen_categories")
+    (
+        *("interval", "baseline", "segment", "segment_label", "segment_bounds"),
+        *("model", "model_version", "data_version", "features_used", "features_left_out"),
+        *("out_of_training_range", "filled_in", "unseen_categories"),
+    )
 )
 """What an answer carries beside the target: a target of such a name would take its place."""
 

@@ -57,9 +57,11 @@ app.command("new-model", rich_help_panel="Training")(training.new_model)
 app.command(rich_help_panel="Going back")(models.lineage)
 app.command(rich_help_panel="Going back")(backup.backup)
 app.command(rich_help_panel="Going back")(backup.restore)
-# What follows these two is for pytest, or for the benchmark; `./run test --help` is pytest's.
-app.command(rich_help_panel="Checking", context_settings={**_OTHERS, "help_option_names": []})(development.test)
-app.command(rich_help_panel="Checking", context_settings=_OTHERS)(development.bench)
+# What follows these two is for pytest, or for the benchmark. An `h` among pytest's short options asks for no help.
+app.command(rich_help_panel="Checking", context_settings={**_OTHERS, "help_option_names": ["--help"]})(development.test)
+app.command(rich_help_panel="Checking", context_settings={**_OTHERS, "allow_interspersed_args": False})(
+    development.bench
+)
 app.command(rich_help_panel="Checking")(development.docs)
 
 app.add_typer(data.data, name="data", rich_help_panel="Going back")

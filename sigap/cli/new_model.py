@@ -7,16 +7,12 @@ meanings and units, stands there in the table's own words until somebody writes 
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
-from psycopg import sql
-
-from sigap.catalog import declarations
+from sigap.catalog import declarations, unusable
 from sigap.catalog.declaration import (
     Classification,
     Clustering,
@@ -29,43 +25,34 @@ from sigap.catalog.declaration import (
     Target,
     Text,
 )
+from sigap.catalog.names import ANSWER_FIELDS, field_name, quoted
 from sigap.cli.output import say
+from sigap.cli.table_description import Description, Found, describe
 from sigap.errors import ConfigurationError
 from sigap.settings import Settings
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,62}")
-_KINDS = {
-    "smallint": Kind.INTEGER,
-    "integer": Kind.INTEGER,
-    "bigint": Kind.INTEGER,
-    "real": Kind.NUMBER,
-    "double precision": Kind.NUMBER,
-    "numeric": Kind.NUMBER,
-    "text": Kind.CATEGORY,
-    "character varying": Kind.CATEGORY,
-    "character": Kind.CATEGORY,
-}
 _TRIGGERS = "triggers.yaml"
-_MOST_CATEGORIES = 50
-# Columns that tables of Sigap's own carry beside their content.
-_OURS = ("origin", "updated_at")
 _YES_OR_NO = (0.0, 1.0)
 _YES = ("1", "y", "yes", "true", "approved", "ya")
 
 
 @dataclass(frozen=True)
-class Found:
-    """A column of the table, as PostgreSQL has it."""
+class Draft:
+    """What a new model is to be, and what its table has beside that.
 
-    name: str
-    kind: Kind
-    minimum: float | None = None
-    maximum: float | None = None
-    categories: tuple[str, ...] = ()
-    sample: Any = None
+    Attributes:
+        declared: The declaration.
+        left_out: Columns that nothing can be learnt from, and why.
+        renamed: Names of fields by columns that are called otherwise.
+    """
+
+    declared: Declaration
+    left_out: dict[str, str]
+    renamed: dict[str, str]
 
 
-def new_model(settings: Settings, name: str, table: str, target: str) -> list[Path]:
+def new_model(settings: Settings, name: str, table: str, target: str) -> tuple[Draft, list[Path]]:
     """Writes the declaration and the pipeline of a new model.
 
     Args:
@@ -75,7 +62,7 @@ def new_model(settings: Settings, name: str, table: str, target: str) -> list[Pa
         target: The column to be answered; without one the rows are grouped.
 
     Returns:
-        The three files.
+        What was written of the table, and the three files.
 
     Raises:
         ConfigurationError: The name is taken or can't be one, or the table can't be learnt from.
@@ -86,30 +73,35 @@ def new_model(settings: Settings, name: str, table: str, target: str) -> list[Pa
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"{name!r} can't be a model's name.", remedy="Use small letters, digits and _: boats.")
     taken = [path for path in paths if path.exists()]
-    if taken or name in {each.name for each in declarations()}:
+    if taken or name in {*(each.name for each in declarations()), *unusable()}:
         raise ConfigurationError(
             f"There is a model {name!r} already ({taken[0] if taken else 'in the catalogue'}).",
             remedy="Choose another name, or change that file.",
         )
-    declared = declare(settings, name, table, target)
+    draft = declare(settings, name, table, target)
+    declared = draft.declared
     # Every month and on request, as every model.
     triggers = _pipeline_path(settings, declarations()[0].name).with_name(_TRIGGERS).read_text(encoding="utf-8")
     for path, content in zip(paths, (written(declared), _pipeline(settings, declared), triggers), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
-    return paths
+    return draft, paths
 
 
 def show_new_model(settings: Settings, name: str, table: str, target: str) -> None:
     """`./run new-model`."""
-    paths = new_model(settings, name, table or name, target)
+    draft, paths = new_model(settings, name, table or name, target)
     for path in paths:
         say(f"Written: {path.relative_to(settings.root)}")
+    for column, field in draft.renamed.items():
+        say(f"Named otherwise: {column} is the field {field}.")
+    for line in _left_out(draft.left_out):
+        say(line, style="yellow")
     say("Put meanings and units into the first and commit all three.")
     say("Then start Sigap again (Ctrl-C, `./run`): API and Mage read the catalogue when they start, and it is trained.")
 
 
-def declare(settings: Settings, name: str, table: str, target: str) -> Declaration:
+def declare(settings: Settings, name: str, table: str, target: str) -> Draft:
     """The declaration that follows from the table.
 
     Raises:
@@ -119,27 +111,73 @@ def declare(settings: Settings, name: str, table: str, target: str) -> Declarati
     from sigap.data.postgres import connect, translated
 
     with connect(settings, read_only=True) as connection, translated(settings, f"Reading the table {table}"):
-        key = _key(connection, table)
-        found = [column for column in _columns(connection, table) if column.name not in (*_OURS, key.name)]
-    if target and target not in {column.name for column in found}:
-        names = ", ".join(column.name for column in found)
-        raise ConfigurationError(f"{table} has no column {target!r} to learn.", remedy=f"It has: {names}.")
-    features = [column for column in found if column.name != target]
+        described = describe(connection, table)
+    found = described.found
+    aim = next((column for column in found if column.column == target), None)
+    if target and aim is None:
+        raise _no_target(described, target)
+    features = [column for column in found if column is not aim]
     if not features:
-        raise ConfigurationError(f"{table} has no column to learn from.", remedy="Add columns with numbers or choices.")
-    aim = next((column for column in found if column.name == target), None)
-    return Declaration(
-        name=name,
-        title=_text(name),
-        question=Text(id=f"Apa yang dapat dikatakan tentang {name}?", en=f"What can be said of {name}?"),
-        source=Source(table=table, relation=f"{table} AS t", key=(key.name,), entity=key.name),
-        columns=(Column(name=key.name, sql=f"t.{key.name}", kind=key.kind, required=True, meaning=_text(key.name)),),
-        features=tuple(_feature(column) for column in features),
-        target=_target(aim) if aim else None,
-        task=_task(aim),
-        example={column.name: column.sample for column in features},
-        data_source=Text(id=f"Tabel {table}", en=f"The table {table}"),
+        raise ConfigurationError(
+            f"{table} has no column to learn from.",
+            remedy=" ".join(["Add columns with numbers or choices.", *_left_out(described.left_out)]),
+        )
+    names = _names(described, aim)
+    key = names[described.key]
+    return Draft(
+        Declaration(
+            name=name,
+            title=_text(name),
+            question=Text(id=f"Apa yang dapat dikatakan tentang {name}?", en=f"What can be said of {name}?"),
+            source=Source(table=table, relation=f"{described.relation} AS t", key=(key,), entity=key),
+            columns=(
+                Column(
+                    name=key,
+                    sql=described.key_sql,
+                    kind=described.key_kind,
+                    required=True,
+                    meaning=_text(described.key),
+                ),
+            ),
+            features=tuple(_feature(column, names[column.column]) for column in features),
+            target=_target(aim, names[aim.column]) if aim else None,
+            task=_task(aim),
+            example={names[column.column]: column.sample for column in features},
+            data_source=Text(id=f"Tabel {table}", en=f"The table {table}"),
+        ),
+        described.left_out,
+        {column: field for column, field in names.items() if column != field},
     )
+
+
+def _names(described: Description, aim: Found | None) -> dict[str, str]:
+    """The field's name of each column that is used; names that can stay as they are do."""
+    columns = [described.key, *(column.column for column in described.found)]
+    names: dict[str, str] = {}
+    for column in sorted(columns, key=lambda column: field_name(column, ()) != column):
+        # Every answer has fields of these names itself.
+        taken = ANSWER_FIELDS if aim is not None and column == aim.column else ()
+        names[column] = field_name(column, {*names.values(), *taken})
+    return names
+
+
+def _no_target(described: Description, target: str) -> ConfigurationError:
+    table = described.table
+    if target == described.key:
+        return ConfigurationError(
+            f"{target} is the key of {table}, which tells its rows apart.", remedy="Choose another target."
+        )
+    if target in described.left_out:
+        return ConfigurationError(
+            f"The column {target!r} of {table} can't be learnt: {described.left_out[target]}.",
+            remedy="Choose another target, or make a column of it that is a number, or has two values.",
+        )
+    names = ", ".join(column.column for column in described.found)
+    return ConfigurationError(f"{table} has no column {target!r} to learn.", remedy=f"It has: {names}.")
+
+
+def _left_out(columns: dict[str, str]) -> list[str]:
+    return [f"Left out: {name} ({why})." for name, why in columns.items()]
 
 
 def written(declared: Declaration) -> str:
@@ -170,77 +208,14 @@ def _pipeline(settings: Settings, declared: Declaration) -> str:
     return re.sub(r"^description: .*$", description, text, count=1, flags=re.MULTILINE)
 
 
-def _key(connection: psycopg.Connection, table: str) -> Found:
-    rows = connection.execute(
-        "SELECT a.attname, format_type(a.atttypid, NULL) FROM pg_index i"
-        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
-        " WHERE i.indrelid = to_regclass(%s) AND i.indisprimary",
-        [table],
-    ).fetchall()
-    exists = connection.execute("SELECT to_regclass(%s)", [table]).fetchone()
-    if exists is None or exists[0] is None:
-        raise ConfigurationError(
-            f"PostgreSQL has no table {table!r}.", remedy="Make it, or name another by --table; it needs a primary key."
-        )
-    if len(rows) != 1:
-        raise ConfigurationError(
-            f"{table} has a primary key of {len(rows)} columns, expected one.",
-            remedy=f"`ALTER TABLE {table} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY` gives it one.",
-        )
-    name, kind = rows[0]
-    return Found(name, Kind.INTEGER if _KINDS.get(kind) is Kind.INTEGER else Kind.TEXT)
-
-
-def _columns(connection: psycopg.Connection, table: str) -> list[Found]:
-    rows = connection.execute(
-        "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute"
-        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-        [table],
-    ).fetchall()
-    found = []
-    for name, kind in rows:
-        if kind not in _KINDS:
-            continue
-        if _KINDS[kind] is Kind.CATEGORY:
-            column = _category(connection, table, name)
-        else:
-            column = _number(connection, table, name, _KINDS[kind])
-        if column is not None:
-            found.append(column)
-    return found
-
-
-def _number(connection: psycopg.Connection, table: str, name: str, kind: Kind) -> Found | None:
-    query = sql.SQL("SELECT min({c}), max({c}), percentile_disc(0.5) WITHIN GROUP (ORDER BY {c}) FROM {t}")
-    row = connection.execute(query.format(c=sql.Identifier(name), t=sql.Identifier(table))).fetchone()
-    if row is None or row[0] is None or row[0] == row[1]:
-        return None
-    low, high = float(row[0]), float(row[1])
-    sample = int(row[2]) if kind is Kind.INTEGER else float(row[2])
-    if kind is Kind.INTEGER and (low, high) == _YES_OR_NO:
-        return Found(name, kind, low, high, sample=sample)
-    margin = (high - low) / 2
-    # Wider than what was seen, for what can be true is seldom in one table; below zero only what was seen there.
-    minimum = math.floor(low - margin) if low < 0 else max(0.0, math.floor(low - margin))
-    return Found(name, kind, float(minimum), float(math.ceil(high + margin)), sample=sample)
-
-
-def _category(connection: psycopg.Connection, table: str, name: str) -> Found | None:
-    query = sql.SQL("SELECT {c}, count(*) FROM {t} WHERE {c} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {n}")
-    limit = sql.Literal(_MOST_CATEGORIES + 1)
-    rows = connection.execute(query.format(c=sql.Identifier(name), t=sql.Identifier(table), n=limit)).fetchall()
-    if not 2 <= len(rows) <= _MOST_CATEGORIES:
-        return None
-    return Found(name, Kind.CATEGORY, categories=tuple(sorted(str(row[0]) for row in rows)), sample=str(rows[0][0]))
-
-
-def _feature(column: Found) -> Feature:
+def _feature(column: Found, name: str) -> Feature:
     return Feature(
-        name=column.name,
-        sql=f"t.{column.name}",
+        name=name,
+        sql=_sql(column),
+        flag=column.flag,
         kind=column.kind,
-        title=_text(column.name),
-        meaning=_text(column.name),
+        title=_text(column.column),
+        meaning=_text(column.column),
         unit=Text(id="", en=""),
         minimum=column.minimum,
         maximum=column.maximum,
@@ -248,17 +223,21 @@ def _feature(column: Found) -> Feature:
     )
 
 
-def _target(column: Found) -> Target:
+def _target(column: Found, name: str) -> Target:
     return Target(
-        name=column.name,
-        sql=f"t.{column.name}",
+        name=name,
+        sql=_sql(column),
         kind=column.kind,
-        title=_text(column.name),
-        meaning=_text(column.name),
+        title=_text(column.column),
+        meaning=_text(column.column),
         minimum=column.minimum,
         maximum=column.maximum,
         categories=column.categories,
     )
+
+
+def _sql(column: Found) -> str:
+    return f"t.{quoted(column.column)}{'::int' if column.flag else ''}"
 
 
 def _task(target: Found | None) -> Classification | Clustering | Regression:
@@ -278,7 +257,7 @@ def _task(target: Found | None) -> Classification | Clustering | Regression:
         return Classification(positive=yes, yes=yes, no=no, flag="prediction_code")
     if values:
         raise ConfigurationError(
-            f"{target.name} has {len(values)} different texts; a number or two of them can be learnt.",
+            f"{target.column} has {len(values)} different texts; a number or two of them can be learnt.",
             remedy="Choose another target, or leave it out to group the rows.",
         )
     return Regression()

@@ -27,15 +27,16 @@ def run_tests(settings: Settings, arguments: list[str]) -> None:
 
     With `--coverage` among the arguments what runs is counted, and all tests together have to run enough of it.
     """
-    provide_chromium(settings)
-    provide_prometheus(settings)
-    provide_nginx(settings)
+    if "--help" not in arguments:
+        provide_chromium(settings)
+        provide_prometheus(settings)
+        provide_nginx(settings)
     # Tests that start a fresh clone use this environment instead of installing one each.
     os.environ["SIGAP_VENV"] = sys.prefix
     os.chdir(settings.root)
     counted = _COVERAGE in arguments
     arguments = [argument for argument in arguments if argument != _COVERAGE]
-    whole = all(argument.startswith("-") for argument in arguments)
+    whole = all(argument.startswith("-") for argument in arguments) and "--help" not in arguments
     pytest = [sys.executable, "-m", "pytest"]
     if not counted and not whole:
         _become([*pytest, *arguments])

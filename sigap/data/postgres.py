@@ -46,7 +46,7 @@ def connect(settings: Settings, *, read_only: bool = False) -> Connection:
         connection = psycopg.connect(settings.dsn, connect_timeout=5, application_name="sigap")
     except psycopg.OperationalError as error:
         # The server's own sentence names the user and the database at most; the URL itself is never repeated.
-        cause = " ".join(str(error).split())
+        cause = " ".join(str(error).split()).rstrip(".?")
         raise ServiceError(f"PostgreSQL at {place} can't be used: {cause}.", remedy=_remedy(settings)) from None
     connection.read_only = read_only
     return connection
@@ -87,7 +87,7 @@ def translated(settings: Settings, doing: str) -> Iterator[None]:
             remedy="GRANT the right to the user of DATABASE_URL.",
         ) from error
     except psycopg.Error as error:
-        cause = " ".join(str(error).split())
+        cause = " ".join(str(error).split()).rstrip(".?")
         raise ServiceError(f"{doing} at {address(settings)} failed: {cause}.", remedy=_remedy(settings)) from error
 
 

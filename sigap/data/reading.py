@@ -128,8 +128,8 @@ def _column_types(connection: Connection, declaration: Declaration) -> dict[str,
             f"The tables behind the model {declaration.name!r} are not as declared: {error.diag.message_primary}.",
             remedy="`./run` brings Sigap's own tables up to date."
             if brought_along(declaration.name)
-            else f"Correct `sql` in {_file(declaration)}, or the table. PostgreSQL reads a name in small letters unless "
-            'it stands in double quotes: t."Engine Power".',
+            else f"Correct `sql` in {_file(declaration)}, or the table. PostgreSQL reads a name in small letters "
+            'unless it stands in double quotes: t."Engine Power".',
         ) from error
     oids = [column.type_code for column in cursor.description or ()]
     by_oid: dict[int, str] = dict(

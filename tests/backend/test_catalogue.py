@@ -13,7 +13,9 @@ from backend.app import create_app
 from backend.problems import RequestError
 from backend.requests import Validator
 from backend.tasks import answer_model
-from sigap.catalog import Column, Declaration, Feature, Kind, Text
+from sigap.catalog import Column, Declaration, Feature, Kind, Text, declaration
+from sigap.catalog.names import ANSWER_FIELDS
+from sigap.errors import ConfigurationError
 from sigap.settings import Settings
 from tests.backend.bundles import EDUCATION
 from tests.backend.conftest import Client, Loop
@@ -84,6 +86,38 @@ def test_every_kind_of_field_is_checked() -> None:
             check(OTHER.example | {name: value}, USED)
         (problem,) = error.value.errors
         assert (problem.field, problem.expected) == (name, expected)
+
+
+def test_true_sent_for_a_number_is_told_what_to_send() -> None:
+    flagged = feature("sold", Kind.INTEGER, minimum=0, maximum=1, flag=True)
+    check = Validator(OTHER.model_copy(update={"features": (*OTHER.features, flagged)}))
+    with pytest.raises(RequestError) as error:
+        check(OTHER.example | {"sold": True, "doors": False})
+    told = {problem.field: (problem.expected, problem.remedy) for problem in error.value.errors}
+    assert told["sold"] == ("0 or 1", "Send 1 for yes, 0 for no.")
+    assert told["doors"][1] == "Send a JSON number, not true or false."
+
+
+def test_a_declaration_that_can_not_be_typed_bars_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    odd = OTHER.columns[-1].model_copy(update={"name": "spelt", "kind": Kind.TEXT, "pattern": "("})
+    broken = OTHER.model_copy(
+        update={"columns": (*OTHER.columns, odd), "request_columns": (*OTHER.request_columns, "spelt")}
+    )
+    settings = Settings(_env_file=None, state_dir=tmp_path)
+    service = create_app(settings, (EDUCATION, broken)).state.service
+    assert [*service.followers] == ["education"]
+    assert "sigap/catalog/car_price.py" in caplog.text
+    with pytest.raises(RequestError, match="'car_price' is declared in a way that can't be used") as refused:
+        service.follower("car_price")
+    assert refused.value.status == 503
+    with pytest.raises(ConfigurationError, match=r"sigap/catalog/car_price.py"):
+        create_app(settings.model_copy(update={"default_model": "car_price"}), (EDUCATION, broken))
+
+
+def test_no_field_of_an_answer_can_be_taken_by_a_target() -> None:
+    car = declaration("car_price")
+    assert car.target
+    assert set(answer_model(car).model_fields) - {car.target.name} == ANSWER_FIELDS
 
 
 @given(value=st.integers() | st.floats() | st.text() | st.none() | st.lists(st.integers()))

@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from sigap.catalog import Declaration, Feature, Kind, declaration, declarations
-from sigap.catalog.loading import in_file
 from sigap.catalog.declaration import Forecasting, Text
+from sigap.catalog.loading import in_file
 from sigap.catalog.values import plain
 from sigap.errors import ConfigurationError, UnknownModelError
 

@@ -19,7 +19,10 @@ from sigap.settings import Settings
 
 GOOD = written(declaration("customer_segments"))
 FIRST = declaration("customer_segments").features[0].name
-WHOLE = "from sigap.catalog.customer_segments import CUSTOMER_SEGMENTS as ONE\nBOATS = ONE.model_copy(update={'name': 'boats'})\n"
+WHOLE = (
+    "from sigap.catalog.customer_segments import CUSTOMER_SEGMENTS as ONE\n"
+    "BOATS = ONE.model_copy(update={'name': 'boats'})\n"
+)
 
 
 @pytest.fixture

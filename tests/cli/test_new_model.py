@@ -8,16 +8,20 @@ import re
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
+import pyarrow as pa
 import pytest
 import yaml
 
-from sigap.catalog import declarations
+from backend.app import create_app
+from sigap.catalog import Declaration, declaration, declarations
 from sigap.catalog.declaration import Kind
 from sigap.cli.new_model import declare, new_model, written
-from sigap.errors import ConfigurationError
+from sigap.data.reading import consistent_reading
+from sigap.errors import ConfigurationError, ContractError
 from sigap.services.postgres import EmbeddedPostgres
 from sigap.settings import ROOT, Settings
 from tests.cli.conftest import Shell, wait_until
@@ -49,7 +53,10 @@ def boats(database: str) -> Settings:
 
 
 def test_what_the_table_says_is_filled_in(boats: Settings) -> None:
-    declared = declare(boats, "boats", "boats", "price")
+    draft = declare(boats, "boats", "boats", "price")
+    declared = draft.declared
+    assert draft.left_out == {"remark": "more than 50 different texts"}
+    assert draft.renamed == {}
     assert declared.task.kind == "regression"
     assert declared.source.key == ("boat_id",)
     # A text with a value a row tells rows apart and says nothing of the next one.
@@ -62,13 +69,13 @@ def test_what_the_table_says_is_filled_in(boats: Settings) -> None:
     assert (sold.kind, sold.minimum, sold.maximum) == (Kind.INTEGER, 0, 1)
     assert set(declared.example) == set(declared.feature_names)
 
-    assert declare(boats, "boats", "boats", "sold").task.kind == "classification"
-    assert declare(boats, "boats", "boats", "").task.kind == "clustering"
+    assert declare(boats, "boats", "boats", "sold").declared.task.kind == "classification"
+    assert declare(boats, "boats", "boats", "").declared.task.kind == "clustering"
 
 
 @pytest.mark.parametrize("target", ["price", "sold", ""])
 def test_the_file_that_is_written_declares_the_same(boats: Settings, target: str) -> None:
-    declared = declare(boats, "boats", "boats", target)
+    declared = declare(boats, "boats", "boats", target).declared
     scope: dict[str, object] = {}
     exec(compile(written(declared), "boats.py", "exec"), scope)
     assert scope["BOATS"] == declared
@@ -82,6 +89,9 @@ def test_the_file_that_is_written_declares_the_same(boats: Settings, target: str
         ("boats", "ships", "", "no table 'ships'"),
         ("boats", "boats", "prise", "no column 'prise'"),
         ("boats", "boats", "hull", "3 different texts"),
+        ("boats", "boats", "remark", "'remark' of boats can't be learnt: more than 50 different texts"),
+        ("boats", "boats", "boat_id", "boat_id is the key of boats"),
+        ("boats", "Boats", "", "no table 'Boats'"),
     ],
 )
 def test_what_can_not_be_a_model_is_said_and_nothing_is_written(
@@ -91,6 +101,102 @@ def test_what_can_not_be_a_model_is_said_and_nothing_is_written(
     with pytest.raises(ConfigurationError, match=re.escape(complaint)):
         new_model(settings, name, table, target)
     assert list(tmp_path.iterdir()) == []
+
+
+ODD = """
+    CREATE TYPE sail AS ENUM ('gaff', 'lug');
+    CREATE TABLE "user" (
+        "Boat ID" uuid PRIMARY KEY DEFAULT gen_random_uuid(), "Engine Power" real, "Engine_HP" integer, "order" integer,
+        "a ""b"" %%s" numeric, copy integer, engine_hp real, rig sail, is_new boolean,
+        "interval" double precision, built date, nothing integer, same text, updated_at timestamptz
+    );
+    INSERT INTO "user" SELECT gen_random_uuid(), n * 1.5, n %% 7, n %% 3,
+        CASE n WHEN 3 THEN 'NaN' ELSE n::numeric END, n, n, CASE n %% 2 WHEN 0 THEN 'gaff'::sail ELSE 'lug' END, n %% 3 = 0, n * 2, now(), NULL, 'x'
+    FROM generate_series(1, %s) AS n
+"""
+
+
+def whole(declared: Declaration, settings: Settings) -> pa.Table:
+    with consistent_reading(declared, settings) as reading:
+        return pa.Table.from_batches(reading.batches())
+
+
+def odd(database: str, rows: int = 40) -> Settings:
+    with psycopg.connect(database, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute(ODD, [rows])
+    return Settings(_env_file=None, DATABASE_URL=database)
+
+
+def test_columns_of_any_name_are_read_and_served(database: str, tmp_path: Path) -> None:
+    draft = declare(odd(database), "user", "user", "interval")
+    assert draft.renamed == {
+        "Boat ID": "Boat_ID",
+        "Engine Power": "Engine_Power",
+        'a "b" %s': "a_b_s",
+        "copy": "copy_2",
+        "engine_hp": "engine_hp_2",
+        "interval": "interval_2",
+    }
+    assert draft.left_out == {
+        "built": "of type date; learnt from are numbers, choices, and true or false",
+        "nothing": "no row has a number there",
+        "same": "every row has the same text there",
+        "updated_at": "Sigap notes in a column of that name where a row is from and when it came",
+    }
+    scope: dict[str, Any] = {}
+    exec(compile(written(draft.declared), "user.py", "exec"), scope)
+    declared = scope["USER"]
+    assert declared == draft.declared
+    assert declared.feature("is_new").flag
+    assert declared.feature("is_new").sql == "t.is_new::int"
+    settings = Settings(_env_file=None, DATABASE_URL=database, state_dir=tmp_path)
+    batches = whole(declared, settings)
+    assert batches.num_rows == 40
+    assert set(batches.column_names) == {"Boat_ID", "interval_2", *declared.feature_names}
+    assert sorted(batches["Engine_Power"].to_pylist())[:2] == [1.5, 3.0]
+    assert set(batches["is_new"].to_pylist()) == {0, 1}
+    app = create_app(settings, (declaration("education"), declared))
+    assert set(app.openapi()["components"]["schemas"]["UserRequest"]["properties"]) == set(declared.feature_names)
+    assert declare(settings, "user", "user", "is_new").declared.task.kind == "classification"
+    with pytest.raises(ConfigurationError, match="'built' of user can't be learnt: of type date"):
+        declare(settings, "user", "user", "built")
+
+
+def test_an_empty_table_and_one_whose_name_needs_quotes_are_told(database: str) -> None:
+    settings = odd(database, rows=0)
+    with pytest.raises(ConfigurationError, match="The table user is empty"):
+        declare(settings, "user", "user", "")
+    with psycopg.connect(database) as connection:
+        connection.execute('CREATE TABLE "My Boats" (id integer PRIMARY KEY)')
+    with pytest.raises(ConfigurationError, match='"My Boats" RENAME TO'):
+        declare(settings, "boats", "My Boats", "")
+
+
+@pytest.mark.parametrize("key", ["", ", PRIMARY KEY (harbour, id)"])
+def test_the_advice_for_a_key_is_what_postgresql_takes(database: str, key: str) -> None:
+    settings = Settings(_env_file=None, DATABASE_URL=database)
+    with psycopg.connect(database) as connection:
+        connection.execute(f"CREATE TABLE berths (harbour text, id integer, depth real{key})")
+        connection.execute("INSERT INTO berths SELECT 'a', n, n FROM generate_series(1, 9) AS n")
+    with pytest.raises(ConfigurationError, match=f"a primary key of {2 if key else 0} columns") as refused:
+        declare(settings, "berths", "berths", "")
+    with psycopg.connect(database) as connection:
+        connection.execute(refused.value.remedy.split("`")[1])
+    assert declare(settings, "berths", "berths", "").declared.source.key == ("row_id",)
+
+
+def test_a_table_of_ones_own_that_is_gone_is_not_said_to_come_back(boats: Settings) -> None:
+    declared = declare(boats, "boats", "boats", "price").declared
+    with psycopg.connect(boats.dsn) as connection:
+        connection.execute('ALTER TABLE boats RENAME COLUMN length TO "Length"')
+    with pytest.raises(ContractError, match=r'no column .length.; it has .Length.*Write t."Length" for it in'):
+        whole(declared, boats)
+    with psycopg.connect(boats.dsn) as connection:
+        connection.execute("DROP TABLE boats")
+    with pytest.raises(
+        ContractError, match=r"no table boats.*Bring it back, or correct .table. in sigap/catalog/boats"
+    ):
+        _ = consistent_reading(declared, boats).__enter__()
 
 
 @pytest.mark.system

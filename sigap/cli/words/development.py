@@ -11,12 +11,24 @@ from sigap.settings import get_settings
 
 
 def test(context: typer.Context) -> None:
-    """Run the tests; whatever follows goes to pytest (`./run test tests/services -x`).
+    """Run the tests: all of them, two at a time, about 25 minutes on 2 cores. Whatever follows goes to pytest.
 
-    With `--coverage` it also counts which lines and branches ran, and fails where less than 85 % of either did.
+    `./run test tests/services -x` runs a folder until something fails, `./run test tests/cli/test_output.py` one file,
+    `./run test tests/data -k snapshot` what has that word in its name.
 
-    Needs Chromium for the browser tests: installed by apt where we are root, otherwise those tests are skipped.
+    `-m "not system and not browser and not load"` leaves out what takes longest: tests that start the real services
+    through `./run` (system), drive headless Chromium (browser), or keep servers under load (load).
+
+    `--coverage` also counts which lines and branches ran, and fails where all tests together run less than 85 % of
+    either.
+
+    Chromium, Prometheus and nginx are installed by apt where we are root; without them their tests are skipped.
+
+    `./run test -- --help` shows pytest's own options.
     """
+    if context.args == ["-h"]:
+        typer.echo(context.get_help())
+        return
     from sigap.cli.testing import run_tests
 
     run_tests(get_settings(), context.args)
@@ -25,7 +37,10 @@ def test(context: typer.Context) -> None:
 def bench(
     context: typer.Context, name: Annotated[str, typer.Argument(help="Which; all are listed if left out.")] = ""
 ) -> None:
-    """Measure what the README states; whatever follows the name goes to the benchmark."""
+    """Measure what the README states; whatever follows the name goes to the benchmark.
+
+    `./run bench serving --help` shows what that one measures, how, and its options.
+    """
     from sigap.cli.testing import run_benchmark
 
     run_benchmark(running_settings(), name, context.args)
