@@ -9,6 +9,7 @@ from typing import Any
 
 import api_page
 import cli_page
+import declaration_page
 import metrics_page
 import settings_page
 from mkdocs.exceptions import PluginError
@@ -19,6 +20,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "cli": cli_page.markdown,
     "api": api_page.markdown,
     "metrics": metrics_page.markdown,
+    "declaration": declaration_page.markdown,
 }
 """What may stand in `<!-- generated: NAME -->`."""
 _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)

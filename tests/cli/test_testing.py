@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from sigap.cli import coverage, testing
+from sigap.cli.main import app
 from sigap.cli.testing import FEW, _failed_tests, _run_all, provide_chromium, run_benchmark
 from sigap.errors import ConfigurationError
 from sigap.settings import ROOT, Settings
@@ -214,3 +216,24 @@ def test_too_little_that_ran_fails_the_run(
     assert coverage.verdict(settings, code, 85) == verdict
     assert said in capsys.readouterr().out
     assert coverage.verdict(settings, code, 0) == code, "of chosen tests nothing is wanted"
+
+
+def test_both_words_have_help_of_their_own_and_hand_on_what_is_not_for_them() -> None:
+    shown = CliRunner().invoke(app, ["test", "tests/cli", "--help"], terminal_width=200)
+    assert shown.exit_code == 0
+    for told in ("25 minutes", "--coverage", "system", "browser", "load", "-k snapshot", "./run test -- --help"):
+        assert told in shown.output
+    assert CliRunner().invoke(app, ["bench", "--help"], terminal_width=200).output.count("--help") > 1
+
+
+def test_the_help_of_a_benchmark_is_its_own() -> None:
+    command = [sys.executable, "-m", "sigap", "bench", "soak", "--help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=True).stdout
+    assert "usage: ./run bench soak" in shown
+    assert "--runs" in shown
+
+
+def test_every_benchmark_reads_its_options() -> None:
+    folder = ROOT / "benchmarks"
+    for path in (*folder.glob("[!_]*.py"), *folder.glob("*/__main__.py")):
+        assert "ArgumentParser(" in path.read_text(), f"{path.stem} would start at `--help`"

@@ -26,6 +26,7 @@ from mkdocs.exceptions import PluginError
 from prometheus_client import Metric
 
 from backend.app import create_app
+from sigap.catalog import Column, Declaration, Feature, Source
 from sigap.cli.main import app
 from sigap.services.service import free_port
 from sigap.settings import ROOT, Settings
@@ -75,6 +76,14 @@ def test_every_setting_stands_in_the_reference(site: Path) -> None:
         assert field.description
         assert field.description.replace("`", "") in told, name
     assert str(ROOT) not in told, "no path of the machine that built it"
+
+
+def test_every_field_of_a_declaration_stands_in_the_reference(site: Path) -> None:
+    told = text(site / "reference" / "declaration.html")
+    for word in (Declaration, Source, Column, Feature):
+        for name, field in word.model_fields.items():
+            assert re.search(rf"\b{name}\b", told), name
+            assert (field.description or "").replace("`", "") in told, name
 
 
 def test_every_word_stands_in_the_reference(site: Path) -> None:
