@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from typing import get_args
 
 from pydantic_core import PydanticUndefined
 from schema_words import kind, table
@@ -51,13 +52,23 @@ def _section(word: type[Word]) -> Iterator[str]:
     rows = [
         (
             f"`{name}`",
-            kind(schema["properties"][name], schema.get("$defs", {})).removesuffix(" or null"),
+            kind(schema["properties"][name], schema.get("$defs", {}))
+            .removesuffix(" or null")
+            .replace("object", " or ".join(_words(field.annotation)) or "values by field"),
             "needed" if field.is_required() else _default(field.get_default(call_default_factory=True)),
             str(field.description or ""),
         )
         for name, field in word.model_fields.items()
     ]
     yield table(("Field", "Value", "Default", "Meaning"), rows)
+
+
+def _words(annotation: object) -> Iterator[str]:
+    """The words of a declaration that a type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, Word):
+        yield annotation.__name__
+    for part in get_args(annotation):
+        yield from _words(part)
 
 
 def _default(value: object) -> str:

@@ -381,7 +381,9 @@ class Declaration(Word):
 
     @model_validator(mode="after")
     def _names_can_be_used(self) -> Declaration:
-        for word in (*self.columns, *self.features, *([self.target] if self.target else [])):
+        words: list[Column | Feature | Target] = [*self.columns, *self.features]
+        words += [self.target] if self.target else []
+        for word in words:
             if fault := field_fault(word.name):
                 raise ValueError(
                     f"{self.name}: the {type(word).__name__.lower()} {word.name!r} can't be called so. {fault} "

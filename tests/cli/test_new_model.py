@@ -111,8 +111,8 @@ ODD = """
         "interval" double precision, built date, nothing integer, same text, updated_at timestamptz
     );
     INSERT INTO "user" SELECT gen_random_uuid(), n * 1.5, n %% 7, n %% 3,
-        CASE n WHEN 3 THEN 'NaN' ELSE n::numeric END, n, n, CASE n %% 2 WHEN 0 THEN 'gaff'::sail ELSE 'lug' END, n %% 3 = 0,
-        n * 2, now(), NULL, 'x'
+        CASE n WHEN 3 THEN 'NaN' ELSE n::numeric END, n, n, CASE n %% 2 WHEN 0 THEN 'gaff'::sail ELSE 'lug' END,
+        n %% 3 = 0, n * 2, now(), NULL, 'x'
     FROM generate_series(1, %s) AS n
 """
 
