@@ -26,6 +26,7 @@ TOOLS = {
     "AWS_DEFAULT_REGION", "AWS_MAX_ATTEMPTS", "FORWARDED_ALLOW_IPS", "MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD",
     "MLFLOW_ARTIFACTS_DESTINATION", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_S3_ENDPOINT_URL", "POSTGRES_DB",
     "POSTGRES_PASSWORD", "POSTGRES_USER", "STREAMLIT_SERVER_BASE_URL_PATH",
+    "SIGAP_TRUSTED_PROXIES",  # deploy/nginx/start.sh
 }  # fmt: skip
 ONCE = {"prepare", "buckets", "first-training", "keys"}
 MONITORING = {"prometheus", "alertmanager", "grafana", "node-exporter", "cadvisor"}
