@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -294,6 +295,33 @@ def test_wrong_keys_of_one_client_close_no_token_to_another_behind_a_trusted_pro
         (folder / "untrusting").mkdir(mode=0o755)
         with nginx(folder / "untrusting", upstreams) as at:
             assert [asks(at, f"203.0.113.{number}") for number in range(3)] == [401, 401, 429]
+
+
+def test_the_documented_tls_proxy_tells_who_asks_and_how(folder: Path) -> None:
+    program, openssl = tool("nginx"), tool("openssl")
+    example = re.search(r"```nginx\n(.*?)```", (ROOT / "docs" / "deployment.md").read_text(), re.DOTALL)
+    assert example
+    tls, plain = free_port(), free_port()
+    made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=sigap.example.org"]
+    files = ["-keyout", str(folder / "sigap.key"), "-out", str(folder / "sigap.crt")]
+    subprocess.run([openssl, *made, *files], check=True, capture_output=True, timeout=60)
+    with stub() as one, nginx(folder, before(one, one), "127.0.0.1") as at:
+        servers = example[1].replace("/etc/ssl/", f"{folder}/").replace("http://127.0.0.1:8080", at)
+        servers = servers.replace("listen 443 ", f"listen 127.0.0.1:{tls} ").replace("listen 80;", f"listen {plain};")
+        (folder / "tls").mkdir(mode=0o755)
+        parts = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        paths = "".join(f"{part}_temp_path {folder}/tls/{part};" for part in parts)
+        head = f"pid {folder}/tls/pid; events {{}} http {{ access_log off; {paths}"
+        (folder / "tls" / "nginx.conf").write_text(f"{head}\n{servers}}}\n")
+        command = [program, "-e", "stderr", "-c", str(folder / "tls" / "nginx.conf"), "-g", "daemon off;"]
+        with process(command, folder / "tls.log"):
+            wait_for(lambda: _listens(tls), "The proxy")
+            httpx.get(f"https://127.0.0.1:{tls}/models", verify=False, headers={"x-forwarded-for": "6.6.6.6"})  # noqa: S501
+            told = one.asked[-1].decode().lower()
+            assert "x-forwarded-for: 127.0.0.1\r\n" in told
+            assert "x-forwarded-proto: https\r\n" in told
+            away = httpx.get(f"http://127.0.0.1:{plain}/models", headers={"host": "sigap.example.org"})
+            assert away.headers["location"] == "https://sigap.example.org/models"
 
 
 def test_the_dashboards_websocket_goes_through(folder: Path) -> None:
