@@ -5,12 +5,10 @@ The page keeps nothing but in its own memory, and may talk to this API only.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from html import escape
 
-from backend.documentation import ICON
+from backend.documentation import ICON, own_page_policy
 from backend.follower import Follower
 
 _STYLE = """
@@ -285,15 +283,8 @@ this page only</small></label><input id="token" type="password" autocomplete="of
 """
 
 
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
 # A bar's width is set by the script on the element itself, which the policy allows; attributes in the HTML it does not.
-POLICY = (
-    f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; connect-src 'self'; img-src data:;"
-    " frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
+POLICY = own_page_policy(_STYLE, _SCRIPT)
 
 
 def page(followers: Mapping[str, Follower], default: str) -> str:

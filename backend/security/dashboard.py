@@ -5,10 +5,7 @@ The page holds no secret, keeps nothing but in its own memory, and may talk to t
 
 from __future__ import annotations
 
-import base64
-import hashlib
-
-from backend.documentation import ICON
+from backend.documentation import ICON, own_page_policy
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8885; --soft: #8881; --accent: light-dark(#0072b2, #56b4e9);
@@ -210,12 +207,5 @@ _PAGE = """<!doctype html>
 """
 
 
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
 PAGE = _PAGE.format(icon=ICON, style=_STYLE, script=_SCRIPT)
-POLICY = (
-    f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; connect-src 'self'; img-src data:;"
-    " frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
+POLICY = own_page_policy(_STYLE, _SCRIPT)

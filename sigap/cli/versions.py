@@ -125,9 +125,7 @@ def promote_model(settings: Settings, name: str, number: int) -> None:
 
 def approve_model(settings: Settings, name: str, number: int) -> None:
     """Serve a version that passed the gate and waits."""
-    from sigap.registry.challenge import approve
-
-    version = approve(open_registry(settings, name), name, number, person())
+    version = open_registry(settings, name).approve(name, number, asked_by=person())
     say(f"{name} {version.name} (data {version.data_version or '-'}) is served.")
 
 

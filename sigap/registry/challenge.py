@@ -113,25 +113,6 @@ def settle(
     return decision, champion
 
 
-def approve(registry: Registry, model: str, number: int, asked_by: str) -> ModelVersion:
-    """A person's yes to a version that passed the gate and waits.
-
-    Args:
-        registry: Holds the version.
-        model: The model.
-        number: The version.
-        asked_by: Who approves.
-
-    Returns:
-        The version, now served.
-
-    Raises:
-        AliasMovedError: Another version is served than the one that the gate compared it with.
-        RegistryError: There is no such version, it does not wait, or MLflow can't be reached.
-    """
-    return registry.approve(model, number, asked_by)
-
-
 def read_record(version: ModelVersion) -> dict[str, Any]:
     """The decision on a version, as it stands in its tag; empty if there is none that can be read."""
     return decision_of(version.tags)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.registry_client import NoChampionError, RegistryClient, Target
+from backend.registry_client import NoChampionError, RegistryClient, Target, bundle_of, loopback
 from sigap.bundle import MANIFEST, MEMBERS, MODEL
 from sigap.errors import BundleError, RegistryError
 from tests.backend.bundles import write_bundle
@@ -122,3 +122,49 @@ def test_a_name_that_leads_out_of_the_bundle_is_refused(tmp_path: Path) -> None:
     sha256 = write_bundle(tmp_path / "b", files={"../../evil": entry, MODEL: entry, MEMBERS: entry})
     with pytest.raises(BundleError, match="no plain file name"):
         ask(Store(tmp_path / "b", "mlflow-artifacts:/3/run/artifacts"), Target("1", sha256, "run", "bundle"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [({"sha256": "0" * 64, "bytes": 2**40}, "has 1099511627776 bytes, over"),
+     ({"sha256": "0" * 64, "bytes": 10**6}, "is not the file that was registered")],
+)  # fmt: skip
+def test_a_file_that_is_too_large_or_another_is_refused(tmp_path: Path, entry: dict[str, Any], said: str) -> None:
+    sha256 = write_bundle(tmp_path / "b", files={MODEL: entry, MEMBERS: entry})
+    with pytest.raises(BundleError, match=said):
+        ask(Store(tmp_path / "b", "mlflow-artifacts:/3/run/artifacts"), Target("1", sha256, "run", "bundle"))
+
+
+@pytest.mark.parametrize(("sha256", "said"), [("1" * 64, "not the one that was registered"), ("", "can't be read")])
+def test_a_manifest_that_is_another_or_none_is_refused(tmp_path: Path, sha256: str, said: str) -> None:
+    write_bundle(tmp_path / "b")
+    if not sha256:
+        (tmp_path / "b" / MANIFEST).write_text("{}")
+        sha256 = hashlib.sha256(b"{}").hexdigest()
+    with pytest.raises(BundleError, match=said):
+        ask(Store(tmp_path / "b", "mlflow-artifacts:/3/run/artifacts"), Target("1", sha256, "run", "bundle"))
+
+
+def test_a_server_that_fails_in_the_middle_is_told_with_its_status(tmp_path: Path) -> None:
+    sha256 = write_bundle(tmp_path / "b")
+    store = Store(tmp_path / "b", "mlflow-artifacts:/3/run/artifacts")
+
+    def failing(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(502) if request.url.path.endswith(MODEL) else store(request)
+
+    with pytest.raises(RegistryError, match=r"answers 502 for the bundle's model.onnx"):
+        ask(failing, Target("1", sha256, "run", "bundle"))
+
+
+def test_a_version_without_a_bundle_says_what_it_lacks() -> None:
+    with pytest.raises(BundleError, match=r"Version 3 of education was registered without.*run pipeline education"):
+        bundle_of("education", "3", {"other": "tag"})
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [(None, True), ("localhost", True), ("127.0.0.9", True), ("::1", True), ("0.0.0.0", True), ("10.0.0.1", False),
+     ("mlflow", False)],
+)  # fmt: skip
+def test_a_proxy_is_for_the_world_outside(host: str | None, own: bool) -> None:
+    assert loopback(host) is own

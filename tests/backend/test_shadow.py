@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from backend.prediction_log import Logged, PredictionLog
+from backend.registry_client import NoChampionError
 from backend.requests import Validator
 from backend.served import Served, load
 from backend.shadow import WAITING, Shadow, ShadowFollower, ShadowMetrics, compared
@@ -138,3 +140,43 @@ def test_without_a_challenger_nothing_waits(served: Served) -> None:
 
     asyncio.run(run())
     assert dark.answers("same") == dark.answers("skipped") == 0
+
+
+def test_a_forecast_from_the_newest_rows_is_compared_on_the_same_rows(tmp_path: Path) -> None:
+    each = next(one for one in FIVE if one.name == "bitcoin_price")
+    sha256 = write_task_bundle(tmp_path / "bundle", each)
+    served = load(tmp_path / "bundle", each, Validator(each), version="2", manifest_sha256=sha256, origin="registry")
+    dark = Dark(each.name, served)
+    asked = record(served, {})
+    rows = served.predictor.looked_at({}, None)[0]
+    begun = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    newest = tuple((begun - timedelta(days=len(rows) - at), value) for at, value in enumerate(rows, 1))
+    dark.shadow.answer(served, asked._replace(newest=newest))
+    assert dark.answers("same") == 1
+
+
+def test_a_challenger_that_can_t_be_followed_is_told_once_and_takes_nothing_away(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults: list[Exception | None] = [ValueError("odd"), ValueError("odd"), NoChampionError("none"), None]
+
+    async def run() -> None:
+        follower = ShadowFollower(declaration(MODEL), "dark", 1, None, None, ShadowMetrics(CollectorRegistry()))  # type: ignore[arg-type]
+        follower.served = served
+
+        async def follow() -> None:
+            if fault := faults.pop(0):
+                raise fault
+
+        follower._follow = follow  # type: ignore[method-assign]
+        await follower.step()
+        assert (follower.served, follower.fault) == (served, "ValueError: odd")
+        await follower.step()
+        await follower.step()
+        assert (follower.served, follower.fault) == (None, None), "that nobody has the alias is no fault"
+        await follower.step()
+
+    asyncio.run(run())
+    assert [each.getMessage() for each in caplog.records] == [
+        "education: the challenger can't be followed. ValueError: odd"
+    ]

@@ -21,7 +21,6 @@ from sigap.errors import AliasMovedError, PipelineError, RegistryError
 from sigap.model_card import CARD
 from sigap.promotion import Promotion
 from sigap.registry import lineage
-from sigap.registry.challenge import approve
 from sigap.registry.decisions import decisions
 from sigap.registry.levels import record_levels
 from sigap.settings import Settings
@@ -213,9 +212,9 @@ def test_where_a_person_has_to_approve_what_passes_waits_as_challenger(line: Lin
     waiting = line.run()
     assert (waiting["rule"], waiting["promoted"], waiting["champion"]) == ("waiting", False, None)
     assert line.aliases() == {"challenger": 1}
-    assert approve(line.registry, "education", 1, "person: ani").name == "v1"
+    assert line.registry.approve("education", 1, asked_by="person: ani").name == "v1"
     assert line.aliases() == {"champion": 1}
-    assert approve(line.registry, "education", 1, "person: ani").name == "v1"
+    assert line.registry.approve("education", 1, asked_by="person: ani").name == "v1"
 
     line.sql(BETTER)
     assert line.run()["champion"] == "v1"
@@ -223,10 +222,10 @@ def test_where_a_person_has_to_approve_what_passes_waits_as_challenger(line: Lin
     line.sql(BETTER.replace("11.2", "11.3"))
     assert line.run()["model_version"] == "v3"
     assert line.aliases() == {"champion": 1, "challenger": 3}
-    approve(line.registry, "education", 3, "person: ani")
+    line.registry.approve("education", 3, asked_by="person: ani")
     # The gate compared v2 with v1, which is no longer what is served.
     with pytest.raises(AliasMovedError, match="stands on v3, expected v1"):
-        approve(line.registry, "education", 2, "person: ani")
+        line.registry.approve("education", 2, asked_by="person: ani")
     assert line.aliases() == {"champion": 3, "previous": 1}
     assert [(row.rule, row.model_version, row.mode, row.asked_by) for row in decisions(line.settings, "education")] == [
         ("approved", "v3", "manual", "person: ani"),
@@ -246,7 +245,7 @@ def test_what_the_gate_refused_can_not_be_approved(line: Line) -> None:
     with pytest.raises(
         RegistryError, match=r"v2 does not wait for an approval\. The gate said: .* in place of this version"
     ):
-        approve(line.registry, "education", 2, "person: ani")
+        line.registry.approve("education", 2, asked_by="person: ani")
 
 
 def test_a_decision_that_postgresql_missed_is_caught_up(line: Line) -> None:
