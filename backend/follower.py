@@ -183,6 +183,8 @@ class Follower:
                 self.refusal = refusal(await decisions(self._registry, self.declaration.name, REASON_RUNS))
         except (SigapError, TimeoutError) as error:
             log.info("Why %s has no champion can't be told: %s", self.declaration.name, error)
+        except Exception:  # the reason is for people: the following goes on without it
+            log.exception("Why %s has no champion can't be told.", self.declaration.name)
 
     async def _follow(self) -> None:
         held = self._hold.read() if self._hold is not None else None

@@ -95,15 +95,16 @@ async def record(connection: AsyncConnection[Any], model: str, sent: Sequence[Se
     """
     from psycopg.errors import DeadlockDetected, ForeignKeyViolation
 
-    for attempt in range(1, ATTEMPTS + 1):
+    attempts = 1
+    while True:
         try:
             async with connection.transaction():
                 return await _recorded(connection, model, sent, principal)
         except (_Meanwhile, DeadlockDetected, ForeignKeyViolation):
             # The last: the prediction was deleted by its age between question and answer.
-            if attempt == ATTEMPTS:
+            if attempts == ATTEMPTS:
                 raise
-    raise AssertionError("unreachable")
+            attempts += 1
 
 
 async def _recorded(connection: AsyncConnection[Any], model: str, sent: Sequence[Sent], principal: str) -> list[Noted]:

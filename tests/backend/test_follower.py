@@ -12,6 +12,7 @@ import pytest
 
 from backend import follower as following
 from backend.follower import Follower
+from backend.hold import Held, Hold
 from backend.metrics import Metrics
 from backend.registry_client import RegistryClient
 from backend.store import BundleStore
@@ -167,3 +168,71 @@ def test_the_last_good_bundle_is_served_while_the_registry_is_away(
         assert later.step() == "1"
         assert later.follower.served is not None
         assert later.follower.served.origin == "disk"
+
+
+def without_alias(registry: FakeRegistry, status: int) -> Callable[[httpx.Request], httpx.Response]:
+    """The registry, which answers questions for the alias with this status."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/alias"):
+            return httpx.Response(status, json={"error_code": "RESOURCE_DOES_NOT_EXIST" if status == 404 else "ODD"})
+        registry.failure = None
+        try:
+            return registry(request)
+        finally:
+            registry.failure = answer
+
+    return answer
+
+
+def held(registry: FakeRegistry, version: str, instead_of: str | None) -> Held:
+    return Held(version, registry.hashes[version], version, "bundle", instead_of, "sari", "2026-11-20T06:12:00Z")
+
+
+@pytest.fixture
+def hold(steps: Steps, tmp_path: Path) -> Hold:
+    """What a person chose, of the follower in `steps`."""
+    found = Hold(tmp_path / "held.json")
+    steps.follower._hold = found
+    return found
+
+
+def test_a_choice_made_where_no_alias_stood_is_served_until_one_does(
+    registry: FakeRegistry, steps: Steps, hold: Hold
+) -> None:
+    registry.failure = without_alias(registry, 404)
+    hold.set(held(registry, "2", None))
+    assert steps.step() == "2"
+    assert (steps.follower.fault, steps.follower.held) == (None, held(registry, "2", None))
+    registry.failure = None
+    assert steps.step() == "1"
+    assert (steps.follower.held, hold.read()) == (None, None)
+
+
+def test_a_choice_is_served_while_the_registry_is_away_and_the_fault_is_told(
+    registry: FakeRegistry, steps: Steps, hold: Hold
+) -> None:
+    assert steps.step() == "1"
+    hold.set(held(registry, "2", "1"))
+    registry.failure = without_alias(registry, 500)
+    assert steps.step() == "2"
+    assert steps.follower.held == held(registry, "2", "1")
+    assert "answers 500 ODD" in (steps.follower.fault or "")
+
+
+def test_an_alias_that_is_taken_away_ends_a_choice_made_instead_of_it(
+    registry: FakeRegistry, steps: Steps, hold: Hold
+) -> None:
+    hold.set(held(registry, "2", "1"))
+    assert steps.step() == "2"
+    registry.failure = without_alias(registry, 404)
+    assert steps.step() == "2", "what is served stays, also where the reason is looked for and nothing makes sense"
+    assert (steps.follower.held, hold.read()) == (None, None)
+    assert "No version of education has the alias" in (steps.follower.fault or "")
+
+
+def test_where_nobody_can_choose_the_alias_is_followed(registry: FakeRegistry, steps: Steps) -> None:
+    steps._runner.run(steps.follower.hold(held(registry, "2", "1")))
+    assert steps.step() == "1"
+    steps._runner.run(steps.follower.release())
+    assert steps.follower.held is None

@@ -148,7 +148,7 @@ def test_a_forecast_from_the_newest_rows_is_compared_on_the_same_rows(tmp_path: 
     served = load(tmp_path / "bundle", each, Validator(each), version="2", manifest_sha256=sha256, origin="registry")
     dark = Dark(each.name, served)
     asked = record(served, {})
-    rows = served.predictor.looked_at({}, None)[0]
+    rows = served.predictor.looked_at({"candles": None}, None)[0]
     begun = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     newest = tuple((begun - timedelta(days=len(rows) - at), value) for at, value in enumerate(rows, 1))
     dark.shadow.answer(served, asked._replace(newest=newest))

@@ -25,6 +25,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Workers as of one supervisor, in this process, each with its count and its memory."""
     supervisor = SimpleNamespace(pid=os.getppid())
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: supervisor)
+    # However slow the machine, nobody is taken for dead between two lines of a test.
+    monkeypatch.setattr(working, "ALIVE_SECONDS", 3600.0)
 
     def started(count: float, pid: int = 0) -> Workers:
         registry = CollectorRegistry()
@@ -121,7 +123,9 @@ def test_a_folder_that_can_t_be_written_leaves_each_worker_its_own_figures(
 
     async def run() -> None:
         task = asyncio.create_task(worker.run())
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(300):
+            while "can't be written" not in caplog.text:
+                await asyncio.sleep(0.01)
         task.cancel()
 
     asyncio.run(run())

@@ -14,8 +14,8 @@ from frontend.boundaries import BoundariesError
 from frontend.palette import LIGHT
 from frontend.views import choice, figures, monitoring, movement, provenance, scenario, standing
 from frontend.words import Words
+from tests.frontend.pieces import both, detail, fresh, told
 from tests.frontend.test_boundaries import _areas, _set
-from tests.frontend.test_odd_answers import both, detail, fresh, told
 
 __all__ = ["fresh", "told"]
 

@@ -246,8 +246,9 @@ def test_many_parts_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         inspect(tmp_path / "book.xlsx", 2**20, 1000)
 
 
-def test_comments_and_plain_text_in_xml_are_no_document_type(tmp_path: Path) -> None:
-    (tmp_path / "book.xlsx").write_bytes(changed(xlsx(CELLS), {SHEET: b"<worksheet><!-- made by hand --></worksheet>"}))
+def test_comments_in_xml_and_what_stands_in_pictures_are_no_document_type(tmp_path: Path) -> None:
+    parts = {SHEET: b"<worksheet><!-- made by hand --></worksheet>", "xl/media/a.png": b"\0<!DOCTYPE"}
+    (tmp_path / "book.xlsx").write_bytes(changed(xlsx(CELLS), parts))
     inspect(tmp_path / "book.xlsx", 2**20, 1000)
 
 
