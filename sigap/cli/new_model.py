@@ -211,7 +211,11 @@ def _columns(connection: psycopg.Connection, table: str) -> list[Found]:
 
 
 def _number(connection: psycopg.Connection, table: str, name: str, kind: Kind) -> Found | None:
-    query = sql.SQL("SELECT min({c}), max({c}), percentile_disc(0.5) WITHIN GROUP (ORDER BY {c}) FROM {t}")
+    # No range has an end that is infinite or no number; the contract sets such values aside.
+    query = sql.SQL(
+        "SELECT min({c}), max({c}), percentile_disc(0.5) WITHIN GROUP (ORDER BY {c}) FROM {t}"
+        " WHERE {c}::float8 BETWEEN -1e300 AND 1e300"
+    )
     row = connection.execute(query.format(c=sql.Identifier(name), t=sql.Identifier(table))).fetchone()
     if row is None or row[0] is None or row[0] == row[1]:
         return None
