@@ -40,7 +40,7 @@ bring_up() { # COMMIT
 api_in_turn() {
   # While one process of the API is exchanged, the other one answers. The tables come first, as in every start.
   [ -n "$(docker compose ps --quiet --status running api-1 api-2)" ] || return 0
-  docker compose run --rm -T --no-deps prepare </dev/null || return 1
+  docker compose run --rm -T prepare </dev/null || return 1
   for process in api-1 api-2; do
     docker compose up --detach --no-deps --wait --wait-timeout "$seconds" "$process" || return 1
   done
@@ -49,10 +49,21 @@ api_in_turn() {
 take_files() {
   # Compose does not see that a file of a mounted folder is another one now. Each of these reads its files anew and
   # goes on; nginx says so when it can't use them.
-  docker compose exec -T nginx nginx -c /etc/nginx/sigap/nginx.conf -s reload </dev/null || return 1
+  reload_nginx || return 1
   for service in $(docker compose ps --services --status running | grep -xE 'prometheus|alertmanager'); do
     docker compose kill --signal HUP "$service" || return 1
   done
+}
+
+reload_nginx() {
+  # A commit from before this file mounts single files, and its nginx was started anew.
+  [ -f deploy/nginx/start.sh ] || return 0
+  # One that was started this moment has not said yet which process to tell.
+  for _ in 1 2 3 4 5; do
+    docker compose exec -T nginx nginx -c /etc/nginx/sigap/nginx.conf -s reload </dev/null && return 0
+    sleep "$every"
+  done
+  return 1
 }
 
 address() {

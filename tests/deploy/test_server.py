@@ -121,6 +121,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
     made = Server(tmp_path)
     origin = tmp_path / "origin"
     shutil.copytree(SERVER, origin / "deploy" / "server")
+    (origin / "deploy" / "nginx").mkdir()
+    shutil.copy(ROOT / "deploy" / "nginx" / "start.sh", origin / "deploy" / "nginx")
     (origin / ".gitignore").write_text(".sigap/\n")
     made.git("init", "--quiet", "--initial-branch=main")
     made.commit("well")
@@ -174,7 +176,7 @@ def test_where_it_runs_already_the_tables_come_first_and_the_api_is_exchanged_in
     assert server.deploy(server.commit("better")).returncode == IN_SERVICE
     assert [call for call in server.calls() if " ps " not in call][:5] == [
         "compose build",
-        "compose run --rm -T --no-deps prepare",
+        "compose run --rm -T prepare",
         "compose up --detach --no-deps --wait --wait-timeout 3 api-1",
         "compose up --detach --no-deps --wait --wait-timeout 3 api-2",
         "compose up --detach --remove-orphans",
