@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 from sigap.errors import ConfigurationError
@@ -26,56 +27,62 @@ _DEFAULTS = (
     "demonstration",  # docker-compose.yml
 )
 _PASSWORDS = {"", "postgres", "password", "changeme", "secret", "admin", "sigap", "mlflow", "example", "12345678"}
-_MAKE = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+_MAKE = (
+    "A good secret is the output of: python -c 'import secrets; print(secrets.token_urlsafe(32))', another for each."
+)
+
+
+Wanting = Iterator[tuple[str, str]]
+"""What is wrong with a secret, and what to do about it."""
 
 
 def require_secrets(settings: Settings) -> None:
     """Checks the secrets of a production setting; in development, nothing.
 
     Raises:
-        ConfigurationError: One is missing, a well-known default or too short; the message names its variable.
+        ConfigurationError: Some are missing, well-known defaults or too short; the message names all their variables.
     """
     if settings.environment != "production":
         return
-    _require_secret_key(settings)
-    _require_api_key(settings)
-    _require_database_password(settings)
-    _require_mage_secrets(settings)
+    wanting = [
+        *_secret_key(settings),
+        *_api_keys(settings),
+        *_database_password(settings),
+        *_mage_secrets(settings),
+    ]
+    if wanting:
+        found, remedies = zip(*wanting, strict=True)
+        raise ConfigurationError(
+            f"SIGAP_ENVIRONMENT is production, and {'; and '.join(found)}.", remedy=" ".join(dict.fromkeys(remedies))
+        )
 
 
-def _require_secret_key(settings: Settings) -> None:
+def _secret_key(settings: Settings) -> Wanting:
     secret = settings.secret_key.get_secret_value() if settings.secret_key else ""
     if not secret:
-        raise ConfigurationError(
-            "SIGAP_ENVIRONMENT is production, and SECRET_KEY, which signs the tokens, is not set.",
-            remedy=f"Set it to the output of: {_MAKE}",
-        )
-    if fault := _fault(secret, SECRET_LENGTH):
-        raise ConfigurationError(
-            f"SIGAP_ENVIRONMENT is production, and SECRET_KEY {fault}.", remedy=f"Set it to the output of: {_MAKE}"
-        )
+        yield "SECRET_KEY, which signs the tokens, is not set", _MAKE
+    elif fault := _fault(secret, SECRET_LENGTH):
+        yield f"SECRET_KEY {fault}", _MAKE
 
 
-def _require_api_key(settings: Settings) -> None:
+def _api_keys(settings: Settings) -> Wanting:
     for key in given_keys(settings.api_keys.get_secret_value() if settings.api_keys else ""):
         if fault := _fault(key, KEY_LENGTH):
-            raise ConfigurationError(
-                f"SIGAP_ENVIRONMENT is production, and a key of SIGAP_API_KEYS (or API_KEY) {fault}.",
-                remedy="Leave it out and use `./run key create NAME`, which makes strong ones.",
+            yield (
+                f"a key of SIGAP_API_KEYS (or API_KEY) {fault}",
+                "Leave a weak key out and use `./run key create NAME`, which makes strong ones.",
             )
     if settings.alert_key and (fault := _fault(settings.alert_key.get_secret_value(), KEY_LENGTH)):
-        raise ConfigurationError(
-            f"SIGAP_ENVIRONMENT is production, and SIGAP_ALERT_KEY {fault}.",
-            remedy=f"Set it to the output of: {_MAKE}",
-        )
+        yield f"SIGAP_ALERT_KEY {fault}", _MAKE
     if all(key.name == ALERT_KEY for key in Keys(settings).all):
-        raise ConfigurationError(
-            "SIGAP_ENVIRONMENT is production, and there is no API key: nobody could get a token.",
-            remedy="`./run key create NAME` makes one, or set SIGAP_API_KEYS.",
+        yield (
+            "there is no API key: nobody could get a token",
+            "`./run key create NAME` makes an API key, or set SIGAP_API_KEYS; SIGAP_DASHBOARD_KEY and "
+            "SIGAP_OPERATOR_KEY of .env.example become keys in containers only.",
         )
 
 
-def _require_database_password(settings: Settings) -> None:
+def _database_password(settings: Settings) -> Wanting:
     if settings.database_url is None:
         return
     parts = urlsplit(settings.database_url.get_secret_value())
@@ -84,19 +91,17 @@ def _require_database_password(settings: Settings) -> None:
     if password is not None and (
         password.lower() in _PASSWORDS or password == parts.username or "demonstration" in password.lower()
     ):
-        raise ConfigurationError(
-            "SIGAP_ENVIRONMENT is production, and the password in DATABASE_URL is a well-known default.",
-            remedy="Give the database account a password of its own.",
+        yield (
+            "the password in DATABASE_URL is a well-known default",
+            "Give the database account a password of its own.",
         )
 
 
-def _require_mage_secrets(settings: Settings) -> None:
+def _mage_secrets(settings: Settings) -> Wanting:
     # Whether Mage has them is asked where Mage is started: the API alone needs neither.
     for name, given in (("SIGAP_MAGE_PASSWORD", settings.mage_password), ("SIGAP_MAGE_JWT", settings.mage_jwt)):
         if given and (fault := _fault(given.get_secret_value(), KEY_LENGTH)):
-            raise ConfigurationError(
-                f"SIGAP_ENVIRONMENT is production, and {name} {fault}.", remedy=f"Set it to the output of: {_MAKE}"
-            )
+            yield f"{name} {fault}", _MAKE
 
 
 def _fault(secret: str, length: int) -> str:

@@ -366,13 +366,21 @@ class Promotion:
         decisions.write(self._settings, record)
 
 
+_TEXTS = frozenset({"rule", "reason", "reason_id", "mode", "asked_by", "run_id", "champion_before"})
+
+
 def decision_of(tags: Mapping[str, str]) -> dict[str, Any]:
-    """The gate's decision on a version with these tags; empty if there is none that can be read."""
+    """The gate's decision on a version with these tags; empty if there is none that can be read.
+
+    Anybody can edit a tag in MLflow's page, so what should be text and is none is left out.
+    """
     try:
         record = json.loads(tags.get(TAG_DECISION, "{}"))
     except ValueError:
         return {}
-    return record if isinstance(record, dict) else {}
+    if not isinstance(record, dict):
+        return {}
+    return {name: value for name, value in record.items() if name not in _TEXTS or isinstance(value, str)}
 
 
 def decided(

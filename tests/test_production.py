@@ -60,6 +60,15 @@ def test_a_missing_or_default_secret_refuses_the_start(
         assert not value or value not in str(caught.value)
 
 
+def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
+    given = {"SECRET_KEY": None, "SIGAP_API_KEYS": None, "DATABASE_URL": "postgresql://sigap:sigap@db/sigap"}
+    with pytest.raises(ConfigurationError) as caught:
+        require_secrets(production(tmp_path, **given, mage_password="short", mage_jwt="shorter"))
+    for name in ("SECRET_KEY", "no API key", "DATABASE_URL", "SIGAP_MAGE_PASSWORD", "SIGAP_MAGE_JWT"):
+        assert name in caught.value.message
+    assert caught.value.remedy.count("token_urlsafe") == 1
+
+
 def test_secrets_of_its_own_let_it_start(tmp_path: Path) -> None:
     require_secrets(production(tmp_path))
     require_secrets(production(tmp_path, DATABASE_URL="postgresql://sigap:x9!kQ2@db/sigap"))

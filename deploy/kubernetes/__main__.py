@@ -6,6 +6,7 @@ password that it was made with.
 
 from __future__ import annotations
 
+import argparse
 import os
 import secrets
 import sys
@@ -62,6 +63,10 @@ def write(folder: Path) -> list[Path]:
 
 def main() -> None:
     """Writes them and says where."""
+    argparse.ArgumentParser(
+        prog="python -m deploy.kubernetes",
+        description=f"Makes the secrets of the minikube overlay, random ones, in {SECRETS}. What is there stays.",
+    ).parse_args()
     try:
         written = write(SECRETS)
     except FileExistsError as error:

@@ -4,8 +4,14 @@
 #   deploy/server/deploy.sh [--health URL] [--seconds N] [--every N] COMMIT
 #
 # Runs in a clone of this repository with Docker, Git, curl and flock. Fetches, checks the commit out, builds and starts
-# it by `docker compose up`, and asks for its health until it has answered well three times in a row. Exit codes:
-# 0 in service · 1 it was not healthy, the former commit serves again · 2 refused, nothing was changed ·
+# it by `docker compose`, the API's processes one after the other, and asks for its health until it has answered well
+# three times in a row.
+#
+#   --health URL   what is asked; left out, /health/ready at the address where compose has published nginx
+#   --seconds N    how long it may take to become healthy: 600
+#   --every N      seconds between two looks: 2
+#
+# Exit codes: 0 in service · 1 it was not healthy, the former commit serves again · 2 refused, nothing was changed ·
 # 3 neither the commit nor the former one is healthy · 75 another deployment runs.
 # Docker's output goes to .sigap/logs/deploy.log, what was decided also to .sigap/deployments.log.
 set -uo pipefail
@@ -25,21 +31,74 @@ refuse() {
 
 bring_up() { # COMMIT
   git checkout --quiet --detach "$1" >>"$log" 2>&1 &&
-    docker compose up --detach --build --remove-orphans >>"$log" 2>&1
+    docker compose build >>"$log" 2>&1 &&
+    api_in_turn >>"$log" 2>&1 &&
+    docker compose up --detach --remove-orphans >>"$log" 2>&1 &&
+    take_files >>"$log" 2>&1
+}
+
+api_in_turn() {
+  # While one process of the API is exchanged, the other one answers. The tables come first, as in every start.
+  [ -n "$(docker compose ps --quiet --status running api-1 api-2)" ] || return 0
+  docker compose run --rm -T prepare </dev/null || return 1
+  for process in api-1 api-2; do
+    docker compose up --detach --no-deps --wait --wait-timeout "$seconds" "$process" || return 1
+  done
+}
+
+take_files() {
+  # Compose does not see that a file of a mounted folder is another one now. Each of these reads its files anew and
+  # goes on; nginx says so when it can't use them.
+  reload_nginx || return 1
+  for service in $(docker compose ps --services --status running | grep -xE 'prometheus|alertmanager'); do
+    docker compose kill --signal HUP "$service" || return 1
+  done
+}
+
+reload_nginx() {
+  # A commit from before this file mounts single files, and its nginx was started anew.
+  [ -f deploy/nginx/start.sh ] || return 0
+  # One that was started this moment has not said yet which process to tell.
+  for _ in 1 2 3 4 5; do
+    docker compose exec -T nginx nginx -c /etc/nginx/sigap/nginx.conf -s reload </dev/null && return 0
+    sleep "$every"
+  done
+  return 1
+}
+
+address() {
+  # Where nginx can be asked: what --health says, or what compose has published (SIGAP_HTTP_BIND, SIGAP_HTTP_PORT).
+  local at
+  [ -z "$health" ] || { printf '%s\n' "$health"; return; }
+  at="$(docker compose port nginx 8080 2>>"$log" | head -n 1)"
+  at="${at/#0.0.0.0:/127.0.0.1:}" at="${at/#"[::]:"/"[::1]:"}"
+  [ -z "$at" ] || printf 'http://%s/health/ready\n' "$at"
+}
+
+containers() {
+  docker compose ps --all --format '{{.Service}} {{.State}} {{.Health}} {{.ExitCode}}' 2>>"$log"
 }
 
 containers_fault() {
-  # A replica that is down hides behind the load balancer, so containers are looked at too. A job that ended well is none.
-  docker compose ps --all --format '{{.Service}} {{.State}} {{.Health}} {{.ExitCode}}' 2>>"$log" |
-    awk '$2 == "exited" { if ($NF != 0) print $1 " ended with " $NF; next }
+  # A replica that is down hides behind the load balancer, so containers are looked at too. A job that ended well is
+  # none, and a first training that failed for one model is none either: whether the default model answers was asked.
+  containers |
+    awk '$2 == "exited" { if ($NF != 0 && $1 != "first-training") print $1 " ended with " $NF; next }
          $2 != "running" || $3 == "unhealthy" || $3 == "starting" { print $1 " is " $2 " " $3 }'
 }
 
+training_fault() {
+  containers | awk '$1 == "first-training" && $2 == "exited" && $NF != 0 { print $NF }'
+}
+
 healthy() {
-  local good=0 end=$((SECONDS + seconds)) fault=""
+  local good=0 end=$((SECONDS + seconds)) fault="" asked
   while [ "$SECONDS" -lt "$end" ]; do
-    if ! curl --silent --fail --output /dev/null --max-time 5 --noproxy '*' "$health"; then
-      good=0 fault="$health does not answer well"
+    asked="$(address)"
+    if [ -z "$asked" ]; then
+      good=0 fault="nginx listens nowhere"
+    elif ! curl --silent --fail --output /dev/null --max-time 5 --noproxy '*' --globoff "$asked"; then
+      good=0 fault="$asked does not answer well"
     else
       fault="$(containers_fault)"
       [ -z "$fault" ] && good=$((good + 1)) || good=0
@@ -68,9 +127,13 @@ put_back() { # COMMIT FORMER
 }
 
 main() {
-  local health="http://127.0.0.1/health/ready" seconds=600 every=2 commit="" former
+  local health="" seconds=600 every=2 commit="" former
   while [ $# -gt 0 ]; do
     case "$1" in
+      --help | -h)
+        sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        exit 0
+        ;;
       --health | --seconds | --every)
         [ $# -ge 2 ] || refuse "$1 needs a value."
         case "$1" in
@@ -96,7 +159,7 @@ main() {
   done
   cd "$(dirname "${BASH_SOURCE[0]}")/../.." || refuse "the repository's folder can't be entered."
 
-  local log="$PWD/.sigap/logs/deploy.log" record="$PWD/.sigap/deployments.log" serving="$PWD/.sigap/deployed"
+  local log="$PWD/.sigap/logs/deploy.log" record="$PWD/.sigap/deployments.log" serving="$PWD/.sigap/deployed" training
   mkdir -p .sigap/logs || refuse ".sigap/ can't be written."
   exec 9>>.sigap/deploy.lock
   if ! flock --nonblock 9; then
@@ -119,6 +182,9 @@ main() {
     trap '' TERM INT
     printf '%s\n' "$commit" >"$serving.part" && mv "$serving.part" "$serving"
     say "In service: $commit"
+    training="$(training_fault)"
+    [ -z "$training" ] ||
+      say "The first training ended with $training: a model has no version yet. See docker compose logs first-training."
     exit 0
   fi
   put_back "$commit" "$former"

@@ -124,8 +124,8 @@ class Manifest(_Model):
 
     @property
     def rows(self) -> int:
-        """Rows of all its databases."""
-        return sum(sum(each.tables.values()) for each in self.databases.values())
+        """Rows of its databases in PostgreSQL."""
+        return sum(sum(each.tables.values()) for each in self.databases.values() if each.kind == "postgres")
 
 
 def parse(text: bytes | str, where: str) -> Manifest:

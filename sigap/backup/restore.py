@@ -15,11 +15,12 @@ from sigap.backup.parts import PARTS, Watcher, local_artifacts, local_data, mlfl
 from sigap.backup.prepare import Restoring, databases, load, prepared
 from sigap.backup.shelf import Found, fetched, require_space
 from sigap.backup.swap import Exchange
+from sigap.catalog import declarations
 from sigap.data import object_store
 from sigap.data.git import Git
 from sigap.data.postgres import address, connect, newest_revision
-from sigap.data.versions import DataVersions
-from sigap.errors import BackupError
+from sigap.data.versions import RAW, DataVersions
+from sigap.errors import BackupError, VersionError
 from sigap.services.supervisor import AlreadyRunningError, Supervisor, supervisor_record
 from sigap.settings import Settings
 
@@ -237,6 +238,7 @@ def _repository(under_way: Restoring) -> None:
     if "git" in under_way.parts and manifest.git is not None:
         if git.available():
             git.fetch_bundle(under_way.folder / BUNDLE, f"refs/sigap/{manifest.name}", manifest.git.tags)
+            under_way.notes += _other_code(git, manifest, manifest.git.head)
         else:
             under_way.notes.append("There is no Git checkout here: the data versions' tags were not restored.")
     versions = DataVersions(settings)
@@ -245,6 +247,21 @@ def _repository(under_way: Restoring) -> None:
         versions.reinstate(model, pointer.content.encode(), message)
     tags = len(manifest.git.tags) if manifest.git else 0
     under_way.watcher.finish(f"{tags} tags, {len(manifest.pointers)} snapshots")
+
+
+def _other_code(git: Git, manifest: Manifest, head: str) -> list[str]:
+    """What a person should know where the code here lacks what the backup's code had."""
+    declared = {one.name for one in declarations()}
+    strangers = [f"{model} {version}" for model, version in manifest.served.items() if model not in declared]
+    notes = [f"Not declared here, so nobody will serve it: {', '.join(strangers)}."] if strangers else []
+    try:
+        lacking = git.lacking(head, RAW)
+    except VersionError:
+        return [*notes, f"The code here has no history in common with the backup's, {head[:12]}."]
+    if lacking:
+        told = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+        notes.append(f"Code of the backup that this checkout has not: {told}. `git merge {head[:12]}` brings it in.")
+    return notes
 
 
 def _note_place(link: Path) -> None:

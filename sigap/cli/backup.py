@@ -15,6 +15,7 @@ from sigap.backup.manifest import Manifest
 from sigap.backup.parts import PARTS, SECRETS_LOST, Watcher
 from sigap.backup.restore import occupied, restore, verify
 from sigap.backup.shelf import find, listed
+from sigap.catalog import declarations
 from sigap.cli.output import Steps, say, table
 from sigap.cli.session import StopRequested, stop_on_signal, supervised
 from sigap.errors import BackupError
@@ -155,7 +156,9 @@ def run_restore(
         raise typer.Exit(130) from None
     for note in done.notes:
         say(note, style="yellow")
-    served = ", ".join(f"{model} {version}" for model, version in done.manifest.served.items()) or "none"
+    declared = {one.name for one in declarations()}
+    found = [f"{model} {version}" for model, version in done.manifest.served.items() if model in declared]
+    served = ", ".join(found) or "none"
     say(f"Restored {', '.join(done.parts)} in {time.monotonic() - begin:.1f} s.", style="bold green")
     say(f"Served will be: {served}. `./run` starts it.")
 

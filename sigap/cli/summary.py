@@ -28,6 +28,7 @@ _WORDS = {
     "inadmissible": "no admissible candidate",
     "worse": "refused: worse than the champion",
     "not_better": "refused: not better",
+    "unanswered": "refused: answers fewer stored inputs",
     "superseded": "refused: a later run promoted",
     "withdrawn": "refused: a person withdrew it",
     "equal": "unchanged",

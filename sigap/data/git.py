@@ -214,6 +214,14 @@ class Git:
         if lines:
             self._run("update-ref", "--stdin", stdin="\n".join(lines) + "\n", env=self._identity())
 
+    def lacking(self, commit: str, but: Path) -> list[str]:
+        """Files outside the folder `but` that the history of `commit` changed after it and HEAD parted.
+
+        Raises:
+            VersionError: Git fails, as where the two have no history in common.
+        """
+        return self._run("diff", "--name-only", f"HEAD...{commit}", "--", ".", f":(exclude){but}").splitlines()
+
     def _head(self) -> str | None:
         try:
             return self._run("rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()

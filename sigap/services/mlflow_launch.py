@@ -21,6 +21,9 @@ def main() -> None:
     parser.add_argument("--database", **_given("MLFLOW_BACKEND_STORE_URI"), help="SQLite file, or postgresql://…")
     parser.add_argument("--artifacts", **_given("MLFLOW_ARTIFACTS_DESTINATION"), help="Folder, or s3://bucket/prefix.")
     options = parser.parse_args()
+    # A compose file hands on what nobody set as an empty text, which boto3 takes for an address.
+    if not os.environ.get("MLFLOW_S3_ENDPOINT_URL"):
+        os.environ.pop("MLFLOW_S3_ENDPOINT_URL", None)
 
     from mlflow.server import constants
 

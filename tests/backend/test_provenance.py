@@ -130,6 +130,20 @@ def test_a_data_version_leads_on_to_all_that_saw_it(registered: Registered, clie
     assert "./run data versions" in unknown.json()["detail"]
 
 
+@pytest.mark.parametrize("tag", ["no JSON", "[]", '{"run_id": "RUN", "rule": 7, "reason": ["a"], "mode": {}}'])
+def test_a_decision_that_was_edited_by_hand_is_no_fault(registered: Registered, client: Client, tag: str) -> None:
+    kept = registered.client.get_model_version(LOAN, "2").tags[TAG_DECISION]
+    registered.client.set_model_version_tag(LOAN, "2", TAG_DECISION, tag.replace("RUN", registered.runs[1]))
+    try:
+        found = client.get(f"/models/{LOAN}/decisions")
+        # What the run itself says of it is told.
+        assert (found.status_code, found.json()["decisions"][-2]["reason"]) == (200, "worse")
+        versions = client.get(f"/models/{LOAN}/versions").json()["versions"]
+        assert [each["reason"] for each in versions] == [None, "reason 1"]
+    finally:
+        registered.client.set_model_version_tag(LOAN, "2", TAG_DECISION, kept)
+
+
 def test_decisions_are_told_with_their_numbers_newest_first(registered: Registered, client: Client) -> None:
     found = client.get(f"/models/{LOAN}/decisions").json()["decisions"]
     assert [each["run_id"] for each in found] == registered.runs[::-1]

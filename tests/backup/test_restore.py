@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +193,27 @@ def test_the_embedded_postgres_is_made_anew(little: Little, tmp_path: Path) -> N
         assert not former.exists()
         assert (link.resolve() / "checkout").read_text() == str(link)
         shutil.rmtree(link.resolve())
+
+
+def test_a_model_whose_declaration_was_in_the_lost_checkout_only_is_told(little: Little) -> None:
+    with closing(sqlite3.connect(little.settings.state / "mlflow/mlflow.db")) as registry, registry:
+        registry.execute("INSERT INTO registered_model_aliases VALUES ('boats', 'champion', 1)")
+    (little.checkout.root / "boats.py").write_text("BOATS = 7\n")
+    little.checkout.git("add", "boats.py")
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+    little.checkout.git(*identity, "commit", "-q", "-m", "Declare boats")
+    head = little.checkout.git("rev-parse", "HEAD")[:12]
+    one = little.backup()
+
+    little.destroy()
+    done = little.restore(one)
+    assert done.notes == [
+        "Not declared here, so nobody will serve it: boats v1.",
+        f"Code of the backup that this checkout has not: boats.py. `git merge {head}` brings it in.",
+    ]
+    little.checkout.git(*identity, "merge", "-q", "--no-edit", head)
+    assert (little.checkout.root / "boats.py").read_text() == "BOATS = 7\n"
+    assert little.restore(one, replace=True).notes == done.notes[:1]
 
 
 def test_a_dump_that_ends_early_changes_no_table(little: Little, tmp_path: Path) -> None:

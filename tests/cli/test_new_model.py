@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -19,7 +20,7 @@ import yaml
 from backend.app import create_app
 from sigap.catalog import Declaration, declaration, declarations
 from sigap.catalog.declaration import Kind
-from sigap.cli.new_model import declare, new_model, written
+from sigap.cli.new_model import declare, new_model, show_new_model, written
 from sigap.data.reading import consistent_reading
 from sigap.errors import ConfigurationError, ContractError
 from sigap.services.postgres import EmbeddedPostgres
@@ -50,6 +51,58 @@ def fill(dsn: str, rows: int = 150) -> None:
 def boats(database: str) -> Settings:
     fill(database)
     return Settings(DATABASE_URL=database)
+
+
+def table(settings: Settings, columns: str, *rows: str) -> None:
+    with psycopg.connect(settings.dsn) as connection:
+        connection.execute(f"CREATE TABLE ships ({columns})")  # type: ignore[arg-type]
+        for row in rows:
+            connection.execute(f"INSERT INTO ships VALUES ({row})")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "target", "said"),
+    [
+        ("id bigint, a int", [], "", "primary key of 0 columns, expected one"),
+        ("id bigint, a int, PRIMARY KEY (id, a)", [], "", "primary key of 2 columns, expected one"),
+        ("id bigint PRIMARY KEY, a int", [], "", "The table ships is empty"),
+        ("id bigint PRIMARY KEY, a int, b text", ["1, 5, 'x'", "2, 5, 'x'"], "", "no column to learn from"),
+        ("id bigint PRIMARY KEY, a bytea, b int[]", ["1, 'a', '{1}'", "2, 'b', '{2}'"], "", "no column to learn from"),
+        ("id bigint PRIMARY KEY, a int", ["1, 5", "2, 6"], "b", "no column 'b' to learn"),
+        ("id bigint PRIMARY KEY, a int", ["1, 5", "2, 6"], "a", "no column to learn from"),
+    ],
+)
+def test_a_table_that_can_not_be_learnt_from_is_named(
+    database: str, columns: str, rows: list[str], target: str, said: str
+) -> None:
+    settings = Settings(DATABASE_URL=database)
+    table(settings, columns, *rows)
+    with pytest.raises(ConfigurationError, match=said):
+        declare(settings, "ships", "ships", target)
+
+
+def test_what_is_no_finite_number_ends_no_range(database: str) -> None:
+    settings = Settings(DATABASE_URL=database)
+    odd = ["1, 'NaN', -3", "2, 'Infinity', 4", "3, 2, 5", "4, 6, 6", "5, NULL, NULL"]
+    table(settings, "id bigint PRIMARY KEY, a double precision, b numeric", *odd)
+    declared = declare(settings, "ships", "ships", "").declared
+    ranges = {each.name: (each.minimum, each.maximum) for each in declared.features}
+    assert ranges == {"a": (0.0, 8.0), "b": (-8.0, 11.0)}
+
+
+def test_the_word_says_what_it_wrote_and_what_comes_next(
+    boats: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = Path("mage_project") / "pipelines" / declarations()[0].name
+    shutil.copytree(ROOT / first, tmp_path / first)
+    show_new_model(boats.model_copy(update={"root": tmp_path}), "boats", "", "price")
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "Written: sigap/catalog/boats.py"
+    assert said[3] == "Left out: remark (more than 50 different texts)."
+    assert len(said) == 6
+    assert all((tmp_path / line.removeprefix("Written: ")).is_file() for line in said[:3])
+    with pytest.raises(ConfigurationError, match="There is a model 'boats' already"):
+        show_new_model(boats.model_copy(update={"root": tmp_path}), "boats", "", "price")
 
 
 def test_what_the_table_says_is_filled_in(boats: Settings) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import get_args
 
 import pytest
 from rich.console import Console
@@ -16,6 +17,7 @@ from sigap.cli.summary import Line, show_summary
 from sigap.decisions import Record
 from sigap.model_card import Headline
 from sigap.settings import Settings
+from sigap.training.gate import Rule
 
 SCORE = Headline("accuracy", 0.845, 0.022, 0.845, "one column rule", ties=True)
 LINES = [
@@ -150,3 +152,7 @@ def test_without_a_score_or_a_database_a_line_still_comes(
     assert narrow[0] == "education  served"
     assert narrow[1].startswith("  v2")
     assert "baseline" not in narrow[1]
+
+
+def test_every_rule_of_the_gate_has_words() -> None:
+    assert {*get_args(Rule)} <= {*summary._WORDS}

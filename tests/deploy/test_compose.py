@@ -20,20 +20,43 @@ from tests.deploy.test_images import FOLDER, dockerfile
 
 COMPOSE = ROOT / "docker-compose.yml"
 PRODUCTION = ROOT / "deploy" / "compose" / "production.yml"
+OWN_STORE = PRODUCTION.with_name("own-store.yml")
+OWN_DATABASE = PRODUCTION.with_name("own-database.yml")
 EXAMPLE = ROOT / ".env.example"
 # Variables of the programs themselves.
 TOOLS = {
     "AWS_DEFAULT_REGION", "AWS_MAX_ATTEMPTS", "FORWARDED_ALLOW_IPS", "MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD",
     "MLFLOW_ARTIFACTS_DESTINATION", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_S3_ENDPOINT_URL", "POSTGRES_DB",
     "POSTGRES_PASSWORD", "POSTGRES_USER", "STREAMLIT_SERVER_BASE_URL_PATH",
+    "SIGAP_TRUSTED_PROXIES",  # deploy/nginx/start.sh
 }  # fmt: skip
 ONCE = {"prepare", "buckets", "first-training", "keys"}
 MONITORING = {"prometheus", "alertmanager", "grafana", "node-exporter", "cadvisor"}
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Z0-9_]+)(?P<how>:[-?])(?P<value>(?:[^{}]|\$\{[^{}]*\})*)\}")
 
 
+class Loader(yaml.SafeLoader):
+    """Knows compose's `!reset`: what is to be left out is None."""
+
+
+Loader.add_constructor("!reset", lambda loader, node: None)
+
+
 def services(path: Path = COMPOSE) -> dict[str, dict[str, Any]]:
-    return dict(yaml.safe_load(path.read_text())["services"])
+    return dict(yaml.load(path.read_text(), Loader)["services"])
+
+
+def laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """As compose does it, for maps: None leaves out."""
+    merged = dict(under)
+    for name, value in over.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict) and isinstance(under.get(name), dict):
+            merged[name] = laid_over(under[name], value)
+        else:
+            merged[name] = value
+    return merged
 
 
 def settings_names() -> set[str]:
@@ -44,8 +67,8 @@ def settings_names() -> set[str]:
     return found
 
 
-def given(service: dict[str, Any]) -> dict[str, str]:
-    return dict(service.get("environment", {}))
+def given(service: dict[str, Any] | None) -> dict[str, str]:
+    return dict((service or {}).get("environment", {}))
 
 
 def variables(text: str) -> Iterator[tuple[str, str, str]]:
@@ -109,7 +132,34 @@ def test_words_of_the_command_line_exist() -> None:
     assert set(words) <= known
 
 
-@pytest.mark.parametrize("path", [COMPOSE, PRODUCTION], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    ("paths", "gone", "names"),
+    [
+        ([OWN_STORE], ["minio", "buckets"], r"//minio|sigap-data|sigap-mlflow/"),
+        ([OWN_DATABASE], ["postgres"], r"@postgres"),
+        ([OWN_STORE, OWN_DATABASE], ["minio", "buckets", "postgres"], r"//minio|sigap-data|sigap-mlflow/|@postgres"),
+    ],
+    ids=["store", "database", "both"],
+)
+def test_with_a_store_or_a_database_of_ones_own_nothing_names_ours(
+    paths: list[Path], gone: list[str], names: str
+) -> None:
+    everyone = laid_over(services(), services(PRODUCTION))
+    for path in paths:
+        assert set(services(path)) <= set(services())
+        for asked, how, _ in variables(path.read_text()):
+            assert how == ":?" or asked == "S3_ENDPOINT_URL", asked
+        everyone = laid_over(everyone, services(path))
+    assert set(services()) - set(everyone) == set(gone)
+    for name, service in everyone.items():
+        assert not set(gone) & set(service.get("depends_on", {})), name
+        if name == "buckets":  # it opens no database
+            continue
+        for variable, value in given(service).items():
+            assert not re.search(names, str(value)), f"{name}: {variable}"
+
+
+@pytest.mark.parametrize("path", [COMPOSE, PRODUCTION, OWN_STORE, OWN_DATABASE], ids=lambda path: path.name)
 def test_every_variable_is_known_to_the_settings_or_to_the_program(path: Path) -> None:
     known = settings_names() | TOOLS
     for name, service in services(path).items():
@@ -123,8 +173,10 @@ def test_whatever_is_asked_of_the_environment_has_a_default_or_stands_in_the_exa
         assert how == ":?", name
         assert name in told, name
     assert all(how == ":-" for _, how, _ in variables(COMPOSE.read_text()))
-    asked = {name for name, _, _ in variables(COMPOSE.read_text() + PRODUCTION.read_text())}
+    files = (COMPOSE, PRODUCTION, OWN_STORE, OWN_DATABASE)
+    asked = {name for path in files for name, _, _ in variables(path.read_text())}
     assert told - {"COMPOSE_PROFILES", "COMPOSE_FILE"} <= asked
+    assert asked - told == {"SIGAP_ENVIRONMENT", "SIGAP_API_KEYS"}, "production.yml sets them"
 
 
 def test_the_example_holds_no_secret() -> None:

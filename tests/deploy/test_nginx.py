@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -41,8 +42,8 @@ def folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, upstreams: dict[str, int]) -> Iterator[str]:
-    """nginx with its own two files but for addresses and folders; its own address."""
+def nginx(folder: Path, upstreams: dict[str, int], trusted: str = "") -> Iterator[str]:
+    """nginx with its own three files but for addresses and folders; its own address."""
     program, port = tool("nginx"), free_port()
     own = (FOLDER / "upstreams.conf").read_text()
     for name, at in upstreams.items():
@@ -55,10 +56,14 @@ def nginx(folder: Path, upstreams: dict[str, int]) -> Iterator[str]:
     config = config.replace("listen 8080;", f"listen 127.0.0.1:{port};").replace("/tmp/nginx", f"{folder}/nginx")
     config = config.replace("/dev/stdout", str(folder / "access.log"))
     (folder / "nginx.conf").write_text(config)
-    command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=30)
+    start = (FOLDER / "start.sh").read_text()
+    assert start.count("/tmp/nginx-trusted.conf") == 1
+    (folder / "start.sh").write_text(start.replace("/tmp/nginx", f"{folder}/nginx"))
+    command = ["sh", str(folder / "start.sh"), "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    given = {"SIGAP_TRUSTED_PROXIES": trusted, "PATH": f"{Path(program).parent}{os.pathsep}{os.environ['PATH']}"}
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=30, env=os.environ | given)
     assert checked.returncode == 0, checked.stderr
-    with process(command, folder / "nginx.log"):
+    with process([*command, "-g", "daemon off;"], folder / "nginx.log", **given):
         wait_for(lambda: _listens(port), "nginx")
         yield f"http://127.0.0.1:{port}"
 
@@ -227,6 +232,96 @@ def test_identity_body_limit_metrics_and_nobody_there(folder: Path) -> None:
         assert (away.status_code, away.headers["content-type"]) == (503, "application/problem+json")
         assert away.headers["retry-after"] == "5"
         assert "server" not in away.headers or "/" not in away.headers["server"]
+
+
+def asked_as(at: str, made: Stub, path: str, **headers: str) -> str:
+    httpx.get(f"{at}{path}", headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return made.asked[-1].decode().lower()
+
+
+def test_a_trusted_proxy_is_believed_about_who_asks_and_how(folder: Path) -> None:
+    both = {"x_forwarded_for": "6.6.6.6, 203.0.113.9, 10.0.0.7", "x_forwarded_proto": "https"}
+    with (
+        stub() as one,
+        nginx(folder, {"api-1": one.port, "api-2": one.port, "dashboard": one.port}, "127.0.0.1, 10.0.0.0/8,::1") as at,
+    ):
+        for path in ("/models", "/dashboard/"):
+            told = asked_as(at, one, path, **both)
+            assert "x-forwarded-for: 203.0.113.9\r\n" in told, "the last one that is no trusted proxy's"
+            assert "x-forwarded-proto: https\r\n" in told
+        told = asked_as(at, one, "/models", x_forwarded_for="203.0.113.9", x_forwarded_proto="gopher")
+        assert "x-forwarded-proto: http\r\n" in told
+        wait_for(lambda: '"client":"203.0.113.9"' in (folder / "access.log").read_text(), "Its log's line")
+
+
+def test_nobody_else_is_believed(folder: Path) -> None:
+    both = {"x_forwarded_for": "203.0.113.9", "x_forwarded_proto": "https"}
+    with stub() as one, nginx(folder, before(one, one), "10.0.0.7") as at:
+        told = asked_as(at, one, "/models", **both)
+        assert "x-forwarded-for: 127.0.0.1\r\n" in told
+        assert "x-forwarded-proto: http\r\n" in told
+
+
+@pytest.mark.parametrize("trusted", ["proxy.example.org", "10.0.0.7; daemon on", "*", "10.0.0.7,unix:"])
+def test_a_trusted_proxy_that_is_no_address_is_named(trusted: str) -> None:
+    started = subprocess.run(
+        ["sh", str(FOLDER / "start.sh"), "-t"],
+        env=os.environ | {"SIGAP_TRUSTED_PROXIES": trusted},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert started.returncode == 2
+    assert "expected addresses or networks" in started.stderr
+    assert started.stderr.startswith("SIGAP_TRUSTED_PROXIES holds")
+
+
+def test_wrong_keys_of_one_client_close_no_token_to_another_behind_a_trusted_proxy(folder: Path) -> None:
+    tool("nginx")
+    port = free_port()
+    wrong = {"api_key": "sigap_wrong"}
+    state = {"SIGAP_STATE_DIR": str(folder / "api"), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    state |= {"SIGAP_TOKEN_FAILURES": "2", "FORWARDED_ALLOW_IPS": "127.0.0.1"}
+
+    def asks(at: str, client: str) -> int:
+        return httpx.post(f"{at}/token", json=wrong, headers={"x-forwarded-for": client}).status_code
+
+    with process([sys.executable, "-m", "backend", "--port", str(port)], folder / "api.log", **state):
+        wait_for(lambda: httpx.get(f"http://127.0.0.1:{port}/health/live").is_success, "The API", 120)
+        upstreams = {"api-1": port, "api-2": port, "dashboard": free_port()}
+        with nginx(folder, upstreams, "127.0.0.1") as at:
+            assert [asks(at, "203.0.113.9") for _ in range(3)] == [401, 401, 429]
+            assert asks(at, "203.0.113.10") == 401
+        (folder / "untrusting").mkdir(mode=0o755)
+        with nginx(folder / "untrusting", upstreams) as at:
+            assert [asks(at, f"203.0.113.{number}") for number in range(3)] == [401, 401, 429]
+
+
+def test_the_documented_tls_proxy_tells_who_asks_and_how(folder: Path) -> None:
+    program, openssl = tool("nginx"), tool("openssl")
+    example = re.search(r"```nginx\n(.*?)```", (ROOT / "docs" / "deployment.md").read_text(), re.DOTALL)
+    assert example
+    tls, plain = free_port(), free_port()
+    made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=sigap.example.org"]
+    files = ["-keyout", str(folder / "sigap.key"), "-out", str(folder / "sigap.crt")]
+    subprocess.run([openssl, *made, *files], check=True, capture_output=True, timeout=60)
+    with stub() as one, nginx(folder, before(one, one), "127.0.0.1") as at:
+        servers = example[1].replace("/etc/ssl/", f"{folder}/").replace("http://127.0.0.1:8080", at)
+        servers = servers.replace("listen 443 ", f"listen 127.0.0.1:{tls} ").replace("listen 80;", f"listen {plain};")
+        (folder / "tls").mkdir(mode=0o755)
+        parts = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        paths = "".join(f"{part}_temp_path {folder}/tls/{part};" for part in parts)
+        head = f"pid {folder}/tls/pid; events {{}} http {{ access_log off; {paths}"
+        (folder / "tls" / "nginx.conf").write_text(f"{head}\n{servers}}}\n")
+        command = [program, "-e", "stderr", "-c", str(folder / "tls" / "nginx.conf"), "-g", "daemon off;"]
+        with process(command, folder / "tls.log"):
+            wait_for(lambda: _listens(tls), "The proxy")
+            httpx.get(f"https://127.0.0.1:{tls}/models", verify=False, headers={"x-forwarded-for": "6.6.6.6"})
+            told = one.asked[-1].decode().lower()
+            assert "x-forwarded-for: 127.0.0.1\r\n" in told
+            assert "x-forwarded-proto: https\r\n" in told
+            away = httpx.get(f"http://127.0.0.1:{plain}/models", headers={"host": "sigap.example.org"})
+            assert away.headers["location"] == "https://sigap.example.org/models"
 
 
 def test_the_dashboards_websocket_goes_through(folder: Path) -> None:

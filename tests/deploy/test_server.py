@@ -27,15 +27,22 @@ SERVER = ROOT / "deploy" / "server"
 IN_SERVICE, PUT_BACK, REFUSED, NOTHING_HEALTHY, BUSY = 0, 1, 2, 3, 75
 
 # What "runs" is the file app of the commit that was checked out when it was brought up.
-DOCKER = """#!/bin/sh
-printf '%s %s\\n' "$(git rev-parse --short HEAD)" "$*" >>{folder}/calls
+DOCKER = r"""#!/bin/sh
+printf '%s %s\n' "$(git rev-parse --short HEAD)" "$*" >>{folder}/calls
 case "$*" in
-  *" up "*) grep -q '^slow$' app && {{ touch {folder}/building; sleep 1; }}
-            grep -q '^unbuildable$' app && exit 17
-            cp app {folder}/running ;;
+  "compose build") grep -q '^slow$' app && {{ touch {folder}/building; sleep 1; }}
+                   grep -q '^unbuildable$' app && exit 17 ;;
+  *" run "*prepare) grep -q '^too old for its tables$' app && exit 1 ;;
+  *" --wait "*api-1) grep -q '^dies at its start$' app && exit 1 ;;
+  *" reload") grep -q '^nginx can not read it$' app && exit 1 ;;
+  "compose up "*--remove-orphans) cp app {folder}/running ;;
+  *" port nginx 8080") cat {folder}/published ;;
+  *" ps --quiet "*) [ -f {folder}/running ] && echo 0123456789ab ;;
+  *" ps --services "*) printf 'api-1\nprometheus\n' ;;
   *" ps "*) grep -q '^replica down$' {folder}/running && echo 'api exited  137'
             grep -q '^replica ill$' {folder}/running && echo 'api running unhealthy 0'
             grep -q '^replica slow$' {folder}/running && echo 'dashboard running starting 0'
+            grep -q '^one model fails$' {folder}/running && echo 'first-training exited  1'
             echo 'api running healthy 0'; echo 'buckets exited  0'; echo 'postgres running  0' ;;
 esac
 exit 0
@@ -68,14 +75,14 @@ class Server:
         self.git("commit", "--quiet", "--allow-empty", "-m", app)
         return self.git("rev-parse", "HEAD")
 
-    def command(self, commit: str, *options: str) -> list[str]:
-        health = f"http://127.0.0.1:{self.port}/health/ready"
+    def command(self, commit: str, *options: str, health: bool = True) -> list[str]:
+        asked = ["--health", f"http://127.0.0.1:{self.port}/health/ready"] if health else []
         times = ["--seconds", "3", "--every", "0.05"]
-        return ["deploy/server/deploy.sh", "--health", health, *times, *options, commit]
+        return ["deploy/server/deploy.sh", *asked, *times, *options, commit]
 
-    def deploy(self, commit: str, *options: str) -> subprocess.CompletedProcess[str]:
+    def deploy(self, commit: str, *options: str, health: bool = True) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(commit, *options),
+            self.command(commit, *options, health=health),
             cwd=self.clone,
             env=self.environment,
             capture_output=True,
@@ -98,6 +105,10 @@ class Server:
             assert time.monotonic() < end, f"{name} did not appear"
             time.sleep(0.01)
 
+    def calls(self) -> list[str]:
+        """What docker was asked, without the commit."""
+        return [line.partition(" ")[2] for line in (self.folder / "calls").read_text().splitlines()]
+
     def running(self) -> str:
         return (self.folder / "running").read_text().strip()
 
@@ -110,6 +121,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
     made = Server(tmp_path)
     origin = tmp_path / "origin"
     shutil.copytree(SERVER, origin / "deploy" / "server")
+    (origin / "deploy" / "nginx").mkdir()
+    shutil.copy(ROOT / "deploy" / "nginx" / "start.sh", origin / "deploy" / "nginx")
     (origin / ".gitignore").write_text(".sigap/\n")
     made.git("init", "--quiet", "--initial-branch=main")
     made.commit("well")
@@ -149,10 +162,63 @@ def test_a_healthy_commit_stays(server: Server) -> None:
     assert server.running() == "better"
     assert server.checked_out() == commit
     assert (server.clone / ".sigap" / "deployed").read_text().strip() == commit
-    assert "compose up --detach --build" in (server.folder / "calls").read_text()
+    assert [call for call in server.calls() if " ps " not in call] == [
+        "compose build",
+        "compose up --detach --remove-orphans",
+        "compose exec -T nginx nginx -c /etc/nginx/sigap/nginx.conf -s reload",
+        "compose kill --signal HUP prometheus",
+    ]
 
 
-@pytest.mark.parametrize("fault", ["ill at the door", "replica down", "replica ill", "replica slow", "unbuildable"])
+def test_where_it_runs_already_the_tables_come_first_and_the_api_is_exchanged_in_turn(server: Server) -> None:
+    assert server.deploy(server.commit("good")).returncode == IN_SERVICE
+    (server.folder / "calls").unlink()
+    assert server.deploy(server.commit("better")).returncode == IN_SERVICE
+    assert [call for call in server.calls() if " ps " not in call][:5] == [
+        "compose build",
+        "compose run --rm -T prepare",
+        "compose up --detach --no-deps --wait --wait-timeout 3 api-1",
+        "compose up --detach --no-deps --wait --wait-timeout 3 api-2",
+        "compose up --detach --remove-orphans",
+    ]
+
+
+@pytest.mark.parametrize("listens", ["0.0.0.0", "127.0.0.1"])
+def test_its_health_is_asked_where_compose_has_published_nginx(server: Server, listens: str) -> None:
+    (server.folder / "published").write_text(f"{listens}:{server.port}\n")
+    done = server.deploy(server.commit("better"), health=False)
+    assert done.returncode == IN_SERVICE, done.stdout + done.stderr
+
+
+def test_nginx_that_listens_nowhere_is_told(server: Server) -> None:
+    (server.folder / "published").write_text("")
+    done = server.deploy(server.commit("without a door"), "--seconds", "1", health=False)
+    assert done.returncode == NOTHING_HEALTHY
+    assert "nginx listens nowhere" in done.stdout
+
+
+def test_one_model_s_failed_training_puts_nothing_back_and_is_told(server: Server) -> None:
+    assert server.deploy(server.commit("good")).returncode == IN_SERVICE
+    done = server.deploy(server.commit("one model fails"))
+    assert done.returncode == IN_SERVICE, done.stdout + done.stderr
+    assert "The first training ended with 1" in done.stdout
+    assert server.running() == "one model fails"
+
+
+def test_help_changes_nothing(server: Server) -> None:
+    done = server.deploy("--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("On a server: put a commit into service")
+    assert "Exit codes: 0 in service" in done.stdout
+    assert "set -uo" not in done.stdout
+    assert not (server.folder / "calls").exists()
+
+
+FAULTS = ["ill at the door", "replica down", "replica ill", "replica slow", "unbuildable"]
+FAULTS += ["too old for its tables", "dies at its start", "nginx can not read it"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_not_healthy_gives_way_to_the_former_commit(server: Server, fault: str) -> None:
     good, bad = server.commit("good"), server.commit(fault)
     assert server.deploy(good).returncode == IN_SERVICE

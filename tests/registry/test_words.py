@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sigap.bundle import TAG_DECISION
+from sigap.cli.drift import check_now, show_checks
 from sigap.cli.lineage import show_lineage
 from sigap.cli.performance import replay
 from sigap.cli.summary import summary
@@ -59,6 +60,11 @@ def test_of_a_model_without_versions_every_word_says_so(shelf: Workshop, capsys:
     ):
         with pytest.raises(RegistryError, match=f"No version of {MODEL} is served"):
             word()
+    assert check_now(given, MODEL, "") == 0, "what has no champion is no alarm"
+    show_checks(given, MODEL, 3)
+    said = capsys.readouterr().out
+    assert said.count("no champion, or another check of it is under way") == 2
+    assert "`./run drift check education --subject table` does it now" in said
     with pytest.raises(NothingBeforeError, match="before no version"):
         rollback_model(given, MODEL, None)
     for word in (promote_model, approve_model, rollback_model):
@@ -95,6 +101,10 @@ def test_by_hand_a_version_is_served_brought_back_and_written_down(shelf: Worksh
     rows = {each.split()[0]: each for each in capsys.readouterr().out.splitlines()}
     assert "champion" in rows["v1"]
     assert "champion" not in rows["v2"]
+    replay(given, MODEL, 2)
+    said = capsys.readouterr().out
+    assert f"{MODEL}: v2 beside v1, which is served." in said
+    assert "Answered" not in said, "there are no stored inputs to answer"
     for number in (None, 2):
         show_card(given, MODEL, number)
         assert "30" in capsys.readouterr().out, "rows it was trained on"

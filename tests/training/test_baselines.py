@@ -8,13 +8,17 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from sigap.catalog import Kind
+from sigap.catalog.bitcoin_price import BITCOIN_PRICE
 from sigap.catalog.car_price import CAR_PRICE
+from sigap.catalog.education import EDUCATION
 from sigap.catalog.loan_approval import LOAN_APPROVAL
-from sigap.errors import ConfigurationError
-from sigap.training import evaluation, uncertainty
+from sigap.errors import ConfigurationError, TrainingError
+from sigap.training import evaluation, supervised, uncertainty
 from sigap.training.baselines import Majority, Median, OneColumnRule, baselines, held_out_baseline
 from sigap.training.fairness import fairness_table
 from sigap.training.recipes import MAXIMUM_CANDIDATES, Recipe, SupervisedParams, build
+from sigap.training.rows import prepare_rows
+from tests.training.supervised import cars
 
 NUMBER = next(each.name for each in LOAN_APPROVAL.features if each.kind is Kind.NUMBER)
 CATEGORY = next(each for each in LOAN_APPROVAL.features if each.categories)
@@ -137,3 +141,24 @@ def test_grids_that_can_not_be_tried_are_refused() -> None:
         build(none, CAR_PRICE, ("curbweight",), 0)
     seeded = Recipe(estimator="ridge", preprocessor="median_imputer", options={"solver": "sag"})
     assert build(seeded, CAR_PRICE, ("curbweight",), 7).named_steps["estimate"].random_state == 7
+
+
+def test_the_least_gain_is_a_share_of_an_error_and_points_of_a_share() -> None:
+    ours, theirs = [0.8, 0.82], [0.7, 0.72]
+    for declared, metric, effect in (
+        (CAR_PRICE, "rmse", CAR_PRICE.task.minimum_effect * 0.71),
+        (LOAN_APPROVAL, "accuracy", LOAN_APPROVAL.task.minimum_effect),
+        (BITCOIN_PRICE, "rmse", 0.0),
+    ):
+        found = supervised.comparison(declared, metric, ours, theirs, rows=9, folds=2)
+        assert found.minimum_effect == pytest.approx(effect)
+        assert found.difference == pytest.approx(0.1 if metric == "accuracy" else -0.1)
+    for declared in (BITCOIN_PRICE, EDUCATION):
+        with pytest.raises(TypeError, match=f"{declared.name} is a "):
+            supervised.declaration_metric(declared)
+
+
+def test_a_candidate_that_was_not_planned_is_named() -> None:
+    params = SupervisedParams.model_validate({"candidates": {"ridge": {"estimator": "ridge"}}})
+    with pytest.raises(TrainingError, match="car_price has no candidate 'forest'"):
+        supervised.fit(prepare_rows(CAR_PRICE, cars()), CAR_PRICE, params, "forest")

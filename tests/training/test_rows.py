@@ -4,9 +4,10 @@ import pytest
 
 from sigap.catalog.car_price import CAR_PRICE
 from sigap.catalog.credit_approval import CREDIT_APPROVAL
+from sigap.catalog.education import EDUCATION
 from sigap.catalog.loan_approval import LOAN_APPROVAL
 from sigap.errors import TrainingError
-from sigap.training.rows import prepare_rows
+from sigap.training.rows import LEAK_ROWS, prepare_rows
 
 from .supervised import LOANS, cars, credit_cases, public
 
@@ -38,6 +39,25 @@ def test_what_cannot_be_learnt_from_is_refused_by_name(change, said):
         prepare_rows(CREDIT_APPROVAL, change(credit_cases()))
     assert said in str(refused.value)
     assert refused.value.remedy
+
+
+def test_an_infinite_price_is_refused_and_so_is_a_table_without_one_usable_feature():
+    table = cars()
+    table.loc[:2, "price"] = np.inf
+    with pytest.raises(TrainingError, match="the target price is infinite in 3 rows"):
+        prepare_rows(CAR_PRICE, table)
+    empty = dict.fromkeys(CAR_PRICE.feature_names)
+    with pytest.raises(TrainingError, match=r"no feature can be used \(.*horsepower: .*") as refused:
+        prepare_rows(CAR_PRICE, cars().assign(**empty))
+    assert "Fill at least one in cars" in refused.value.remedy
+    with pytest.raises(TypeError, match="education has no target"):
+        prepare_rows(EDUCATION, cars())
+
+
+def test_a_handful_of_equal_values_gives_nothing_away():
+    table = cars()
+    table["horsepower"] = table["price"].where(table.index < LEAK_ROWS - 1).rank()
+    assert len(prepare_rows(CAR_PRICE, table).keys) == len(table)
 
 
 def test_a_target_that_never_changes_is_refused():

@@ -67,7 +67,7 @@ def new_model(
         typer.Option("--target", help="Column to answer: a number, or one of two values. Without, rows are grouped."),
     ] = "",
 ) -> None:
-    """Write the three files of a new model: its declaration, filled in from the table, its pipeline and its triggers."""
+    """Write the three files of a new model: its declaration, filled in from the table, pipeline and triggers."""
     from sigap.cli.new_model import show_new_model
 
     show_new_model(running_settings(), name, table, target)

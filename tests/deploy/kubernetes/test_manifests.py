@@ -266,6 +266,17 @@ def test_the_maker_of_secrets_needs_nothing_that_is_installed() -> None:
     subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, check=True)
 
 
+def test_its_help_makes_none(tmp_path: Path) -> None:
+    folder = tmp_path / "deploy" / "kubernetes"
+    folder.mkdir(parents=True)
+    for name in ("__init__.py", "__main__.py"):
+        shutil.copy(ROOT / "deploy" / "kubernetes" / name, folder)
+    for word, code in (("--help", 0), ("--overwrite", 2)):
+        command = [sys.executable, "-S", "-m", "deploy.kubernetes", word]
+        assert subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode == code
+    assert not (folder / "overlays").exists()
+
+
 def test_no_name_of_a_registry_stands_in_the_manifests() -> None:
     for path in HERE.rglob("*.yaml"):
         assert not re.search(r"image: [\w-]+\.[\w.-]+/", path.read_text()), path
