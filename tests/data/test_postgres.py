@@ -169,3 +169,10 @@ def test_a_wrong_database_url_is_explained_without_its_password(
     for secret in (password, "wr0ng", "s3cr"):
         assert secret not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+def test_the_drivers_question_mark_is_no_part_of_our_sentence() -> None:
+    with pytest.raises(ServiceError) as away:
+        connect(Settings(_env_file=None, DATABASE_URL="postgresql://me@127.0.0.1:1/x"))
+    assert "?." not in away.value.message
+    assert away.value.message.endswith(".")
