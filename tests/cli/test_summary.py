@@ -156,3 +156,10 @@ def test_without_a_score_or_a_database_a_line_still_comes(
 
 def test_every_rule_of_the_gate_has_words() -> None:
     assert {*get_args(Rule)} <= {*summary._WORDS}
+
+
+def test_a_reason_that_names_its_model_names_it_once(capsys: pytest.CaptureFixture[str]) -> None:
+    show_summary([Line("boats", reason="boats: none of 3 candidates is admissible."), Line("ships", reason="Too few.")])
+    said = capsys.readouterr().out
+    assert "\nboats: none of 3" in said
+    assert "ships: Too few." in said
