@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import dvc  # noqa: F401 - it logs to the stderr of its import, and one that a test captures is closed when that ends
 import httpx
 import psycopg
 import pytest
