@@ -25,6 +25,12 @@ def port_of(url: str) -> int:
     return int(url.rsplit("@", 1)[1].split("/")[0].rsplit(":", 1)[1])
 
 
+def ready(api: Workers, workers: int = 2) -> None:
+    """Waits until every worker serves: the first one to come up answers for those that are still coming."""
+    wait_for(lambda: api.get("/health").json()["workers"] == workers, "The workers")
+    wait_for(lambda: {api.get("/health/ready").status_code for _ in range(12)} == {200}, "A champion in each")
+
+
 def good(api: Workers, load: Load) -> None:
     """Predictions go on and readiness says so."""
     answered = load.answered
@@ -79,11 +85,12 @@ def test_mlflow_may_go_crawl_fall_silent_and_come_back(
     aliased(registry, "server")
     relay = line(registry.port)
     api = start_workers(relay.uri, "server")
+    ready(api)
     with Load(api.url) as load:
         good(api, load)
         relay.cut()
         wait_for(lambda: api.reads("registry") == {"down"}, "Health without MLflow")
-        assert "can't be reached" in api.get("/health/ready").json()["models"][MODEL]["reason"]
+        wait_for(lambda: all("can't be reached" in str(reason) for reason in _reasons(api)), "The reason")
         good(api, load)
         # A move that nobody could see is followed as soon as the registry is back, however slow.
         registry.client.set_registered_model_alias(MODEL, "server", "2")
@@ -111,6 +118,7 @@ def test_the_disk_of_the_cache_may_refuse_and_come_back(
 ) -> None:
     aliased(registry, "disk")
     api = start_workers(registry.uri, "disk")
+    ready(api)
     folder, aside = api.state / "api" / MODEL, api.state / "aside"
     with Load(api.url) as load:
         good(api, load)
