@@ -11,7 +11,7 @@ from sigap.settings import get_settings
 
 
 def test(context: typer.Context) -> None:
-    """Run the tests: all of them, two at a time, about 25 minutes on 2 cores. Whatever follows goes to pytest.
+    """Run the tests: all of them, two at a time, about 30 minutes on 2 cores. Whatever follows goes to pytest.
 
     `./run test tests/services -x` runs a folder until something fails, `./run test tests/cli/test_output.py` one file,
     `./run test tests/data -k snapshot` what has that word in its name.
