@@ -221,7 +221,7 @@ def test_too_little_that_ran_fails_the_run(
 def test_both_words_have_help_of_their_own_and_hand_on_what_is_not_for_them() -> None:
     shown = CliRunner().invoke(app, ["test", "tests/cli", "--help"], terminal_width=200)
     assert shown.exit_code == 0
-    for told in ("25 minutes", "--coverage", "system", "browser", "load", "-k snapshot", "./run test -- --help"):
+    for told in ("30 minutes", "--coverage", "system", "browser", "load", "-k snapshot", "./run test -- --help"):
         assert told in shown.output
     assert CliRunner().invoke(app, ["bench", "--help"], terminal_width=200).output.count("--help") > 1
 
