@@ -62,7 +62,7 @@ from backend.simulations import simulation_routes
 from backend.store import BundleStore
 from backend.tasks import answer_example, answer_model
 from backend.traffic import Traffic, traffic_routes
-from backend.usable import served
+from backend.usable import usable
 from backend.v2 import v2_routes
 from backend.workers import Workers
 from sigap import __version__
@@ -253,7 +253,7 @@ def create_app(settings: Settings | None = None, models: tuple[Declaration, ...]
     """
     settings = settings or get_settings()
     require_secrets(settings)
-    service = Service(settings, *served(models))
+    service = Service(settings, *usable(models))
     app = Api(
         title="Sigap API",
         version=__version__,

@@ -14,7 +14,7 @@ from sigap.errors import ConfigurationError
 log = logging.getLogger(__name__)
 
 
-def served(
+def usable(
     models: tuple[Declaration, ...] | None = None,
 ) -> tuple[tuple[Declaration, ...], dict[str, ConfigurationError]]:
     """The models whose requests and answers can be typed, and why others can't, by model; told in the log too.
@@ -22,7 +22,7 @@ def served(
     Args:
         models: Those that are wanted; the whole catalogue if not given.
     """
-    usable: list[Declaration] = []
+    found: list[Declaration] = []
     left_out: dict[str, ConfigurationError] = {} if models else unusable()
     for model in models or declarations():
         try:
@@ -34,10 +34,10 @@ def served(
                 remedy="Correct names, patterns, categories or the task's words there; the other models are served.",
             )
         else:
-            usable.append(model)
+            found.append(model)
     for fault in left_out.values():
         log.error("%s", fault)
-    return tuple(usable), left_out
+    return tuple(found), left_out
 
 
 def _build(model: Declaration) -> None:

@@ -168,7 +168,7 @@ class RunKeeper:
         if variables.get("retry_of"):
             finish(connection, id_, "stuck", None)
             about = {"model": model, "pipeline_run": run["id"]}
-            log.error("%s: run %d stuck too, and is given up.", model, run["id"], extra=about)
+            log.error("%s: run %d stuck or was cut off too, and is given up.", model, run["id"], extra=about)
             return
         try:
             with starting(self.settings, model, wait=0):
@@ -186,7 +186,9 @@ class RunKeeper:
         except Timeout:
             return
         about = {"model": model, "pipeline_run": number}
-        log.warning("%s: run %d takes the place of run %d, which stuck.", model, number, run["id"], extra=about)
+        log.warning(
+            "%s: run %d takes the place of run %d, which stuck or was cut off.", model, number, run["id"], extra=about
+        )
 
 
 def adopt(connection: Connection, run: Json) -> None:
