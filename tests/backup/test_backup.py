@@ -32,6 +32,7 @@ def test_everything_comes_back_after_it_was_destroyed(little: Little) -> None:
     assert set(one.manifest.parts) == {*PARTS} - {"secrets"}
     assert one.manifest.served == {"education": "v3"}
     assert one.manifest.databases["postgres"].tables["public.predictions"] == 1
+    assert one.manifest.rows == sum(one.manifest.databases["postgres"].tables.values())
     for path in Path(one.url).iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     assert stat.S_IMODE(Path(one.url).stat().st_mode) == 0o700
