@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from collections.abc import Callable
 from typing import get_args
 
 import pytest
@@ -18,6 +15,7 @@ from sigap.decisions import Record
 from sigap.model_card import Headline
 from sigap.settings import Settings
 from sigap.training.gate import Rule
+from tests.answers import answering
 
 SCORE = Headline("accuracy", 0.845, 0.022, 0.845, "one column rule", ties=True)
 LINES = [
@@ -54,28 +52,6 @@ def test_where_there_is_room_it_is_a_table(monkeypatch: pytest.MonkeyPatch, caps
     assert head.split() == ["Model", "Rows", "Version", "Data", "Score", "Baseline", "Decision"]
     assert first.index("v_2025_Q1 (mock)") == head.index("Data")
     assert second.split()[:5] == ["credit_approval", "-", "-", "-", "-"]
-
-
-@contextmanager
-def registry(answer: Callable[[str], tuple[int, bytes]]) -> Iterator[str]:
-    """A server that answers to who asks for an alias."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = answer(self.path)
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join(60)
 
 
 def served(version: str) -> Callable[[str], tuple[int, bytes]]:
@@ -124,7 +100,7 @@ def decision(rule: str, version: str, run: str, **changes: object) -> Record:
 def test_a_line_says_what_is_served_and_what_became_of_later_runs(
     alias: str, kept: list[Record], failed: str, version: str, told: str, seeded_database: str
 ) -> None:
-    with registry(served(alias)) as uri:
+    with answering(served(alias)) as uri:
         settings = Settings(_env_file=None, DATABASE_URL=seeded_database, MLFLOW_TRACKING_URI=uri)
         for each in kept:
             assert decisions.write(settings, each)
@@ -140,7 +116,7 @@ def test_without_a_score_or_a_database_a_line_still_comes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     away = "postgresql://nobody:nothing@127.0.0.1:9/none"
-    with registry(served("2")) as uri:
+    with answering(served("2")) as uri:
         lines = summary.summary(Settings(_env_file=None, DATABASE_URL=away, MLFLOW_TRACKING_URI=uri))
     assert {line.decision for line in lines} == {"served", "not trained yet"}
     bare = [Line("education", "v2", served=True, decision="served", score=Headline("accuracy", None))]

@@ -3,39 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from sigap.errors import PipelineError
 from sigap.services.mage_api import MageApi, RefusedError
 from sigap.settings import Settings
-
-
-@contextmanager
-def answering(status: int, body: bytes) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length") or 0))
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_POST = do_GET  # noqa: N815 - the library's name
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join(60)
+from tests.answers import answering
 
 
 def api(address: str, folder: Path) -> MageApi:
@@ -57,7 +32,7 @@ def api(address: str, folder: Path) -> MageApi:
     ],
 )
 def test_whatever_answers_instead_of_mage_is_a_refusal(status: int, body: bytes, told: str, tmp_path: Path) -> None:
-    with answering(status, body) as address, api(address, tmp_path) as mage:
+    with answering(lambda _: (status, body)) as address, api(address, tmp_path) as mage:
         with pytest.raises(RefusedError, match=told):
             mage.run(1)
         with pytest.raises(RefusedError, match=f"refused to start a run: {told}"):
@@ -70,7 +45,7 @@ def test_whatever_answers_instead_of_mage_is_a_refusal(status: int, body: bytes,
 def test_a_pipeline_has_an_api_trigger_or_none_yet(tmp_path: Path) -> None:
     for kinds, found in ((["time"], None), (["time", "api"], {"schedule_type": "api"}), ([], None)):
         body = json.dumps({"pipeline_schedules": [{"schedule_type": kind} for kind in kinds]})
-        with answering(200, body.encode()) as address, api(address, tmp_path) as mage:
+        with answering(lambda _, told=body.encode(): (200, told)) as address, api(address, tmp_path) as mage:
             assert mage.trigger("education") == found
 
 
@@ -95,5 +70,5 @@ LINES = (
 def test_why_a_block_failed_is_read_from_its_log(lines: tuple[str, ...], cause: str, tmp_path: Path) -> None:
     logs = [{"content": "\n".join(lines)}, {"content": None}, {}]
     body = json.dumps({"logs": [{"block_run_logs": logs}]})
-    with answering(200, body.encode()) as address, api(address, tmp_path) as mage:
+    with answering(lambda _, told=body.encode(): (200, told)) as address, api(address, tmp_path) as mage:
         assert mage.logged_cause("education", 1) == cause
