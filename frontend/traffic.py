@@ -197,13 +197,17 @@ def latency_figure(found: Traffic, surface: Surface, words: Words) -> go.Figure:
         hovertemplate="%{x|%H:%M:%S} · %{y:.1f} ms<extra></extra>",
         showlegend=False,
     )
-    figure.update_yaxes(title={"text": words("watch.milliseconds"), "standoff": 6}, rangemode="tozero")
+    # Without a prediction there is no scale either, which the figure would make up.
+    figure.update_yaxes(
+        title={"text": words("watch.milliseconds"), "standoff": 6}, rangemode="tozero", showticklabels=bool(known)
+    )
     return figure
 
 
 def _timeline(found: Traffic, words: Words, surface: Surface) -> go.Figure:
     figure = charts.base(surface, words, 230)
     figure.update_xaxes(
+        type="date",
         color=surface.muted,
         showgrid=False,
         fixedrange=True,

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from frontend.catalogue import Decision
+from frontend.palette import LIGHT
 from frontend.retrains import Retrain, history
 from frontend.traffic import (
     Dependency,
@@ -21,6 +22,7 @@ from frontend.traffic import (
     Period,
     ShadowFigures,
     Traffic,
+    latency_figure,
 )
 from frontend.verdicts import BAD, NOTE, WARN, findings
 from frontend.views.monitoring import milliseconds, shadow, wells
@@ -121,6 +123,11 @@ def test_a_time_beyond_what_is_measured_is_not_made_up() -> None:
 def test_no_request_is_no_division_by_nothing() -> None:
     period = Period(since="2026-11-20T06:00:00Z", until="2026-11-20T06:00:00Z", seconds=0)
     assert "0.0 a second" in wells(FINE, Traffic(period=period), Words("en"))
+
+
+def test_without_a_prediction_no_scale_of_its_time_is_made_up() -> None:
+    figure = latency_figure(traffic(), LIGHT, Words("en"))
+    assert (figure.layout.xaxis.type, figure.layout.yaxis.showticklabels) == ("date", False)
 
 
 def test_a_challenger_in_the_shadow_is_shown_with_how_often_it_agrees() -> None:

@@ -44,8 +44,8 @@ def test_whatever_answers_instead_of_mage_is_a_refusal(status: int, body: bytes,
 
 def test_a_pipeline_has_an_api_trigger_or_none_yet(tmp_path: Path) -> None:
     for kinds, found in ((["time"], None), (["time", "api"], {"schedule_type": "api"}), ([], None)):
-        body = json.dumps({"pipeline_schedules": [{"schedule_type": kind} for kind in kinds]})
-        with answering(lambda _, told=body.encode(): (200, told)) as address, api(address, tmp_path) as mage:
+        body = json.dumps({"pipeline_schedules": [{"schedule_type": kind} for kind in kinds]}).encode()
+        with answering(lambda _, told=body: (200, told)) as address, api(address, tmp_path) as mage:
             assert mage.trigger("education") == found
 
 
@@ -69,6 +69,6 @@ LINES = (
 )
 def test_why_a_block_failed_is_read_from_its_log(lines: tuple[str, ...], cause: str, tmp_path: Path) -> None:
     logs = [{"content": "\n".join(lines)}, {"content": None}, {}]
-    body = json.dumps({"logs": [{"block_run_logs": logs}]})
-    with answering(lambda _, told=body.encode(): (200, told)) as address, api(address, tmp_path) as mage:
+    body = json.dumps({"logs": [{"block_run_logs": logs}]}).encode()
+    with answering(lambda _, told=body: (200, told)) as address, api(address, tmp_path) as mage:
         assert mage.logged_cause("education", 1) == cause
